@@ -1,0 +1,75 @@
+/**
+ * Edges: what flows from an input or a node to others. `pipe` wires nodes in a row; a wrong connection does
+ * not compile, and the compiler's message names the edge and both ports.
+ */
+import type * as Node from "./Node.ts"
+import type * as Port from "./Port.ts"
+
+export interface Edge<out P extends Port.Any, out From extends string> {
+  /** Name of the input or node that gives the items. */
+  readonly from: From
+  readonly port: P
+  /** The builder that made this edge: edges of different graphs do not mix. */
+  readonly graph: symbol
+
+  pipe<A extends Node.Any>(a: A & Fits<P, From, A>): Edge<Out<P, A>, A["id"]>
+  pipe<A extends Node.Any, B extends Node.Any>(
+    a: A & Fits<P, From, A>,
+    b: B & Fits<Out<P, A>, A["id"], B>,
+  ): Edge<Out<Out<P, A>, B>, B["id"]>
+  pipe<A extends Node.Any, B extends Node.Any, C extends Node.Any>(
+    a: A & Fits<P, From, A>,
+    b: B & Fits<Out<P, A>, A["id"], B>,
+    c: C & Fits<Out<Out<P, A>, B>, B["id"], C>,
+  ): Edge<Out<Out<Out<P, A>, B>, C>, C["id"]>
+  pipe<A extends Node.Any, B extends Node.Any, C extends Node.Any, D extends Node.Any>(
+    a: A & Fits<P, From, A>,
+    b: B & Fits<Out<P, A>, A["id"], B>,
+    c: C & Fits<Out<Out<P, A>, B>, B["id"], C>,
+    d: D & Fits<Out<Out<Out<P, A>, B>, C>, C["id"], D>,
+  ): Edge<Out<Out<Out<Out<P, A>, B>, C>, D>, D["id"]>
+  pipe<A extends Node.Any, B extends Node.Any, C extends Node.Any, D extends Node.Any, E extends Node.Any>(
+    a: A & Fits<P, From, A>,
+    b: B & Fits<Out<P, A>, A["id"], B>,
+    c: C & Fits<Out<Out<P, A>, B>, B["id"], C>,
+    d: D & Fits<Out<Out<Out<P, A>, B>, C>, C["id"], D>,
+    e: E & Fits<Out<Out<Out<Out<P, A>, B>, C>, D>, D["id"], E>,
+  ): Edge<Out<Out<Out<Out<Out<P, A>, B>, C>, D>, E>, E["id"]>
+  pipe<
+    A extends Node.Any,
+    B extends Node.Any,
+    C extends Node.Any,
+    D extends Node.Any,
+    E extends Node.Any,
+    F extends Node.Any,
+  >(
+    a: A & Fits<P, From, A>,
+    b: B & Fits<Out<P, A>, A["id"], B>,
+    c: C & Fits<Out<Out<P, A>, B>, B["id"], C>,
+    d: D & Fits<Out<Out<Out<P, A>, B>, C>, C["id"], D>,
+    e: E & Fits<Out<Out<Out<Out<P, A>, B>, C>, D>, D["id"], E>,
+    f: F & Fits<Out<Out<Out<Out<Out<P, A>, B>, C>, D>, E>, E["id"], F>,
+  ): Edge<Out<Out<Out<Out<Out<Out<P, A>, B>, C>, D>, E>, F>, F["id"]>
+}
+
+export type Any = Edge<Port.Any, string>
+
+type TypesOf<N extends Node.Any> = N["~types"]
+
+/** What an edge carries after a node: the node's output, or what came in when the node is a filter. */
+type Out<P extends Port.Any, N extends Node.Any> = TypesOf<N>["output"] extends infer O extends Port.Any
+  ? O
+  : P
+
+/** `unknown` when a node may follow an edge; otherwise the message that the compiler shows. */
+type Fits<
+  P extends Port.Any,
+  From extends string,
+  N extends Node.Any,
+> = keyof TypesOf<N>["sides"] extends never
+  ? Port.Accepts<From, P, N["id"], TypesOf<N>["input"]>
+  : `${N["id"]} needs the side input ${keyof TypesOf<N>["sides"] & string}: give it with .with({ ... })`
+
+/** `unknown` when an edge may feed the input `To` of port `P`; otherwise the message that the compiler shows. */
+export type Into<E, To extends string, P extends Port.Any> =
+  E extends Edge<infer Given, infer From> ? Port.Accepts<From, Given, To, P> : "expected an edge"

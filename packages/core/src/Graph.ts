@@ -1,0 +1,156 @@
+/**
+ * Graphs: operators wired by ports, with a name and a version. A graph is a plain immutable value; the
+ * function given to {@link make} only says how to build it, and runs once.
+ *
+ * @example
+ * ```ts
+ * export default Graph.make("curate", { version: "1.0.0" }, (g) => {
+ *   const videos = g.input("videos", SourceVideo)
+ *   return { clips: videos.pipe(Probe(), SplitClips({ seconds: 5 }), Standardize()) }
+ * })
+ * ```
+ */
+import type * as Canonical from "./Canonical.ts"
+import type * as Edge from "./Edge.ts"
+import { EdgeForeign, NameTaken, NodeUnknown, SideMissing, VersionInvalid } from "./GraphError.ts"
+import type * as Node from "./Node.ts"
+import type * as Operator from "./Operator.ts"
+import * as Params from "./Params.ts"
+import type * as Port from "./Port.ts"
+
+/** A node in its place. Inputs are names of graph inputs or of other nodes. */
+export interface Placed {
+  readonly id: string
+  readonly operator: Operator.Any
+  readonly params: Canonical.Json
+  readonly value: unknown
+  readonly input: string
+  readonly sides: { readonly [name: string]: string }
+  /** What the node gives; for a filter, what its input edge carries. */
+  readonly output: Port.Any
+}
+
+export interface Graph<out Name extends string = string, Outputs extends string = string> {
+  readonly name: Name
+  readonly version: string
+  readonly description: string
+  readonly inputs: { readonly [name: string]: Port.Any }
+  /** In an order in which every node comes after those that feed it. */
+  readonly nodes: ReadonlyArray<Placed>
+  readonly outputs: { readonly [K in Outputs]: string }
+}
+
+export const isGraph = (value: unknown): value is Graph =>
+  typeof value === "object" && value !== null && (value as { [TypeId]?: unknown })[TypeId] === true
+
+const TypeId = Symbol.for("reelgraph/core/Graph")
+
+/** What the function given to {@link make} builds with. */
+export interface Builder {
+  /** Declares an input of the graph. */
+  input<const Name extends string, P extends Port.Any>(name: Name, port: P): Edge.Edge<P, Name>
+}
+
+const semver = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$/
+
+/**
+ * Makes a graph.
+ *
+ * @throws NameTaken, EdgeForeign, SideMissing, VersionInvalid where the graph is written
+ */
+export const make = <const Name extends string, const Outputs extends { readonly [name: string]: Edge.Any }>(
+  name: Name,
+  options: { readonly version: string; readonly description?: string },
+  build: (g: Builder) => Outputs,
+): Graph<Name, keyof Outputs & string> => {
+  if (!semver.test(options.version))
+    throw new VersionInvalid({ of: `graph ${name}`, version: options.version })
+  const graph = Symbol(name)
+  const inputs: { [name: string]: Port.Any } = {}
+  const nodes: Array<Placed> = []
+  const taken = new Set<string>()
+
+  const claim = (id: string) => {
+    if (taken.has(id)) throw new NameTaken({ graph: name, name: id })
+    taken.add(id)
+  }
+  const sourceOf = (edge: Edge.Any, into: string): string => {
+    if (edge.graph !== graph) throw new EdgeForeign({ graph: name, node: into })
+    return edge.from
+  }
+  const place = (node: Node.Any, from: Edge.Any): Edge.Any => {
+    claim(node.id)
+    const sides: { [side: string]: string } = {}
+    for (const side of Object.keys(node.operator.sides)) {
+      const wired = node.sides[side]
+      if (wired === undefined) throw new SideMissing({ graph: name, node: node.id, side })
+      sides[side] = sourceOf(wired, node.id)
+    }
+    const output = node.operator.output ?? from.port
+    const { id, operator, params, value } = node
+    nodes.push({ id, operator, params, value, input: sourceOf(from, id), sides, output })
+    return edgeOf(id, output)
+  }
+  const edgeOf = (from: string, port: Port.Any): Edge.Any => {
+    const edge: any = { from, port, graph }
+    edge.pipe = (...chain: ReadonlyArray<Node.Any>) =>
+      chain.reduce((previous: Edge.Any, node) => place(node, previous), edge)
+    return edge
+  }
+
+  const outputs = build({
+    input: (inputName, port) => {
+      claim(inputName)
+      inputs[inputName] = port
+      return edgeOf(inputName, port) as any
+    },
+  })
+  return fromParts({
+    name,
+    version: options.version,
+    description: options.description ?? "",
+    inputs,
+    nodes,
+    outputs: Object.fromEntries(
+      Object.entries(outputs).map(([output, edge]) => [output, sourceOf(edge, `output ${output}`)]),
+    ) as { readonly [K in keyof Outputs & string]: string },
+  })
+}
+
+/** A graph from its parts: what passes `graph -> graph` end with. */
+export const fromParts = <Name extends string, Outputs extends string>(
+  parts: Graph<Name, Outputs>,
+): Graph<Name, Outputs> => Object.freeze(Object.defineProperty({ ...parts }, TypeId, { value: true }))
+
+/**
+ * The same graph with some params changed: `{ standardize: { crf: 20 } }`.
+ *
+ * @throws NodeUnknown, ParamsInvalid
+ */
+export const configure = <G extends Graph>(
+  graph: G,
+  changes: { readonly [node: string]: { readonly [param: string]: unknown } },
+): G => {
+  for (const id of Object.keys(changes)) {
+    if (!graph.nodes.some((node) => node.id === id)) {
+      throw new NodeUnknown({ graph: graph.name, node: id, known: graph.nodes.map((node) => node.id) })
+    }
+  }
+  return fromParts({
+    ...graph,
+    nodes: graph.nodes.map((node) => {
+      const change = changes[node.id]
+      if (change === undefined) return node
+      const { json, value } = Params.resolve(node.operator, { ...(node.params as object), ...change })
+      return { ...node, params: json, value }
+    }),
+  }) as G
+}
+
+/** The node of an id. */
+export const nodeOf = (graph: Graph, id: string): Placed | undefined =>
+  graph.nodes.find((node) => node.id === id)
+
+/** What the input or node of a name gives. */
+export const portOf = (graph: Graph, source: string): Port.Any | undefined =>
+  graph.inputs[source] ?? nodeOf(graph, source)?.output

@@ -1,0 +1,64 @@
+/** The ways in which authoring a graph fails. They are thrown where the graph is written. */
+import * as Schema from "effect/Schema"
+
+/** The params given to an operator are not what its schema asks for. */
+export class ParamsInvalid extends Schema.TaggedError<ParamsInvalid>()("ParamsInvalid", {
+  operator: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `params of ${this.operator}: ${this.problem.replaceAll(/\n\s+at /g, " at ")}`
+  }
+}
+
+/** A version is not of the form 1.2.3. */
+export class VersionInvalid extends Schema.TaggedError<VersionInvalid>()("VersionInvalid", {
+  of: Schema.String,
+  version: Schema.String,
+}) {
+  override get message() {
+    return `${this.of} has version "${this.version}"; use a semantic version such as 1.0.0`
+  }
+}
+
+/** Two nodes or inputs of one graph have the same name. */
+export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", {
+  graph: Schema.String,
+  name: Schema.String,
+}) {
+  override get message() {
+    return `graph ${this.graph} has two nodes named ${this.name}; name one with .as("another-name")`
+  }
+}
+
+/** An edge of one graph was wired into another. */
+export class EdgeForeign extends Schema.TaggedError<EdgeForeign>()("EdgeForeign", {
+  graph: Schema.String,
+  node: Schema.String,
+}) {
+  override get message() {
+    return `graph ${this.graph}: ${this.node} is wired to an edge of another graph; edges cannot leave the function that made them`
+  }
+}
+
+/** A node lacks a side input. */
+export class SideMissing extends Schema.TaggedError<SideMissing>()("SideMissing", {
+  graph: Schema.String,
+  node: Schema.String,
+  side: Schema.String,
+}) {
+  override get message() {
+    return `graph ${this.graph}: ${this.node} needs the side input ${this.side}; give it with .with({ ${this.side}: edge })`
+  }
+}
+
+/** Params were set for a node or a param that the graph does not have. */
+export class NodeUnknown extends Schema.TaggedError<NodeUnknown>()("NodeUnknown", {
+  graph: Schema.String,
+  node: Schema.String,
+  known: Schema.Array(Schema.String),
+}) {
+  override get message() {
+    return `graph ${this.graph} has no node ${this.node}; it has ${this.known.join(", ")}`
+  }
+}

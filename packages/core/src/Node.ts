@@ -1,0 +1,60 @@
+/** Nodes: an operator with its params, ready to be wired. Calling an operator makes one; `pipe` wires it. */
+import type * as Canonical from "./Canonical.ts"
+import type * as Edge from "./Edge.ts"
+import type * as Operator from "./Operator.ts"
+import * as Params from "./Params.ts"
+import type * as Port from "./Port.ts"
+
+/** The output of operators that give the records they take. */
+export type Same = "same"
+
+export interface Node<
+  out Name extends string,
+  out In extends Port.Any,
+  out Out extends Port.Any | Same,
+  out S extends Operator.Sides,
+> {
+  readonly id: Name
+  readonly operator: Operator.Any
+  /** Params with defaults filled in, in their JSON form. */
+  readonly params: Canonical.Json
+  /** Params as `run` takes them. */
+  readonly value: unknown
+  readonly sides: { readonly [name: string]: Edge.Any }
+  /** For the compiler alone: no such property exists. */
+  readonly "~types": { readonly input: In; readonly output: Out; readonly sides: S }
+  /** The same node under another name: needed when one graph uses an operator twice. */
+  as<const Id extends string>(id: Id): Node<Id, In, Out, S>
+  /** The same node with its side inputs wired. */
+  with<const Given extends { readonly [K in keyof S]: Edge.Any }>(
+    sides: Given & {
+      readonly [K in keyof S & keyof Given]: Edge.Into<Given[K], `${Name}.${K & string}`, S[K]["port"]>
+    },
+  ): Node<Name, In, Out, {}>
+}
+
+export type Any = Node<string, Port.Any, Port.Any | Same, any>
+
+interface Parts {
+  readonly id: string
+  readonly operator: Operator.Any
+  readonly params: Canonical.Json
+  readonly value: unknown
+  readonly sides: { readonly [name: string]: Edge.Any }
+}
+
+const fromParts = (parts: Parts): any => ({
+  ...parts,
+  as: (id: string) => fromParts({ ...parts, id }),
+  with: (sides: Parts["sides"]) => fromParts({ ...parts, sides }),
+})
+
+/**
+ * The node of an operator with params as a person gives them.
+ *
+ * @throws ParamsInvalid
+ */
+export const make = (operator: Operator.Any, params: unknown): any => {
+  const { json, value } = Params.resolve(operator, params)
+  return fromParts({ id: operator.name, operator, params: json, value, sides: {} })
+}

@@ -1,0 +1,241 @@
+/**
+ * What the compiler cannot see of a graph, checked on its data: cycles, wiring to nothing, nodes whose
+ * results nobody uses, shapes and latent spaces over the whole graph, records, and resources that no pool has.
+ *
+ * Runs on every graph before anything else does, also on those made by passes or with types erased.
+ */
+import * as EffectGraph from "effect/Graph"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+
+import * as Graph from "./Graph.ts"
+import * as Port from "./Port.ts"
+import { shortfall, type Capacity } from "./Resources.ts"
+import * as Shape from "./Shape.ts"
+import * as Tensor from "./Tensor.ts"
+
+export const Kind = Schema.Literals([
+  "cycle",
+  "unknown-source",
+  "unused",
+  "no-output",
+  "record",
+  "tensor-missing",
+  "dtype",
+  "rank",
+  "shape",
+  "space",
+  "fps",
+  "range",
+  "resources",
+])
+
+/** One thing that is wrong, where, and what to do. */
+export const Problem = Schema.Struct({ kind: Kind, at: Schema.String, message: Schema.String })
+export interface Problem extends Schema.Schema.Type<typeof Problem> {}
+
+/** A graph that cannot run. */
+export class GraphInvalid extends Schema.TaggedError<GraphInvalid>()("GraphInvalid", {
+  graph: Schema.String,
+  problems: Schema.Array(Problem),
+}) {
+  override get message() {
+    const { length } = this.problems
+    return `graph ${this.graph} has ${length} problem${length === 1 ? "" : "s"}:\n${this.problems.map(({ message }) => `  ${message}`).join("\n")}`
+  }
+}
+
+/** The wiring of a graph for effect's graph algorithms. Sources that do not exist are left out. */
+export const wiring = (graph: Graph.Graph): EffectGraph.DirectedGraph<string, string> =>
+  EffectGraph.directed<string, string>((mutable) => {
+    const indices = new Map<string, EffectGraph.NodeIndex>()
+    for (const name of Object.keys(graph.inputs)) indices.set(name, EffectGraph.addNode(mutable, name))
+    for (const { id } of graph.nodes) indices.set(id, EffectGraph.addNode(mutable, id))
+    const connect = (from: string, to: string, label: string) => {
+      const source = indices.get(from)
+      if (source !== undefined) EffectGraph.addEdge(mutable, source, indices.get(to)!, label)
+    }
+    for (const node of graph.nodes) {
+      connect(node.input, node.id, "")
+      for (const [side, from] of Object.entries(node.sides)) connect(from, node.id, side)
+    }
+  })
+
+/** Everything that is wrong with a graph, on pools with these capacities (any of them may take a node). */
+export const problems = (graph: Graph.Graph, pools: ReadonlyArray<Capacity> = []): ReadonlyArray<Problem> => {
+  const found: Array<Problem> = []
+  const report = (kind: Problem["kind"], at: string, message: string) =>
+    void found.push({ kind, at, message })
+  const known = new Set([...Object.keys(graph.inputs), ...graph.nodes.map((node) => node.id)])
+  const used = new Set<string>()
+
+  const use = (from: string, at: string) => {
+    used.add(from)
+    if (!known.has(from)) {
+      report(
+        "unknown-source",
+        at,
+        `${at} is wired to ${from}, which is neither an input nor a node of this graph`,
+      )
+    }
+  }
+  for (const node of graph.nodes) {
+    use(node.input, node.id)
+    for (const [side, from] of Object.entries(node.sides)) use(from, `${node.id}.${side}`)
+  }
+  for (const [output, from] of Object.entries(graph.outputs)) use(from, `output ${output}`)
+  if (Object.keys(graph.outputs).length === 0) {
+    report("no-output", graph.name, "the graph returns no outputs; return at least one edge")
+  }
+  for (const name of known) {
+    if (!used.has(name)) {
+      const what = name in graph.inputs ? "input" : "result of"
+      report("unused", name, `the ${what} ${name} is used by nobody; wire it, return it, or remove it`)
+    }
+  }
+  const cycle = EffectGraph.findCycle(wiring(graph))
+  if (cycle._tag === "Some") {
+    const graphOfNames = wiring(graph)
+    const names = cycle.value.path.map((index) =>
+      Option.getOrElse(EffectGraph.getNode(graphOfNames, index), () => "?"),
+    )
+    report(
+      "cycle",
+      names[0] ?? graph.name,
+      `the graph has a cycle: ${names.join(" -> ")}; items would never come out`,
+    )
+    return found
+  }
+  checkPorts(graph, report)
+  for (const node of graph.nodes) {
+    if (pools.length === 0) continue
+    const lacks = pools.map((pool) => ({ pool, lack: shortfall(node.operator.resources, pool) }))
+    if (lacks.every(({ lack }) => lack.length > 0)) {
+      const nearest = lacks.reduce((a, b) => (b.lack.length < a.lack.length ? b : a))
+      report(
+        "resources",
+        node.id,
+        `${node.id} asks for more than any pool has; the nearest is ${nearest.pool.name}, short of ${nearest.lack.join(", ")}`,
+      )
+    }
+  }
+  return found
+}
+
+type Report = (kind: Problem["kind"], at: string, message: string) => void
+
+/** Tensors of an edge with their shapes solved. */
+type Solved = ReadonlyMap<
+  string,
+  { readonly tensor: Tensor.Tensor; readonly shape: ReadonlyArray<Shape.Value> }
+>
+
+/** Solves the shapes of the whole graph from its inputs down. */
+const checkPorts = (graph: Graph.Graph, report: Report): void => {
+  const solved = new Map<string, Solved>()
+  for (const [name, port] of Object.entries(graph.inputs))
+    solved.set(name, solve(port, new Map(), name, report))
+
+  for (const id of order(graph)) {
+    const node = Graph.nodeOf(graph, id)
+    if (node === undefined) continue
+    const bindings: Shape.Bindings = new Map()
+    const connect = (from: string, to: string, taken: Port.Any) => {
+      const given = solved.get(from)
+      const port = Graph.portOf(graph, from)
+      if (given === undefined || port === undefined) return
+      checkRecord(`edge ${from} -> ${to}`, to, port, taken, report)
+      checkTensors(`edge ${from} -> ${to}`, to, given, taken, bindings, report)
+    }
+    connect(node.input, id, node.operator.input)
+    for (const [side, from] of Object.entries(node.sides))
+      connect(from, `${id}.${side}`, node.operator.sides[side]!.port)
+    const passedOn = node.operator.output === undefined ? solved.get(node.input) : undefined
+    solved.set(id, passedOn ?? solve(node.output, bindings, id, report))
+  }
+}
+
+const order = (graph: Graph.Graph): ReadonlyArray<string> =>
+  Array.from(EffectGraph.values(EffectGraph.topo(wiring(graph))))
+
+const solve = (port: Port.Any, bindings: Shape.Bindings, scope: string, report: Report): Solved => {
+  const solved = new Map<string, { tensor: Tensor.Tensor; shape: ReadonlyArray<Shape.Value> }>()
+  for (const [name, tensor] of Object.entries(port.tensors)) {
+    const shape = Shape.shapeOf(tensor, bindings, scope)
+    if (typeof shape === "string")
+      report("shape", scope, `${scope} gives ${name} with a shape that does not come out: ${shape}`)
+    else solved.set(name, { tensor, shape })
+  }
+  return solved
+}
+
+/** A field that the taken record requires and the given one does not have, by their JSON schemas. */
+const checkRecord = (edge: string, to: string, given: Port.Any, taken: Port.Any, report: Report): void => {
+  if (given.record === taken.record || Port.recordDigest(given.record) === Port.recordDigest(taken.record))
+    return
+  const has = fieldsOf(given.record)
+  const wants = fieldsOf(taken.record)
+  if (has === undefined || wants === undefined) return
+  const missing = wants.required.filter((field) => !has.all.includes(field))
+  if (missing.length > 0) {
+    report(
+      "record",
+      to,
+      `${edge}: ${to} takes ${taken.name}, whose field${missing.length === 1 ? "" : "s"} ${missing.join(", ")} ${given.name} does not have`,
+    )
+  }
+}
+
+const fieldsOf = (
+  record: Port.RecordSchema,
+): { readonly all: ReadonlyArray<string>; readonly required: ReadonlyArray<string> } | undefined => {
+  const { schema } = Schema.toJsonSchemaDocument(record) as {
+    readonly schema: { readonly properties?: object; readonly required?: ReadonlyArray<string> }
+  }
+  return schema.properties === undefined
+    ? undefined
+    : { all: Object.keys(schema.properties), required: schema.required ?? [] }
+}
+
+const checkTensors = (
+  edge: string,
+  to: string,
+  given: Solved,
+  port: Port.Any,
+  bindings: Shape.Bindings,
+  report: Report,
+): void => {
+  for (const [name, taken] of Object.entries(port.tensors)) {
+    const found = given.get(name)
+    if (found === undefined) {
+      report(
+        "tensor-missing",
+        to,
+        `${edge}: ${to} takes the tensor ${name} (${Tensor.show(taken)}), which this edge does not carry`,
+      )
+      continue
+    }
+    const { shape, tensor } = found
+    const wrong = (kind: Problem["kind"], what: string) => report(kind, to, `${edge}: ${name}: ${what}`)
+    if (tensor.dtype !== taken.dtype) wrong("dtype", `takes ${taken.dtype}, is given ${tensor.dtype}`)
+    if (taken.space !== undefined && tensor.space !== taken.space) {
+      wrong("space", `takes ${taken.space}, is given ${tensor.space ?? "no named space"}`)
+    }
+    if (taken.fps !== undefined && tensor.fps !== taken.fps)
+      wrong("fps", `takes ${taken.fps} fps, is given ${tensor.fps ?? "no fixed rate"}`)
+    if (taken.range !== undefined && tensor.range !== taken.range) {
+      wrong("range", `takes ${taken.range} range, is given ${tensor.range ?? "no fixed range"}`)
+    }
+    if (taken.shape.length !== shape.length) {
+      wrong(
+        "rank",
+        `takes ${taken.shape.length} dimensions [${taken.shape.join(", ")}], is given ${shape.length} [${shape.map(Shape.show).join(", ")}]`,
+      )
+      continue
+    }
+    taken.shape.forEach((dim, axis) => {
+      const problem = Shape.unify(dim, shape[axis]!, bindings)
+      if (problem !== undefined) wrong("shape", `dimension ${axis} ${problem}`)
+    })
+  }
+}

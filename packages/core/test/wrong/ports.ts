@@ -1,0 +1,70 @@
+/** Ports and operators that the wrong graphs of this folder are made of. */
+import { drop, Graph, keep, Operator, Port, Tensor } from "@reelgraph/core"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+
+const pixels = { dtype: "u8", space: "pixels", fps: 24, range: "limited" } as const
+
+export const Clip = Port.make("Clip", {
+  record: Schema.Struct({ id: Schema.String, seconds: Schema.Finite }),
+  tensors: { video: Tensor.make({ ...pixels, shape: ["T", 3, 720, 1280] }) },
+})
+export const SmallClip = Port.make("SmallClip", {
+  record: Schema.Struct({ id: Schema.String, seconds: Schema.Finite }),
+  tensors: { video: Tensor.make({ ...pixels, shape: ["T", 3, 72, 128] }) },
+})
+const latentOf = <const Space extends string>(space: Space) =>
+  Port.make("Latent", {
+    record: Schema.Struct({ id: Schema.String }),
+    tensors: { latent: Tensor.make({ dtype: "f32", shape: ["T/8", 16, "H/8", "W/8"], space }) },
+  })
+export const TinyLatent = latentOf("tiny-vae@1")
+export const WanLatent = latentOf("wan-vae@2.1")
+export const Caption = Port.make("Caption", {
+  record: Schema.Struct({ id: Schema.String, text: Schema.String }),
+})
+export const Embedding = Port.make("Embedding", {
+  record: Schema.Struct({ id: Schema.String }),
+  tensors: { text: Tensor.make({ dtype: "f32", shape: ["L", 512] }) },
+})
+export const Checkpoint = Port.make("Checkpoint", { record: Schema.Struct({ step: Schema.Int }) })
+
+const version = "1.0.0"
+export const Encode = Operator.map("encode", {
+  version,
+  input: Clip,
+  output: TinyLatent,
+  run: (clip) => Effect.succeed({ id: clip.id }),
+})
+export const DecodeWan = Operator.map("decode", {
+  version,
+  input: WanLatent,
+  output: Clip,
+  run: (latent) => Effect.succeed({ id: latent.id, seconds: 5 }),
+})
+export const Train = Operator.collect("train", {
+  version,
+  input: TinyLatent,
+  output: Checkpoint,
+  params: Schema.Struct({ steps: Schema.Int }),
+  sides: { text: Operator.all(Embedding) },
+  run: (latents, { steps }) =>
+    Effect.succeed([
+      Operator.emit(
+        { step: steps },
+        latents.map((_, i) => i),
+      ),
+    ]),
+})
+export const Embed = Operator.map("embed", {
+  version,
+  input: Caption,
+  output: Embedding,
+  run: ({ id }) => Effect.succeed({ id }),
+})
+export const Short = Operator.filter("short", {
+  version,
+  input: Clip,
+  run: (clip) => Effect.succeed(clip.seconds <= 5 ? keep : drop("long")),
+})
+export { Effect, Graph, Operator, Schema }
