@@ -1,1 +1,3 @@
-export {}
+export { Journal, JournalError, JournalNewer, RunStatus, Status } from "./Journal.ts"
+export type * from "./Journal.ts"
+export * as JournalSqlite from "./JournalSqlite.ts"

@@ -1,0 +1,225 @@
+/**
+ * The journal: what was called with what, what came of it, and in which run.
+ *
+ * A result counts once its row is committed. Commits are atomic and idempotent: of two runs that make the same
+ * call at once, the first result counts, and both go on with it. Lineage is read from the same rows.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+
+/** A record to be stored: its digest (hex), its canonical JSON, and the blobs that it names (hex SHA-256). */
+export interface NewItem {
+  readonly digest: string
+  readonly record: string
+  readonly artifacts: ReadonlyArray<string>
+}
+
+/** A record in the journal, under its row id. */
+export interface StoredItem {
+  readonly id: number
+  readonly digest: string
+  readonly record: string
+}
+
+/** An operator bound to params, a seed (when it draws random numbers) and side inputs. */
+export interface OperatorRow {
+  readonly digest: string
+  readonly name: string
+  readonly version: string
+  /** Canonical JSON. */
+  readonly params: string
+  readonly seed?: number
+  /** Digest of the text of its `run`. */
+  readonly source: string
+  /** Row ids of the items given to its side inputs. */
+  readonly sides: { readonly [side: string]: number }
+}
+
+export const Status = { done: 0, dropped: 1, failed: 2 } as const
+export type Status = (typeof Status)[keyof typeof Status]
+
+/** One call that ended. */
+export interface CallRow {
+  /** Row id of the item that drove it. */
+  readonly input: number
+  /** Row id of the bound operator. */
+  readonly operator: number
+  readonly status: Status
+  /** New records, or row ids of records passed on. */
+  readonly outputs: ReadonlyArray<NewItem | number>
+  /** For `collect`: by output, the row ids of the items that it was made from. */
+  readonly parents?: ReadonlyArray<ReadonlyArray<number>>
+  /** For `collect`: the items that it took out. */
+  readonly drops?: ReadonlyArray<{ readonly item: number; readonly reason: string; readonly detail: string }>
+  /** Why it was dropped, or the tag of its error. */
+  readonly reason?: string
+  readonly detail?: string
+  readonly attempts: number
+  readonly startedMs: number
+  /** Milliseconds that the last attempt took. */
+  readonly ms: number
+}
+
+/** A committed call. When its result was there before, `adopted` is that result's status. */
+export interface Committed {
+  readonly call: number
+  /** Row ids of what it gave. */
+  readonly outputs: ReadonlyArray<number>
+  readonly adopted: number | undefined
+}
+
+/** A call found in the journal. */
+export interface Hit {
+  readonly call: number
+  readonly status: Status
+  readonly outputs: ReadonlyArray<number>
+  readonly reason: string | undefined
+  readonly detail: string | undefined
+}
+
+export interface RunRow {
+  /** Unique, for people: `curate-20260114-093042-k3f9`. */
+  readonly name: string
+  readonly graph: string
+  readonly version: string
+  readonly digest: string
+  /** JSON of the graph. */
+  readonly definition: string
+  readonly startedMs: number
+  /** Node ids in order; rows refer to nodes by position. */
+  readonly nodes: ReadonlyArray<string>
+}
+
+export const RunStatus = Schema.Literals(["running", "done", "failed", "finished-with-failures", "interrupted"])
+export type RunStatus = typeof RunStatus.Type
+
+export interface RunEnd {
+  readonly endedMs: number
+  readonly status: RunStatus
+  /** JSON of the ledger. */
+  readonly ledger: string
+  readonly problem?: string
+}
+
+/** A run as the journal lists it. */
+export interface Run {
+  readonly id: number
+  readonly name: string
+  readonly graph: string
+  readonly version: string
+  readonly digest: string
+  readonly definition: string
+  readonly startedMs: number
+  readonly endedMs: number | undefined
+  readonly status: RunStatus
+  readonly ledger: string
+  readonly problem: string | undefined
+}
+
+/** The journal could not be written or read. */
+export class JournalError extends Schema.TaggedError<JournalError>()("JournalError", {
+  file: Schema.String,
+  action: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `the journal ${this.file} could not be ${this.action}: ${this.problem}`
+  }
+}
+
+/** The journal was written by a later version of reelgraph. */
+export class JournalNewer extends Schema.TaggedError<JournalNewer>()("JournalNewer", {
+  file: Schema.String,
+  found: Schema.Int,
+  supported: Schema.Int,
+}) {
+  override get message() {
+    return `the journal ${this.file} has format ${this.found}, and this reelgraph reads up to ${this.supported}; use the reelgraph that wrote it, or a later one`
+  }
+}
+
+/** The operator a call was bound to, as lineage shows it. */
+export interface BoundOperator {
+  readonly id: number
+  readonly digest: string
+  readonly name: string
+  readonly version: string
+  readonly params: string
+  readonly seed: number | undefined
+  readonly source: string
+}
+
+/** One step of lineage: a call with what went in and what came out. */
+export interface Step {
+  readonly call: number
+  readonly operator: BoundOperator
+  readonly status: Status
+  readonly reason: string | undefined
+  readonly detail: string | undefined
+  readonly startedMs: number
+  readonly ms: number
+  /** Name of the run that executed it. */
+  readonly run: string
+  /** Row ids of items. Sides are among the inputs. */
+  readonly inputs: ReadonlyArray<number>
+  readonly outputs: ReadonlyArray<number>
+}
+
+/** An earlier call of an operator of the same name on the same input: what tells why a call is not in the cache. */
+export interface Earlier {
+  readonly version: string
+  readonly params: string
+  readonly seed: number | undefined
+  readonly status: Status
+  readonly reason: string | undefined
+}
+
+export class Journal extends Context.Service<
+  Journal,
+  {
+    /** Where it is kept. */
+    readonly file: string
+
+    // Writing. Each effect ends when what it wrote is on disk.
+    readonly beginRun: (row: RunRow) => Effect.Effect<number, JournalError>
+    readonly endRun: (run: number, end: RunEnd) => Effect.Effect<void, JournalError>
+    readonly operator: (row: OperatorRow) => Effect.Effect<number, JournalError>
+    /** Stores what came in through a port of the graph; row ids in order. */
+    readonly items: (run: number, port: string, items: ReadonlyArray<NewItem>) => Effect.Effect<ReadonlyArray<number>, JournalError>
+    /** Notes what a run gave through an output of the graph. */
+    readonly outputs: (run: number, port: string, items: ReadonlyArray<number>) => Effect.Effect<void, JournalError>
+    readonly set: (digest: string, members: ReadonlyArray<number>) => Effect.Effect<StoredItem, JournalError>
+    readonly calls: (run: number, node: number, rows: ReadonlyArray<CallRow>) => Effect.Effect<ReadonlyArray<Committed>, JournalError>
+    /** Notes that a run used results that were there. */
+    readonly hits: (run: number, node: number, calls: ReadonlyArray<number>) => Effect.Effect<void, JournalError>
+
+    // Reading. Plain functions of microseconds, for hot loops; they throw JournalError.
+    /** The call of (input, operator), if there is one. */
+    readonly find: (input: number, operator: number) => Hit | undefined
+    readonly item: (id: number) => StoredItem | undefined
+    readonly itemByDigest: (digest: string) => StoredItem | undefined
+    readonly boundOperator: (digest: string) => number | undefined
+    /** The latest call of any other binding of an operator of this name on the input. */
+    readonly earlier: (input: number, name: string) => Earlier | undefined
+    /** Mean milliseconds of the done calls of an operator, and how many there are. */
+    readonly history: (name: string, version: string) => { readonly calls: number; readonly meanMs: number }
+    /** Digests of the text of `run` under which results of this operator are stored. */
+    readonly sources: (name: string, version: string) => ReadonlyArray<string>
+    readonly runs: () => ReadonlyArray<Run>
+    readonly run: (name: string) => Run | undefined
+    /** Calls of a run that failed or dropped something, with the node and the item. */
+    readonly refusals: (run: number, status: Status) => ReadonlyArray<{ readonly node: string; readonly item: number; readonly reason: string; readonly detail: string }>
+    /** Items that a run took in (`in:NAME`) or gave (`out:NAME`). */
+    readonly runItems: (run: number, port: string) => ReadonlyArray<number>
+    readonly runPorts: (run: number) => ReadonlyArray<string>
+    /** Items whose record names the blob. */
+    readonly itemsOfArtifact: (sha256: string) => ReadonlyArray<number>
+    /** The calls that gave an item. Filters that passed it on are among them. */
+    readonly producers: (item: number) => ReadonlyArray<Step>
+    /** The calls that took an item, directly, in a set, or as a side input, and what they made of it. */
+    readonly consumers: (item: number) => ReadonlyArray<Step>
+    /** Names of the runs that made or reused a call. */
+    readonly runsOfCall: (call: number) => ReadonlyArray<string>
+  }
+>()("reelgraph/store/Journal") {}

@@ -1,0 +1,137 @@
+/**
+ * The journal in a SQLite file (node:sqlite): written by a thread with group commit in WAL mode, read by a
+ * connection on this thread. Several processes may work on one file at once.
+ */
+import { mkdirSync } from "node:fs"
+import { dirname } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { Worker } from "node:worker_threads"
+
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+
+import { Journal, JournalError, JournalNewer } from "./Journal.ts"
+import * as Reader from "./internal/journalReader.ts"
+import * as Tables from "./internal/journalSchema.ts"
+import type { Envelope, Reply } from "./internal/journalThread.ts"
+import { JournalWriter, type Request, type Response } from "./internal/JournalWriter.ts"
+
+type Send = <R extends Request>(request: R, action: string) => Effect.Effect<Response[R["_tag"]], JournalError>
+
+const serviceOf = (file: string, db: DatabaseSync, send: Send) =>
+  Journal.of({
+    file,
+    ...Reader.make(db),
+    beginRun: (row) => send({ _tag: "BeginRun", row }, "written"),
+    endRun: (run, end) => Effect.asVoid(send({ _tag: "EndRun", run, end }, "written")),
+    operator: (row) => send({ _tag: "Operator", row }, "written"),
+    items: (run, port, items) => send({ _tag: "Items", run, port, items }, "written"),
+    outputs: (run, port, items) => Effect.asVoid(send({ _tag: "Outputs", run, port, items }, "written")),
+    set: (digest, members) => send({ _tag: "Set", digest, members }, "written"),
+    calls: (run, node, rows) => send({ _tag: "Calls", run, node, rows }, "written"),
+    hits: (run, node, calls) => Effect.asVoid(send({ _tag: "Hits", run, node, calls }, "written")),
+  })
+
+/** Creates the tables in a new database, and refuses one of a later format. */
+const prepare = (db: DatabaseSync, file: string): void => {
+  db.exec("PRAGMA busy_timeout=30000; PRAGMA journal_mode=WAL")
+  db.exec("BEGIN IMMEDIATE")
+  const found = db.prepare("PRAGMA user_version").get()!["user_version"] as number
+  if (found === 0) db.exec(`${Tables.tables}; PRAGMA user_version=${Tables.version}`)
+  db.exec("COMMIT")
+  if (found > Tables.version) throw new JournalNewer({ file, found, supported: Tables.version })
+}
+
+const open = (file: string): Effect.Effect<DatabaseSync, JournalError | JournalNewer> =>
+  Effect.try({
+    try: () => {
+      if (file !== ":memory:") mkdirSync(dirname(file), { recursive: true })
+      const db = new DatabaseSync(file)
+      prepare(db, file)
+      return db
+    },
+    catch: (cause) =>
+      cause instanceof JournalNewer ? cause : new JournalError({ file, action: "opened", problem: (cause as Error).message }),
+  })
+
+const opened = (file: string) => Effect.acquireRelease(open(file), (db) => Effect.sync(() => db.close()))
+
+/** A thread that writes, and the function that asks it to. */
+const writerThread = (file: string, durability: "full" | "normal") =>
+  Effect.gen(function* () {
+    const waiting = new Map<number, (reply: Effect.Effect<any, JournalError>) => void>()
+    const lost = (problem: string) => new JournalError({ file, action: "written", problem })
+    let ended: string | undefined
+    let next = 0
+
+    const end = (problem: string) => {
+      ended = problem
+      for (const resume of waiting.values()) resume(Effect.fail(lost(problem)))
+      waiting.clear()
+    }
+    const worker = yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const worker = new Worker(new URL("./internal/journalThread.ts", import.meta.url), { workerData: { file, durability } })
+        worker.on("message", (replies: ReadonlyArray<Reply>) => {
+          for (const reply of replies) {
+            const resume = waiting.get(reply.id)
+            waiting.delete(reply.id)
+            resume?.("error" in reply ? Effect.fail(lost(reply.error.message)) : Effect.succeed(reply.value))
+          }
+        })
+        worker.on("error", (cause) => end(cause instanceof Error ? cause.message : String(cause)))
+        worker.on("exit", () => end("its writer thread has ended"))
+        return worker
+      }),
+      (worker) =>
+        Effect.callback<void>((resume) => {
+          if (ended !== undefined) return resume(Effect.void)
+          worker.once("exit", () => resume(Effect.void))
+          worker.postMessage("close")
+        }),
+    )
+    const send: Send = (request) =>
+      Effect.uninterruptible(
+        Effect.callback((resume) => {
+          if (ended !== undefined) return resume(Effect.fail(lost(ended)))
+          const id = next++
+          waiting.set(id, resume)
+          worker.postMessage({ id, request } satisfies Envelope)
+        }),
+      )
+    return send
+  })
+
+/**
+ * The journal in a file, created when it is missing.
+ *
+ * `durability` `full` survives a power cut; `normal` survives the end of the process, not of the machine.
+ */
+export const layer = (
+  file: string,
+  options: { readonly durability?: "full" | "normal" } = {},
+): Layer.Layer<Journal, JournalError | JournalNewer> =>
+  Layer.effect(
+    Journal,
+    Effect.gen(function* () {
+      const db = yield* opened(file)
+      const send = yield* writerThread(file, options.durability ?? "full")
+      return serviceOf(file, db, send)
+    }),
+  )
+
+/** A journal that is gone when the scope ends. */
+export const layerMemory: Layer.Layer<Journal, JournalError | JournalNewer> = Layer.effect(
+  Journal,
+  Effect.gen(function* () {
+    const file = ":memory:"
+    const db = yield* opened(file)
+    const writer = new JournalWriter(db)
+    const send: Send = (request, action) =>
+      Effect.try({
+        try: () => writer.transact([request])[0] as any,
+        catch: (cause) => new JournalError({ file, action, problem: (cause as Error).message }),
+      })
+    return serviceOf(file, db, send)
+  }),
+)

@@ -1,0 +1,182 @@
+/** What is read from the journal: prepared statements on a connection of its own. */
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
+
+import type { BoundOperator, Hit, Run, Step } from "../Journal.ts"
+
+type Row = Record<string, unknown>
+
+const hex = (blob: unknown): string => Buffer.from(blob as Uint8Array).toString("hex")
+const text = (value: unknown): string | undefined => (value === null ? undefined : (value as string))
+
+export const make = (db: DatabaseSync) => {
+  const statements = new Map<string, StatementSync>()
+  const prepare = (sql: string): StatementSync => {
+    let statement = statements.get(sql)
+    if (statement === undefined) statements.set(sql, (statement = db.prepare(sql)))
+    return statement
+  }
+  const all = (sql: string, ...values: Array<SQLInputValue>): Array<Row> => prepare(sql).all(...values)
+  const get = (sql: string, ...values: Array<SQLInputValue>): Row | undefined => prepare(sql).get(...values)
+
+  const outputsOf = (call: number, single: unknown): ReadonlyArray<number> =>
+    single === null
+      ? all("SELECT item FROM call_outputs WHERE call = ? ORDER BY position", call).map((row) => row["item"] as number)
+      : [single as number]
+
+  const findCall = prepare("SELECT id, status, output, reason, detail FROM calls WHERE input = ? AND operator = ?")
+  const find = (input: number, operator: number): Hit | undefined => {
+    const row = findCall.get(input, operator)
+    if (row === undefined) return undefined
+    const call = row["id"] as number
+    return {
+      call,
+      status: row["status"] as Hit["status"],
+      outputs: outputsOf(call, row["output"]),
+      reason: text(row["reason"]),
+      detail: text(row["detail"]),
+    }
+  }
+
+  const operatorOf = (row: Row): BoundOperator => ({
+    id: row["operator"] as number,
+    digest: hex(row["operator_digest"]),
+    name: row["operator_name"] as string,
+    version: row["operator_version"] as string,
+    params: row["operator_params"] as string,
+    seed: row["operator_seed"] === null ? undefined : (row["operator_seed"] as number),
+    source: row["operator_source"] as string,
+  })
+  const stepColumns = `calls.id AS call, calls.input, calls.output, calls.status, calls.reason, calls.detail, calls.started_ms, calls.ms,
+    runs.name AS run, operators.id AS operator, operators.digest AS operator_digest, operators.name AS operator_name,
+    operators.version AS operator_version, operators.params AS operator_params, operators.seed AS operator_seed, operators.source AS operator_source`
+  const stepJoins = "JOIN operators ON operators.id = calls.operator LEFT JOIN runs ON runs.id = calls.run"
+  const step = (row: Row, inputs: ReadonlyArray<number>, outputs: ReadonlyArray<number>): Step => ({
+    call: row["call"] as number,
+    operator: operatorOf(row),
+    status: row["status"] as Step["status"],
+    reason: text(row["reason"]),
+    detail: text(row["detail"]),
+    startedMs: row["started_ms"] as number,
+    ms: row["ms"] as number,
+    run: (row["run"] as string | null) ?? "?",
+    inputs,
+    outputs,
+  })
+  const sidesOf = (operator: number): ReadonlyArray<number> =>
+    all("SELECT item FROM operator_sides WHERE operator = ?", operator).flatMap((row) => members(row["item"] as number))
+  /** The members of a set, or the item itself. */
+  const members = (item: number): ReadonlyArray<number> => {
+    const found = all("SELECT item FROM set_members WHERE set_id = ? ORDER BY item", item).map((row) => row["item"] as number)
+    return found.length === 0 ? [item] : found
+  }
+
+  const producers = (item: number): ReadonlyArray<Step> => {
+    const direct = all(`SELECT ${stepColumns} FROM calls ${stepJoins} WHERE calls.output = ? ORDER BY calls.id`, item).map((row) =>
+      step(row, [row["input"] as number, ...sidesOf(row["operator"] as number)], [item]),
+    )
+    const several = all(
+      `SELECT ${stepColumns}, call_outputs.position FROM call_outputs JOIN calls ON calls.id = call_outputs.call ${stepJoins} WHERE call_outputs.item = ? ORDER BY calls.id`,
+      item,
+    ).map((row) => {
+      const parents = all("SELECT item FROM output_parents WHERE call = ? AND position = ?", row["call"] as number, row["position"] as number).map((parent) => parent["item"] as number)
+      return step(row, [...(parents.length > 0 ? parents : members(row["input"] as number)), ...sidesOf(row["operator"] as number)], [item])
+    })
+    return [...direct, ...several]
+  }
+
+  const consumers = (item: number): ReadonlyArray<Step> => {
+    const direct = all(`SELECT ${stepColumns} FROM calls ${stepJoins} WHERE calls.input = ? ORDER BY calls.id`, item).map((row) =>
+      step(row, [item], outputsOf(row["call"] as number, row["output"])),
+    )
+    const collected = all(
+      `SELECT ${stepColumns} FROM set_members JOIN calls ON calls.input = set_members.set_id ${stepJoins} WHERE set_members.item = ? ORDER BY calls.id`,
+      item,
+    ).map((row) => {
+      const call = row["call"] as number
+      const made = all(
+        "SELECT call_outputs.item FROM output_parents JOIN call_outputs ON call_outputs.call = output_parents.call AND call_outputs.position = output_parents.position WHERE output_parents.call = ? AND output_parents.item = ? ORDER BY call_outputs.position",
+        call, item,
+      ).map((output) => output["item"] as number)
+      const dropped = get("SELECT reason, detail FROM call_drops WHERE call = ? AND item = ?", call, item)
+      const result = step(row, [item], made)
+      return dropped === undefined ? result : { ...result, status: 1 as const, reason: dropped["reason"] as string, detail: dropped["detail"] as string }
+    })
+    const asSide = all(
+      `SELECT ${stepColumns} FROM operator_sides JOIN calls ON calls.operator = operator_sides.operator ${stepJoins}
+       WHERE operator_sides.item = ? OR operator_sides.item IN (SELECT set_id FROM set_members WHERE item = ?) ORDER BY calls.id`,
+      item, item,
+    ).map((row) => step(row, [item], outputsOf(row["call"] as number, row["output"])))
+    return [...direct, ...collected, ...asSide]
+  }
+
+  const runOf = (row: Row): Run => ({
+    id: row["id"] as number,
+    name: row["name"] as string,
+    graph: row["graph"] as string,
+    version: row["version"] as string,
+    digest: row["digest"] as string,
+    definition: row["definition"] as string,
+    startedMs: row["started_ms"] as number,
+    endedMs: row["ended_ms"] === null ? undefined : (row["ended_ms"] as number),
+    status: row["status"] as Run["status"],
+    ledger: row["ledger"] as string,
+    problem: text(row["problem"]),
+  })
+  const itemOf = (row: Row | undefined) =>
+    row === undefined ? undefined : { id: row["id"] as number, digest: hex(row["digest"]), record: row["record"] as string }
+
+  return {
+    find,
+    item: (id: number) => itemOf(get("SELECT id, digest, record FROM items WHERE id = ?", id)),
+    itemByDigest: (digest: string) => itemOf(get("SELECT id, digest, record FROM items WHERE digest = ?", Buffer.from(digest, "hex"))),
+    boundOperator: (digest: string) => get("SELECT id FROM operators WHERE digest = ?", Buffer.from(digest, "hex"))?.["id"] as number | undefined,
+    earlier: (input: number, name: string) => {
+      const row = get(
+        "SELECT operators.version, operators.params, operators.seed, calls.status, calls.reason FROM calls JOIN operators ON operators.id = calls.operator WHERE calls.input = ? AND operators.name = ? ORDER BY calls.id DESC LIMIT 1",
+        input, name,
+      )
+      return row === undefined
+        ? undefined
+        : {
+            version: row["version"] as string,
+            params: row["params"] as string,
+            seed: row["seed"] === null ? undefined : (row["seed"] as number),
+            status: row["status"] as Hit["status"],
+            reason: text(row["reason"]),
+          }
+    },
+    history: (name: string, version: string) => {
+      const row = get(
+        `SELECT count(*) AS calls, avg(ms) AS mean FROM (SELECT ms FROM calls JOIN operators ON operators.id = calls.operator
+         WHERE operators.name = ? AND operators.version = ? AND calls.status = 0 ORDER BY calls.id DESC LIMIT 1000)`,
+        name, version,
+      )
+      return { calls: (row?.["calls"] as number | undefined) ?? 0, meanMs: (row?.["mean"] as number | null | undefined) ?? 0 }
+    },
+    sources: (name: string, version: string) =>
+      all("SELECT DISTINCT source FROM operators WHERE name = ? AND version = ?", name, version).map((row) => row["source"] as string),
+    runs: () => all("SELECT * FROM runs ORDER BY id").map(runOf),
+    run: (name: string) => {
+      const row = get("SELECT * FROM runs WHERE name = ?", name)
+      return row === undefined ? undefined : runOf(row)
+    },
+    refusals: (run: number, status: number) =>
+      all(
+        `SELECT run_nodes.name AS node, calls.input AS item, calls.reason, calls.detail FROM run_calls JOIN calls ON calls.id = run_calls.call
+         JOIN run_nodes ON run_nodes.run = run_calls.run AND run_nodes.node = run_calls.node WHERE run_calls.run = ? AND calls.status = ?
+         UNION ALL SELECT run_nodes.name, call_drops.item, call_drops.reason, call_drops.detail FROM run_calls JOIN call_drops ON call_drops.call = run_calls.call
+         JOIN run_nodes ON run_nodes.run = run_calls.run AND run_nodes.node = run_calls.node WHERE run_calls.run = ? AND ? = 1`,
+        run, status, run, status,
+      ).map((row) => ({ node: row["node"] as string, item: row["item"] as number, reason: text(row["reason"]) ?? "", detail: text(row["detail"]) ?? "" })),
+    runItems: (run: number, port: string) => all("SELECT item FROM run_items WHERE run = ? AND port = ?", run, port).map((row) => row["item"] as number),
+    runPorts: (run: number) => all("SELECT DISTINCT port FROM run_items WHERE run = ?", run).map((row) => row["port"] as string),
+    itemsOfArtifact: (sha256: string) => all("SELECT item FROM artifacts WHERE sha256 = ?", Buffer.from(sha256, "hex")).map((row) => row["item"] as number),
+    producers,
+    consumers,
+    runsOfCall: (call: number) =>
+      all(
+        "SELECT DISTINCT runs.id, runs.name FROM runs JOIN run_nodes ON run_nodes.run = runs.id JOIN run_calls ON run_calls.run = runs.id AND run_calls.node = run_nodes.node AND run_calls.call = ? ORDER BY runs.id",
+        call,
+      ).map((row) => row["name"] as string),
+  }
+}

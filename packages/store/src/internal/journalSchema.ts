@@ -1,0 +1,46 @@
+/**
+ * The tables of the journal, and the statements that write them.
+ *
+ * Row ids are local to one journal; digests are what two journals share. Every call is identified by (input,
+ * operator): the item that drives it and the operator bound to its params, seed and side inputs. For `collect`
+ * that item is a set, whose digest is that of its sorted members.
+ */
+
+/** Raised with every change of the tables. */
+export const version = 1
+
+export const tables = `
+CREATE TABLE items(id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, record TEXT NOT NULL) STRICT;
+CREATE TABLE set_members(set_id INTEGER NOT NULL, item INTEGER NOT NULL, PRIMARY KEY(set_id, item)) STRICT, WITHOUT ROWID;
+CREATE INDEX set_members_item ON set_members(item);
+CREATE TABLE artifacts(sha256 BLOB NOT NULL, item INTEGER NOT NULL, PRIMARY KEY(sha256, item)) STRICT, WITHOUT ROWID;
+
+CREATE TABLE operators(
+  id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL, version TEXT NOT NULL,
+  params TEXT NOT NULL, seed INTEGER, source TEXT NOT NULL
+) STRICT;
+CREATE INDEX operators_name ON operators(name);
+CREATE TABLE operator_sides(operator INTEGER NOT NULL, side TEXT NOT NULL, item INTEGER NOT NULL, PRIMARY KEY(operator, side)) STRICT, WITHOUT ROWID;
+CREATE INDEX operator_sides_item ON operator_sides(item);
+
+CREATE TABLE calls(
+  id INTEGER PRIMARY KEY, input INTEGER NOT NULL, operator INTEGER NOT NULL, status INTEGER NOT NULL,
+  output INTEGER, reason TEXT, detail TEXT, attempts INTEGER NOT NULL, started_ms INTEGER NOT NULL, ms REAL NOT NULL,
+  run INTEGER NOT NULL, UNIQUE(input, operator)
+) STRICT;
+CREATE INDEX calls_output ON calls(output) WHERE output IS NOT NULL;
+CREATE TABLE call_outputs(call INTEGER NOT NULL, position INTEGER NOT NULL, item INTEGER NOT NULL, PRIMARY KEY(call, position)) STRICT, WITHOUT ROWID;
+CREATE INDEX call_outputs_item ON call_outputs(item);
+CREATE TABLE output_parents(call INTEGER NOT NULL, position INTEGER NOT NULL, item INTEGER NOT NULL, PRIMARY KEY(call, position, item)) STRICT, WITHOUT ROWID;
+CREATE INDEX output_parents_item ON output_parents(item);
+CREATE TABLE call_drops(call INTEGER NOT NULL, item INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY(call, item)) STRICT, WITHOUT ROWID;
+CREATE INDEX call_drops_item ON call_drops(item);
+
+CREATE TABLE runs(
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, graph TEXT NOT NULL, version TEXT NOT NULL, digest TEXT NOT NULL,
+  definition TEXT NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER, status TEXT NOT NULL, ledger TEXT NOT NULL, problem TEXT
+) STRICT;
+CREATE TABLE run_nodes(run INTEGER NOT NULL, node INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY(run, node)) STRICT, WITHOUT ROWID;
+CREATE TABLE run_calls(run INTEGER NOT NULL, node INTEGER NOT NULL, call INTEGER NOT NULL, cached INTEGER NOT NULL, PRIMARY KEY(run, node, call)) STRICT, WITHOUT ROWID;
+CREATE TABLE run_items(run INTEGER NOT NULL, port TEXT NOT NULL, item INTEGER NOT NULL, PRIMARY KEY(run, port, item)) STRICT, WITHOUT ROWID;
+`

@@ -1,0 +1,75 @@
+/** The ways in which a call fails. A failure is recorded with its item, and the run goes on. */
+import * as Cause from "effect/Cause"
+import * as Schema from "effect/Schema"
+
+/** A call took longer than its operator's `timeoutMs`. */
+export class CallTimeout extends Schema.TaggedError<CallTimeout>()("CallTimeout", {
+  node: Schema.String,
+  timeoutMs: Schema.Finite,
+}) {
+  override get message() {
+    return `${this.node} took longer than ${this.timeoutMs} ms; raise the operator's timeoutMs if such items are expected`
+  }
+}
+
+/** A worker process ended during a call: it crashed, ran out of memory, or was killed. */
+export class WorkerLost extends Schema.TaggedError<WorkerLost>()("WorkerLost", {
+  node: Schema.String,
+  how: Schema.String,
+}) {
+  override get message() {
+    return `the worker running ${this.node} ended during the call (${this.how})`
+  }
+}
+
+/** An operator gave something that its output port does not allow. */
+export class OutputInvalid extends Schema.TaggedError<OutputInvalid>()("OutputInvalid", {
+  node: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `${this.node} gave a record that its output port does not allow: ${this.problem}`
+  }
+}
+
+/** A stored record is not what the input port asks for. */
+export class InputInvalid extends Schema.TaggedError<InputInvalid>()("InputInvalid", {
+  node: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `${this.node} was given a record that its input port does not allow: ${this.problem}`
+  }
+}
+
+/** A failure as the journal keeps it. */
+export interface Failure {
+  /** Tag of the error; `Defect` when an operator threw. */
+  readonly tag: string
+  readonly message: string
+  readonly retryable: boolean
+}
+
+const retryableTags = new Set(["CallTimeout", "WorkerLost"])
+
+const isRetryable = (error: object): boolean => "retryable" in error && error.retryable === true
+
+/** What went wrong in a call, from the cause of its exit. */
+export const fromCause = (cause: Cause.Cause<unknown>): Failure => {
+  for (const reason of cause.reasons) {
+    if (reason._tag === "Fail") return fromError(reason.error)
+    if (reason._tag === "Die") {
+      const message = reason.defect instanceof Error ? reason.defect.message : String(reason.defect)
+      return { tag: "Defect", message: message.slice(0, 2000), retryable: false }
+    }
+  }
+  return { tag: "Interrupted", message: "the call was interrupted", retryable: true }
+}
+
+/** A failure from the error that an operator failed with. */
+export const fromError = (error: unknown): Failure => {
+  if (typeof error !== "object" || error === null) return { tag: "Error", message: String(error).slice(0, 2000), retryable: false }
+  const tag = "_tag" in error && typeof error._tag === "string" ? error._tag : error.constructor.name
+  const message = "message" in error && typeof error.message === "string" && error.message !== "" ? error.message : tag
+  return { tag, message: message.slice(0, 2000), retryable: retryableTags.has(tag) || isRetryable(error) }
+}

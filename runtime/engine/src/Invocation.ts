@@ -1,0 +1,100 @@
+/**
+ * One call of an operator: from decoded records to what the journal keeps. The same code runs on the main
+ * thread and in workers.
+ */
+import { type CounterRandom, Drop, keep, type Operator } from "@reelgraph/core"
+import type { NewItem } from "@reelgraph/store"
+import * as Effect from "effect/Effect"
+
+import { OutputInvalid } from "./Failure.ts"
+import * as RecordCodec from "./internal/RecordCodec.ts"
+
+/** What came of one item. `values` are the decoded records, when the call ran in this process. */
+export type Outcome =
+  | { readonly _tag: "Kept" }
+  | { readonly _tag: "Dropped"; readonly reason: string; readonly detail: string }
+  | { readonly _tag: "Made"; readonly items: ReadonlyArray<NewItem>; readonly values?: ReadonlyArray<unknown> }
+  | { readonly _tag: "Collected"; readonly emissions: ReadonlyArray<Operator.Emission<NewItem>> }
+
+const kept: Outcome = { _tag: "Kept" }
+const dropped = ({ detail, reason }: Drop): Outcome => ({ _tag: "Dropped", reason, detail })
+
+/**
+ * Runs an operator on records: one for most, several for `batch` and `collect`. Gives one outcome for each record,
+ * and a single one for `collect`.
+ */
+export const invoke = (
+  node: string,
+  operator: Operator.Any,
+  params: unknown,
+  records: ReadonlyArray<unknown>,
+  call: Operator.Call<unknown>,
+): Effect.Effect<ReadonlyArray<Outcome>, unknown, any> => {
+  const several = operator.cardinality === "batch" || operator.cardinality === "collect"
+  const result = Effect.suspend(() => operator.run(several ? records : records[0], params, call))
+  return Effect.matchEffect(result, {
+    onFailure: (error) => (error instanceof Drop ? Effect.succeed(records.map(() => dropped(error))) : Effect.fail(error)),
+    onSuccess: (value) =>
+      Effect.try({
+        try: () => outcomes(node, operator, value, records.length),
+        catch: (cause) =>
+          cause instanceof OutputInvalid ? cause : new OutputInvalid({ node, problem: cause instanceof Error ? cause.message : String(cause) }),
+      }),
+  })
+}
+
+const outcomes = (node: string, operator: Operator.Any, value: any, size: number): ReadonlyArray<Outcome> => {
+  const codec = operator.output === undefined ? undefined : RecordCodec.of(operator.output.record)
+  const made = (values: ReadonlyArray<unknown>): Outcome => ({ _tag: "Made", items: values.map((one) => codec!.encode(one)), values })
+  switch (operator.cardinality) {
+    case "map":
+      return [made([value])]
+    case "filter":
+      if (value === keep) return [kept]
+      if (value instanceof Drop) return [dropped(value)]
+      throw new OutputInvalid({ node, problem: `a filter gives keep or drop(reason), this one gave ${String(value)}` })
+    case "flatMap":
+      return [made(value)]
+    case "batch":
+      if (!Array.isArray(value) || value.length !== size) {
+        throw new OutputInvalid({ node, problem: `a batch of ${size} gives ${size} results, this one gave ${Array.isArray(value) ? value.length : String(value)}` })
+      }
+      return value.map((one) => (one instanceof Drop ? dropped(one) : made([one])))
+    case "collect":
+      return [
+        {
+          _tag: "Collected",
+          emissions: (value as ReadonlyArray<Operator.Emission<unknown>>).map((emission) => {
+            checkPositions(node, emission, size)
+            return emission._tag === "Emit" ? { ...emission, record: codec!.encode(emission.record) } : emission
+          }),
+        },
+      ]
+  }
+}
+
+const checkPositions = (node: string, emission: Operator.Emission<unknown>, size: number): void => {
+  for (const at of emission._tag === "Emit" ? emission.from : [emission.at]) {
+    if (!Number.isInteger(at) || at < 0 || at >= size) {
+      throw new OutputInvalid({ node, problem: `it refers to input ${at} of ${size}` })
+    }
+  }
+}
+
+/** What a worker needs to make a call: plain data that can be sent to another process. */
+export interface Job {
+  readonly node: string
+  /** URL of the module that exports the operator. */
+  readonly module: string
+  readonly operator: string
+  readonly version: string
+  /** Canonical JSON. */
+  readonly params: string
+  /** Canonical JSON of the records. */
+  readonly records: ReadonlyArray<string>
+  /** Canonical JSON of the records of the side inputs; an array for `all`. */
+  readonly sides: { readonly [side: string]: string | ReadonlyArray<string> }
+  readonly item: string
+  readonly random: CounterRandom.Key
+  readonly attempt: number
+}

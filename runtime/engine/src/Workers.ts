@@ -1,0 +1,25 @@
+/** Where calls that block or may crash run: processes that can be killed. The local runtime gives the layer. */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+
+import type { Resources } from "@reelgraph/core"
+
+import type { Failure } from "./Failure.ts"
+import type { Job, Outcome } from "./Invocation.ts"
+
+export class Workers extends Context.Service<
+  Workers,
+  {
+    /** Cores that calls share. */
+    readonly cores: number
+    /**
+     * Makes a call in a worker process. Interrupting it kills the worker. Calls of a higher `priority` (further
+     * down the graph) go first when cores are short.
+     */
+    readonly call: (
+      job: Job,
+      resources: Resources.Resources,
+      priority: number,
+    ) => Effect.Effect<ReadonlyArray<Outcome>, Failure>
+  }
+>()("reelgraph/engine/Workers") {}
