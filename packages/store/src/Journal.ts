@@ -197,6 +197,8 @@ export class Journal extends Context.Service<
     // Reading. Plain functions of microseconds, for hot loops; they throw JournalError.
     /** The call of (input, operator), if there is one. */
     readonly find: (input: number, operator: number) => Hit | undefined
+    /** What a `collect` call took out. */
+    readonly drops: (call: number) => ReadonlyArray<{ readonly item: number; readonly reason: string; readonly detail: string }>
     readonly item: (id: number) => StoredItem | undefined
     readonly itemByDigest: (digest: string) => StoredItem | undefined
     readonly boundOperator: (digest: string) => number | undefined

@@ -127,6 +127,12 @@ export const make = (db: DatabaseSync) => {
 
   return {
     find,
+    drops: (call: number) =>
+      all("SELECT item, reason, detail FROM call_drops WHERE call = ? ORDER BY item", call).map((row) => ({
+        item: row["item"] as number,
+        reason: row["reason"] as string,
+        detail: row["detail"] as string,
+      })),
     item: (id: number) => itemOf(get("SELECT id, digest, record FROM items WHERE id = ?", id)),
     itemByDigest: (digest: string) => itemOf(get("SELECT id, digest, record FROM items WHERE digest = ?", Buffer.from(digest, "hex"))),
     boundOperator: (digest: string) => get("SELECT id FROM operators WHERE digest = ?", Buffer.from(digest, "hex"))?.["id"] as number | undefined,

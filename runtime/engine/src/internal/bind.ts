@@ -1,0 +1,30 @@
+/** Binding: an operator with everything that its results depend on, beside the items themselves. */
+import { Canonical, Digest, type Graph } from "@reelgraph/core"
+import type { OperatorRow } from "@reelgraph/store"
+
+/** An item or a set given to a side input. */
+export interface SideItem {
+  readonly id: number
+  readonly digest: string
+}
+
+/** The journal's row of a node's operator: equal digests give equal results for equal items. */
+export const row = (node: Graph.Placed, seed: number, sides: { readonly [side: string]: SideItem }): OperatorRow => {
+  const { operator } = node
+  const params = Canonical.stringify(node.params)
+  const seeded = operator.seeded ? { seed } : {}
+  const sideDigests = Object.fromEntries(Object.entries(sides).map(([side, { digest }]) => [side, digest]))
+  return {
+    digest: Digest.ofJson({ name: operator.name, version: operator.version, params: node.params, ...seeded, sides: sideDigests }),
+    name: operator.name,
+    version: operator.version,
+    params,
+    ...seeded,
+    source: operator.source,
+    sides: Object.fromEntries(Object.entries(sides).map(([side, { id }]) => [side, id])),
+  }
+}
+
+/** The digest of a set of items: of their sorted digests. */
+export const setDigest = (digests: ReadonlyArray<string>): Digest.Digest =>
+  Digest.ofBytes(`reelgraph/set\n${[...digests].sort().join("\n")}`)
