@@ -1,1 +1,30 @@
-export {}
+export { Artifact, artifactsIn, isSha256, Sha256 } from "./Artifact.ts"
+export {
+  BlobCorrupt,
+  type BlobId,
+  type BlobInfo,
+  BlobMissing,
+  BlobStore,
+  type BlobStoreError,
+  BlobTooLarge,
+  defaultMaxBytes,
+  DigestInvalid,
+  type GetOptions,
+  NotAStore,
+  type OpenError,
+  OutOfSpace,
+  type PutError,
+  type PutFileOptions,
+  type ReadError,
+  type ReadOptions,
+  Scratch,
+  SourceChanged,
+  type SourceError,
+  SourceMissing,
+  SourceUnreadable,
+  StoreUnreadable,
+  StoreUnwritable,
+  StoreVersionUnsupported,
+} from "./BlobStore.ts"
+export * as BlobStoreFs from "./BlobStoreFs.ts"
+export * as BlobStoreMemory from "./BlobStoreMemory.ts"
