@@ -1,3 +1,46 @@
+export { Artifact, artifactsIn, isSha256, Sha256 } from "./Artifact.ts"
+export {
+  BlobCorrupt,
+  type BlobId,
+  type BlobInfo,
+  BlobMissing,
+  BlobStore,
+  type BlobStoreError,
+  BlobTooLarge,
+  defaultMaxBytes,
+  DigestInvalid,
+  type GetOptions,
+  NotAStore,
+  type OpenError,
+  OutOfSpace,
+  type PutError,
+  type PutFileOptions,
+  type ReadError,
+  type ReadOptions,
+  Scratch,
+  SourceChanged,
+  type SourceError,
+  SourceMissing,
+  SourceUnreadable,
+  StoreUnreadable,
+  StoreUnwritable,
+  StoreVersionUnsupported,
+} from "./BlobStore.ts"
+export * as BlobStoreFs from "./BlobStoreFs.ts"
+export * as BlobStoreMemory from "./BlobStoreMemory.ts"
 export { Journal, JournalError, JournalNewer, RunStatus, Status } from "./Journal.ts"
-export type * from "./Journal.ts"
+export type {
+  BoundOperator,
+  CallRow,
+  Committed,
+  Earlier,
+  Hit,
+  NewItem,
+  OperatorRow,
+  Run,
+  RunEnd,
+  RunRow,
+  Step,
+  StoredItem,
+} from "./Journal.ts"
 export * as JournalSqlite from "./JournalSqlite.ts"

@@ -1,0 +1,362 @@
+/**
+ * The blob store in a folder.
+ *
+ * A blob is written to `tmp/`, flushed, made read-only and renamed to `blobs/ab/<62 hex>`, and the folder is
+ * flushed: a process killed, or power lost, at any instant leaves the whole blob or a file in `tmp/` that the
+ * next opening removes. Several processes and machines may share the folder: two writers of one blob rename the
+ * same content onto the same name.
+ */
+import { createHash, hash as hashOnce } from "node:crypto"
+import fs from "node:fs"
+import { join, resolve } from "node:path"
+import { Clock, Context, Effect, Layer, Option, Stream } from "effect"
+import { Artifact, isSha256 } from "./Artifact.ts"
+import {
+  BlobCorrupt,
+  type BlobId,
+  type BlobInfo,
+  BlobMissing,
+  BlobStore,
+  BlobTooLarge,
+  defaultMaxBytes,
+  DigestInvalid,
+  type OpenError,
+  type PutError,
+  type ReadError,
+  Scratch,
+  SourceChanged,
+  type StoreUnreadable,
+} from "./BlobStore.ts"
+import { type Durability, forgetFolder, renameDurably, withTemporary } from "./internal/durableWrite.ts"
+import { attempt, chunkBytes, fsync, hashFile, readChunks, readWhole, writeAll } from "./internal/fileIo.ts"
+import { errorCode, readFailure, sourceFailure, writeFailure } from "./internal/ioError.ts"
+import { makeTable, namesIn, refsFolder } from "./internal/sourceTableFs.ts"
+import { openStore, type StoreRoot, temporaryPath } from "./internal/StoreRoot.ts"
+import { locate, register, type SourceRef } from "./SourceRef.ts"
+
+export interface Options {
+  /**
+   * `fsync` makes a put survive a power failure before it counts; `none` leaves flushing to the system: a killed
+   * process still loses nothing, a machine that loses power may.
+   * @default "fsync"
+   */
+  readonly durability?: Durability
+}
+
+/** A file that holds the bytes of a blob: in the store, or an external one registered under the digest. */
+interface Place {
+  readonly path: string
+  readonly bytes: number
+  readonly source: SourceRef | undefined
+}
+
+const blobPath = (root: StoreRoot, sha256: string): string =>
+  join(root.path, "blobs", sha256.slice(0, 2), sha256.slice(2))
+
+const checkDigest = (sha256: string): Effect.Effect<string, DigestInvalid> =>
+  isSha256(sha256) ? Effect.succeed(sha256) : Effect.fail(new DigestInvalid({ value: String(sha256) }))
+
+const lengthText = (bytes: number): string => `${bytes} bytes`
+
+/** A new file in `tmp/`, removed again unless `use` has renamed it away. */
+const withTemporaryBlob = <A, E, R>(
+  root: StoreRoot,
+  use: (path: string, fd: number) => Effect.Effect<A, E, R>,
+): Effect.Effect<A, E | PutError, R> =>
+  Effect.suspend(() => {
+    const path = temporaryPath(root)
+    return withTemporary(path, 0o444, (fd) => use(path, fd))
+  })
+
+const failureOf = (place: Place): ((cause: unknown) => ReadError) =>
+  place.source === undefined ? readFailure(place.path) : sourceFailure(place.path)
+
+/** Damage inside the store and an edit of an external file are different things to tell a user. */
+const mismatch = (place: Place, expected: string, actual: string): ReadError =>
+  place.source === undefined
+    ? new BlobCorrupt({ path: place.path, expected, actual })
+    : new SourceChanged({ path: place.path, expected, actual })
+
+const streamPlace = (id: BlobId, place: Place, verify: boolean) =>
+  Stream.suspend(() => {
+    const hash = createHash("sha256")
+    let bytes = 0
+    const content = Stream.mapArray(readChunks(place.path, failureOf(place)), (chunks) => {
+      for (const chunk of chunks) {
+        bytes += chunk.length
+        if (verify) hash.update(chunk)
+      }
+      return chunks
+    })
+    const ending = Effect.suspend((): Effect.Effect<void, ReadError> => {
+      if (bytes !== place.bytes) {
+        return Effect.fail(mismatch(place, lengthText(place.bytes), lengthText(bytes)))
+      }
+      const actual = verify ? hash.digest("hex") : id.sha256
+      return actual === id.sha256 ? Effect.void : Effect.fail(mismatch(place, id.sha256, actual))
+    })
+    return Stream.concat(content, Stream.drain(Stream.fromEffect(ending)))
+  })
+
+const make = (root: StoreRoot): BlobStore["Service"] => {
+  const table = makeTable(root)
+
+  /** The length of a stored blob, or undefined. Synchronous: a stat takes a few microseconds. */
+  const storedBytes = (sha256: string): number | undefined => {
+    const status = fs.statSync(blobPath(root, sha256), { throwIfNoEntry: false })
+    return status?.isFile() === true ? status.size : undefined
+  }
+
+  const find = Effect.fnUntraced(function* (id: BlobId): Effect.fn.Return<Place, ReadError> {
+    const sha256 = yield* checkDigest(id.sha256)
+    const path = blobPath(root, sha256)
+    const stored = yield* attempt(() => storedBytes(sha256), readFailure(path))
+    if (stored !== undefined) {
+      if (id.bytes !== undefined && id.bytes !== stored) {
+        return yield* new BlobCorrupt({
+          path,
+          expected: lengthText(id.bytes),
+          actual: lengthText(stored),
+        })
+      }
+      return { path, bytes: stored, source: undefined }
+    }
+    const source = Option.getOrUndefined(yield* locate(table, sha256))
+    if (source === undefined) return yield* new BlobMissing({ sha256 })
+    return { path: source.path, bytes: source.size, source }
+  })
+
+  /** Makes the blob's time new, so that garbage collection leaves alone what was just put again. */
+  const freshen = Effect.fnUntraced(function* (path: string) {
+    const now = (yield* Clock.currentTimeMillis) / 1000
+    yield* attempt(() => fs.utimesSync(path, now, now), writeFailure(path))
+  })
+
+  /** Flushes a whole temporary file and makes it the blob. */
+  const commit = Effect.fnUntraced(function* (temporary: string, fd: number, sha256: string) {
+    if (root.durability === "fsync") yield* fsync(fd, writeFailure(temporary))
+    yield* renameDurably(temporary, blobPath(root, sha256), root.path, root.durability)
+  })
+
+  const putBytes = Effect.fnUntraced(function* (bytes: Uint8Array, mediaType: string) {
+    let sha256: string
+    if (bytes.length <= chunkBytes) {
+      sha256 = hashOnce("sha256", bytes, "hex")
+    } else {
+      const hash = createHash("sha256")
+      for (let offset = 0; offset < bytes.length; offset += 4 * chunkBytes) {
+        hash.update(bytes.subarray(offset, offset + 4 * chunkBytes))
+        yield* Effect.yieldNow
+      }
+      sha256 = hash.digest("hex")
+    }
+    const artifact = Artifact.make({ sha256, bytes: bytes.length, mediaType })
+    const path = blobPath(root, sha256)
+    if ((yield* attempt(() => storedBytes(sha256), writeFailure(path))) === bytes.length) {
+      yield* freshen(path)
+      return artifact
+    }
+    yield* withTemporaryBlob(root, (temporary, fd) =>
+      Effect.andThen(writeAll(fd, bytes, writeFailure(path)), commit(temporary, fd, sha256)),
+    )
+    return artifact
+  })
+
+  // What was streamed is renamed over a blob that is there: it costs no more and mends a damaged one.
+  const putStream = Effect.fn("BlobStore.putStream")(function* <E, R>(
+    stream: Stream.Stream<Uint8Array, E, R>,
+    mediaType: string,
+  ) {
+    return yield* withTemporaryBlob(root, (temporary, fd) =>
+      Effect.gen(function* () {
+        const hash = createHash("sha256")
+        let bytes = 0
+        yield* Stream.runForEach(stream, (chunk) => {
+          hash.update(chunk)
+          bytes += chunk.length
+          return writeAll(fd, chunk, writeFailure(temporary))
+        })
+        const sha256 = hash.digest("hex")
+        yield* commit(temporary, fd, sha256)
+        return Artifact.make({ sha256, bytes, mediaType })
+      }),
+    )
+  })
+
+  /** Hashes a file where it is and renames it in; undefined when it is on another file system. */
+  const adopt = Effect.fnUntraced(function* (path: string, mediaType: string) {
+    const fail = sourceFailure(path)
+    const before = yield* attempt(() => fs.statSync(path), fail)
+    const { sha256, bytes } = yield* hashFile(path, fail)
+    const after = yield* attempt(() => fs.statSync(path), fail)
+    if (bytes !== after.size || before.mtimeMs !== after.mtimeMs) {
+      return yield* new SourceChanged({
+        path,
+        expected: lengthText(before.size),
+        actual: `${lengthText(after.size)}, still being written`,
+      })
+    }
+    // Never by way of tmp/: killed between two renames, the user's file would be swept away as a leftover.
+    const moved = yield* Effect.acquireUseRelease(
+      attempt(() => fs.openSync(path, "r"), fail),
+      (fd) =>
+        commit(path, fd, sha256).pipe(
+          Effect.andThen(attempt(() => fs.fchmodSync(fd, 0o444), writeFailure(path))),
+          Effect.as(true),
+          Effect.catchIf(
+            (error) => errorCode(error.cause) === "EXDEV",
+            () => Effect.succeed(false),
+          ),
+        ),
+      (fd) => Effect.sync(() => fs.closeSync(fd)),
+    )
+    if (!moved) return undefined
+    return Artifact.make({ sha256, bytes, mediaType })
+  })
+
+  const putFile: BlobStore["Service"]["putFile"] = Effect.fn("BlobStore.putFile")(
+    function* (path, mediaType, options) {
+      const from = resolve(path)
+      const status = yield* attempt(() => fs.lstatSync(from), sourceFailure(from))
+      if (options?.move === true && status.isFile() && status.nlink === 1) {
+        const adopted = yield* adopt(from, mediaType)
+        if (adopted !== undefined) return adopted
+      }
+      // Also for a link, or a file with another name: what it points to could be changed from outside.
+      const artifact = yield* putStream(readChunks(from, sourceFailure(from)), mediaType)
+      if (options?.move === true) yield* attempt(() => fs.rmSync(from), writeFailure(from))
+      return artifact
+    },
+  )
+
+  const hasOne = (sha256: string) =>
+    attempt(() => storedBytes(sha256), readFailure(blobPath(root, sha256))).pipe(
+      Effect.flatMap((stored) =>
+        stored !== undefined
+          ? Effect.succeed(true)
+          : Effect.map(locate(table, sha256), Option.isSome).pipe(
+              Effect.catchTag(["SourceMissing", "SourceChanged", "SourceUnreadable"], () =>
+                Effect.succeed(false),
+              ),
+            ),
+      ),
+    )
+
+  const hasAll = Effect.fn("BlobStore.hasAll")(function* (sha256s: Iterable<string>) {
+    const present = new Set<string>()
+    let sinceYield = 0
+    for (const value of sha256s) {
+      const sha256 = yield* checkDigest(value)
+      if (yield* hasOne(sha256)) present.add(sha256)
+      // Some 5 ms of stat calls, then others have their turn.
+      if (++sinceYield % 512 === 0) yield* Effect.yieldNow
+    }
+    return present
+  })
+
+  const stream: BlobStore["Service"]["stream"] = (id, options) =>
+    Stream.unwrap(Effect.map(find(id), (place) => streamPlace(id, place, options?.verify ?? true)))
+
+  const get: BlobStore["Service"]["get"] = Effect.fnUntraced(function* (id, options) {
+    const place = yield* find(id)
+    const maxBytes = options?.maxBytes ?? defaultMaxBytes
+    if (place.bytes > maxBytes) {
+      return yield* new BlobTooLarge({ sha256: id.sha256, bytes: place.bytes, maxBytes })
+    }
+    const verify = options?.verify ?? true
+    const { bytes, sha256 } = yield* readWhole(place.path, place.bytes, verify, failureOf(place))
+    if (bytes.length !== place.bytes) {
+      return yield* Effect.fail(mismatch(place, lengthText(place.bytes), lengthText(bytes.length)))
+    }
+    if (sha256 !== undefined && sha256 !== id.sha256) {
+      return yield* Effect.fail(mismatch(place, id.sha256, sha256))
+    }
+    return bytes
+  })
+
+  const verify = Effect.fn("BlobStore.verify")(function* (id: BlobId) {
+    const place = yield* find(id)
+    const { sha256 } = yield* hashFile(place.path, failureOf(place))
+    if (sha256 !== id.sha256) yield* Effect.fail(mismatch(place, id.sha256, sha256))
+  })
+
+  /** One fan-out folder's worth of rows. A blob removed meanwhile is left out. */
+  const listFolder = Effect.fnUntraced(function* (kind: BlobInfo["kind"], fan: string) {
+    const folder = join(root.path, kind === "blob" ? "blobs" : "refs", fan)
+    const infos: Array<BlobInfo> = []
+    for (const name of yield* namesIn(folder)) {
+      const sha256 = fan + name
+      if (!isSha256(sha256)) continue
+      const status = yield* attempt(
+        () => fs.statSync(join(folder, name), { throwIfNoEntry: false }),
+        readFailure(folder),
+      )
+      if (status === undefined) continue
+      if (kind === "blob") {
+        infos.push({ sha256, bytes: status.size, mtimeMs: status.mtimeMs, kind })
+      } else {
+        const ref = (yield* table.readRefs(sha256))[0]
+        if (ref !== undefined) infos.push({ sha256, bytes: ref.size, mtimeMs: status.mtimeMs, kind })
+      }
+    }
+    return infos
+  })
+
+  const list = (): Stream.Stream<BlobInfo, StoreUnreadable> =>
+    Stream.fromIterable(["blob", "reference"] as const).pipe(
+      Stream.flatMap((kind) =>
+        Stream.fromIterableEffect(namesIn(join(root.path, kind === "blob" ? "blobs" : "refs"))).pipe(
+          Stream.filter((fan) => /^[0-9a-f]{2}$/.test(fan)),
+          Stream.flatMap((fan) => Stream.fromIterableEffect(listFolder(kind, fan))),
+        ),
+      ),
+    )
+
+  return BlobStore.of({
+    putBytes,
+    putStream,
+    putFile,
+    reference: (path, mediaType) => register(table, path, mediaType),
+    has: (sha256) => Effect.flatMap(checkDigest(sha256), hasOne),
+    hasAll,
+    get,
+    stream,
+    localPath: (id) => Effect.map(find(id), (place) => place.path),
+    verify,
+    list,
+    remove: Effect.fn("BlobStore.remove")(function* (value: string) {
+      const sha256 = yield* checkDigest(value)
+      for (const path of [blobPath(root, sha256), refsFolder(root, sha256)]) {
+        yield* attempt(() => fs.rmSync(path, { recursive: true, force: true }), writeFailure(path))
+      }
+      forgetFolder(refsFolder(root, sha256))
+    }),
+  })
+}
+
+const makeScratch = (root: StoreRoot): Scratch["Service"] => ({
+  directory: Effect.acquireRelease(
+    Effect.suspend(() => {
+      const path = temporaryPath(root)
+      return Effect.as(
+        attempt(() => fs.mkdirSync(path), writeFailure(path)),
+        path,
+      )
+    }),
+    (path) =>
+      Effect.ignore(attempt(() => fs.rmSync(path, { recursive: true, force: true }), writeFailure(path))),
+  ),
+})
+
+/**
+ * The store in the folder `root`, which is made when it does not exist, is empty or is named `.reel`.
+ *
+ * Fails with `NotAStore` for a folder with other files in it, `StoreVersionUnsupported` for a store of a newer
+ * reelgraph, `StoreUnwritable` for a path that is a file or may not be written.
+ */
+export const layer = (root: string, options?: Options): Layer.Layer<BlobStore | Scratch, OpenError> =>
+  Layer.effectContext(
+    Effect.map(openStore(root, options?.durability ?? "fsync"), (opened) =>
+      Context.make(BlobStore, make(opened)).pipe(Context.add(Scratch, makeScratch(opened))),
+    ),
+  )
