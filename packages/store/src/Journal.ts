@@ -91,7 +91,13 @@ export interface RunRow {
   readonly nodes: ReadonlyArray<string>
 }
 
-export const RunStatus = Schema.Literals(["running", "done", "failed", "finished-with-failures", "interrupted"])
+export const RunStatus = Schema.Literals([
+  "running",
+  "done",
+  "failed",
+  "finished-with-failures",
+  "interrupted",
+])
 export type RunStatus = typeof RunStatus.Type
 
 export interface RunEnd {
@@ -166,6 +172,15 @@ export interface Step {
   readonly outputs: ReadonlyArray<number>
 }
 
+/** An item that a node of a run did not pass on. */
+export interface Refusal {
+  readonly node: string
+  /** Row id. */
+  readonly item: number
+  readonly reason: string
+  readonly detail: string
+}
+
 /** An earlier call of an operator of the same name on the same input: what tells why a call is not in the cache. */
 export interface Earlier {
   readonly version: string
@@ -186,19 +201,37 @@ export class Journal extends Context.Service<
     readonly endRun: (run: number, end: RunEnd) => Effect.Effect<void, JournalError>
     readonly operator: (row: OperatorRow) => Effect.Effect<number, JournalError>
     /** Stores what came in through a port of the graph; row ids in order. */
-    readonly items: (run: number, port: string, items: ReadonlyArray<NewItem>) => Effect.Effect<ReadonlyArray<number>, JournalError>
+    readonly items: (
+      run: number,
+      port: string,
+      items: ReadonlyArray<NewItem>,
+    ) => Effect.Effect<ReadonlyArray<number>, JournalError>
     /** Notes what a run gave through an output of the graph. */
-    readonly outputs: (run: number, port: string, items: ReadonlyArray<number>) => Effect.Effect<void, JournalError>
+    readonly outputs: (
+      run: number,
+      port: string,
+      items: ReadonlyArray<number>,
+    ) => Effect.Effect<void, JournalError>
     readonly set: (digest: string, members: ReadonlyArray<number>) => Effect.Effect<StoredItem, JournalError>
-    readonly calls: (run: number, node: number, rows: ReadonlyArray<CallRow>) => Effect.Effect<ReadonlyArray<Committed>, JournalError>
+    readonly calls: (
+      run: number,
+      node: number,
+      rows: ReadonlyArray<CallRow>,
+    ) => Effect.Effect<ReadonlyArray<Committed>, JournalError>
     /** Notes that a run used results that were there. */
-    readonly hits: (run: number, node: number, calls: ReadonlyArray<number>) => Effect.Effect<void, JournalError>
+    readonly hits: (
+      run: number,
+      node: number,
+      calls: ReadonlyArray<number>,
+    ) => Effect.Effect<void, JournalError>
 
     // Reading. Plain functions of microseconds, for hot loops; they throw JournalError.
     /** The call of (input, operator), if there is one. */
     readonly find: (input: number, operator: number) => Hit | undefined
     /** What a `collect` call took out. */
-    readonly drops: (call: number) => ReadonlyArray<{ readonly item: number; readonly reason: string; readonly detail: string }>
+    readonly drops: (
+      call: number,
+    ) => ReadonlyArray<{ readonly item: number; readonly reason: string; readonly detail: string }>
     readonly item: (id: number) => StoredItem | undefined
     readonly itemByDigest: (digest: string) => StoredItem | undefined
     readonly boundOperator: (digest: string) => number | undefined
@@ -210,8 +243,10 @@ export class Journal extends Context.Service<
     readonly sources: (name: string, version: string) => ReadonlyArray<string>
     readonly runs: () => ReadonlyArray<Run>
     readonly run: (name: string) => Run | undefined
-    /** Calls of a run that failed or dropped something, with the node and the item. */
-    readonly refusals: (run: number, status: Status) => ReadonlyArray<{ readonly node: string; readonly item: number; readonly reason: string; readonly detail: string }>
+    /** The calls of a run that failed, also those that a later run made good. */
+    readonly failures: (run: number) => ReadonlyArray<Refusal>
+    /** What a run dropped, from the cache or not. */
+    readonly dropped: (run: number) => ReadonlyArray<Refusal>
     /** Items that a run took in (`in:NAME`) or gave (`out:NAME`). */
     readonly runItems: (run: number, port: string) => ReadonlyArray<number>
     readonly runPorts: (run: number) => ReadonlyArray<string>

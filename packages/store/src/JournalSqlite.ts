@@ -16,7 +16,10 @@ import * as Tables from "./internal/journalSchema.ts"
 import type { Envelope, Reply } from "./internal/journalThread.ts"
 import { JournalWriter, type Request, type Response } from "./internal/JournalWriter.ts"
 
-type Send = <R extends Request>(request: R, action: string) => Effect.Effect<Response[R["_tag"]], JournalError>
+type Send = <R extends Request>(
+  request: R,
+  action: string,
+) => Effect.Effect<Response[R["_tag"]], JournalError>
 
 const serviceOf = (file: string, db: DatabaseSync, send: Send) =>
   Journal.of({
@@ -51,7 +54,9 @@ const open = (file: string): Effect.Effect<DatabaseSync, JournalError | JournalN
       return db
     },
     catch: (cause) =>
-      cause instanceof JournalNewer ? cause : new JournalError({ file, action: "opened", problem: (cause as Error).message }),
+      cause instanceof JournalNewer
+        ? cause
+        : new JournalError({ file, action: "opened", problem: (cause as Error).message }),
   })
 
 const opened = (file: string) => Effect.acquireRelease(open(file), (db) => Effect.sync(() => db.close()))
@@ -71,7 +76,9 @@ const writerThread = (file: string, durability: "full" | "normal") =>
     }
     const worker = yield* Effect.acquireRelease(
       Effect.sync(() => {
-        const worker = new Worker(new URL("./internal/journalThread.ts", import.meta.url), { workerData: { file, durability } })
+        const worker = new Worker(new URL("./internal/journalThread.ts", import.meta.url), {
+          workerData: { file, durability },
+        })
         worker.on("message", (replies: ReadonlyArray<Reply>) => {
           for (const reply of replies) {
             const resume = waiting.get(reply.id)

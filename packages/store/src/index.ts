@@ -37,6 +37,7 @@ export type {
   Hit,
   NewItem,
   OperatorRow,
+  Refusal,
   Run,
   RunEnd,
   RunRow,

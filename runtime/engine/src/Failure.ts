@@ -68,8 +68,10 @@ export const fromCause = (cause: Cause.Cause<unknown>): Failure => {
 
 /** A failure from the error that an operator failed with. */
 export const fromError = (error: unknown): Failure => {
-  if (typeof error !== "object" || error === null) return { tag: "Error", message: String(error).slice(0, 2000), retryable: false }
+  if (typeof error !== "object" || error === null)
+    return { tag: "Error", message: String(error).slice(0, 2000), retryable: false }
   const tag = "_tag" in error && typeof error._tag === "string" ? error._tag : error.constructor.name
-  const message = "message" in error && typeof error.message === "string" && error.message !== "" ? error.message : tag
+  const message =
+    "message" in error && typeof error.message === "string" && error.message !== "" ? error.message : tag
   return { tag, message: message.slice(0, 2000), retryable: retryableTags.has(tag) || isRetryable(error) }
 }

@@ -7,13 +7,17 @@ import type { NewItem } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
 import { OutputInvalid } from "./Failure.ts"
-import * as RecordCodec from "./internal/RecordCodec.ts"
+import * as RecordCodec from "./RecordCodec.ts"
 
 /** What came of one item. `values` are the decoded records, when the call ran in this process. */
 export type Outcome =
   | { readonly _tag: "Kept" }
   | { readonly _tag: "Dropped"; readonly reason: string; readonly detail: string }
-  | { readonly _tag: "Made"; readonly items: ReadonlyArray<NewItem>; readonly values?: ReadonlyArray<unknown> }
+  | {
+      readonly _tag: "Made"
+      readonly items: ReadonlyArray<NewItem>
+      readonly values?: ReadonlyArray<unknown>
+    }
   | { readonly _tag: "Collected"; readonly emissions: ReadonlyArray<Operator.Emission<NewItem>> }
 
 const kept: Outcome = { _tag: "Kept" }
@@ -33,31 +37,44 @@ export const invoke = (
   const several = operator.cardinality === "batch" || operator.cardinality === "collect"
   const result = Effect.suspend(() => operator.run(several ? records : records[0], params, call))
   return Effect.matchEffect(result, {
-    onFailure: (error) => (error instanceof Drop ? Effect.succeed(records.map(() => dropped(error))) : Effect.fail(error)),
+    onFailure: (error) =>
+      error instanceof Drop ? Effect.succeed(records.map(() => dropped(error))) : Effect.fail(error),
     onSuccess: (value) =>
       Effect.try({
         try: () => outcomes(node, operator, value, records.length),
         catch: (cause) =>
-          cause instanceof OutputInvalid ? cause : new OutputInvalid({ node, problem: cause instanceof Error ? cause.message : String(cause) }),
+          cause instanceof OutputInvalid
+            ? cause
+            : new OutputInvalid({ node, problem: cause instanceof Error ? cause.message : String(cause) }),
       }),
   })
 }
 
 const outcomes = (node: string, operator: Operator.Any, value: any, size: number): ReadonlyArray<Outcome> => {
   const codec = operator.output === undefined ? undefined : RecordCodec.of(operator.output.record)
-  const made = (values: ReadonlyArray<unknown>): Outcome => ({ _tag: "Made", items: values.map((one) => codec!.encode(one)), values })
+  const made = (values: ReadonlyArray<unknown>): Outcome => ({
+    _tag: "Made",
+    items: values.map((one) => codec!.encode(one)),
+    values,
+  })
   switch (operator.cardinality) {
     case "map":
       return [made([value])]
     case "filter":
       if (value === keep) return [kept]
       if (value instanceof Drop) return [dropped(value)]
-      throw new OutputInvalid({ node, problem: `a filter gives keep or drop(reason), this one gave ${String(value)}` })
+      throw new OutputInvalid({
+        node,
+        problem: `a filter gives keep or drop(reason), this one gave ${String(value)}`,
+      })
     case "flatMap":
       return [made(value)]
     case "batch":
       if (!Array.isArray(value) || value.length !== size) {
-        throw new OutputInvalid({ node, problem: `a batch of ${size} gives ${size} results, this one gave ${Array.isArray(value) ? value.length : String(value)}` })
+        throw new OutputInvalid({
+          node,
+          problem: `a batch of ${size} gives ${size} results, this one gave ${Array.isArray(value) ? value.length : String(value)}`,
+        })
       }
       return value.map((one) => (one instanceof Drop ? dropped(one) : made([one])))
     case "collect":
@@ -66,7 +83,9 @@ const outcomes = (node: string, operator: Operator.Any, value: any, size: number
           _tag: "Collected",
           emissions: (value as ReadonlyArray<Operator.Emission<unknown>>).map((emission) => {
             checkPositions(node, emission, size)
-            return emission._tag === "Emit" ? { ...emission, record: codec!.encode(emission.record) } : emission
+            return emission._tag === "Emit"
+              ? { ...emission, record: codec!.encode(emission.record) }
+              : emission
           }),
         },
       ]

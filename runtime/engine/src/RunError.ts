@@ -44,7 +44,10 @@ export class InputsMismatch extends Schema.TaggedError<InputsMismatch>()("Inputs
 }) {
   override get message() {
     const missing = this.missing.length === 0 ? "" : ` needs the input ${this.missing.join(", ")}`
-    const unknown = this.unknown.length === 0 ? "" : ` has no input ${this.unknown.join(", ")} (it has ${this.has.join(", ")})`
+    const unknown =
+      this.unknown.length === 0
+        ? ""
+        : ` has no input ${this.unknown.join(", ")} (it has ${this.has.join(", ")})`
     return `graph ${this.graph}${missing}${missing !== "" && unknown !== "" ? " and" : ""}${unknown}`
   }
 }

@@ -1,1 +1,7 @@
-export {}
+export * as Engine from "./Engine.ts"
+export * as Failure from "./Failure.ts"
+export * as Invocation from "./Invocation.ts"
+export * as Plan from "./Plan.ts"
+export * as RecordCodec from "./RecordCodec.ts"
+export * as RunError from "./RunError.ts"
+export { Workers } from "./Workers.ts"

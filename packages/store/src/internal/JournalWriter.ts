@@ -8,10 +8,30 @@ import type { CallRow, Committed, OperatorRow, RunEnd, RunRow, StoredItem, NewIt
 
 /** What the journal is asked to write. Results are in the order of the requests. */
 export type Request =
-  | { readonly _tag: "Calls"; readonly run: number; readonly node: number; readonly rows: ReadonlyArray<CallRow> }
-  | { readonly _tag: "Hits"; readonly run: number; readonly node: number; readonly calls: ReadonlyArray<number> }
-  | { readonly _tag: "Items"; readonly run: number; readonly port: string; readonly items: ReadonlyArray<NewItem> }
-  | { readonly _tag: "Outputs"; readonly run: number; readonly port: string; readonly items: ReadonlyArray<number> }
+  | {
+      readonly _tag: "Calls"
+      readonly run: number
+      readonly node: number
+      readonly rows: ReadonlyArray<CallRow>
+    }
+  | {
+      readonly _tag: "Hits"
+      readonly run: number
+      readonly node: number
+      readonly calls: ReadonlyArray<number>
+    }
+  | {
+      readonly _tag: "Items"
+      readonly run: number
+      readonly port: string
+      readonly items: ReadonlyArray<NewItem>
+    }
+  | {
+      readonly _tag: "Outputs"
+      readonly run: number
+      readonly port: string
+      readonly items: ReadonlyArray<number>
+    }
   | { readonly _tag: "Set"; readonly digest: string; readonly members: ReadonlyArray<number> }
   | { readonly _tag: "Operator"; readonly row: OperatorRow }
   | { readonly _tag: "BeginRun"; readonly row: RunRow }
@@ -79,7 +99,11 @@ export class JournalWriter {
         const { end } = request
         this.#run(
           "UPDATE runs SET ended_ms = ?, status = ?, ledger = ?, problem = ? WHERE id = ?",
-          end.endedMs, end.status, end.ledger, end.problem ?? null, request.run,
+          end.endedMs,
+          end.status,
+          end.ledger,
+          end.problem ?? null,
+          request.run,
         )
         return null
       }
@@ -99,9 +123,12 @@ export class JournalWriter {
   #item(item: NewItem): number {
     const digest = Buffer.from(item.digest, "hex")
     const { changes, lastInsertRowid } = this.#run(
-      "INSERT INTO items(digest, record) VALUES(?,?) ON CONFLICT DO NOTHING", digest, item.record,
+      "INSERT INTO items(digest, record) VALUES(?,?) ON CONFLICT DO NOTHING",
+      digest,
+      item.record,
     )
-    if (changes === 0) return this.#prepare("SELECT id FROM items WHERE digest = ?").get(digest)!["id"] as number
+    if (changes === 0)
+      return this.#prepare("SELECT id FROM items WHERE digest = ?").get(digest)!["id"] as number
     const id = Number(lastInsertRowid)
     for (const sha256 of item.artifacts) {
       this.#run("INSERT OR IGNORE INTO artifacts VALUES(?,?)", Buffer.from(sha256, "hex"), id)
@@ -120,7 +147,12 @@ export class JournalWriter {
     const digest = Buffer.from(row.digest, "hex")
     this.#run(
       "INSERT INTO operators(digest, name, version, params, seed, source) VALUES(?,?,?,?,?,?) ON CONFLICT DO NOTHING",
-      digest, row.name, row.version, row.params, row.seed ?? null, row.source,
+      digest,
+      row.name,
+      row.version,
+      row.params,
+      row.seed ?? null,
+      row.source,
     )
     const id = this.#prepare("SELECT id FROM operators WHERE digest = ?").get(digest)!["id"] as number
     for (const [side, item] of Object.entries(row.sides)) {
@@ -132,7 +164,12 @@ export class JournalWriter {
   #beginRun(row: RunRow): number {
     const { lastInsertRowid } = this.#run(
       "INSERT INTO runs(name, graph, version, digest, definition, started_ms, status, ledger) VALUES(?,?,?,?,?,?,'running','{}')",
-      row.name, row.graph, row.version, row.digest, row.definition, row.startedMs,
+      row.name,
+      row.graph,
+      row.version,
+      row.digest,
+      row.definition,
+      row.startedMs,
     )
     const run = Number(lastInsertRowid)
     row.nodes.forEach((name, node) => this.#run("INSERT INTO run_nodes VALUES(?,?,?)", run, node, name))
@@ -148,31 +185,62 @@ export class JournalWriter {
    * so that two runs at once agree. A failure gives way to whatever comes after it.
    */
   #call(run: number, node: number, row: CallRow): Committed {
-    const existing = this.#prepare("SELECT id, status, output FROM calls WHERE input = ? AND operator = ?").get(row.input, row.operator)
-    if (existing !== undefined && existing["status"] !== failed) {
-      const call = existing["id"] as number
-      this.#runCall(run, node, call, 1)
-      return this.#adopted(call, existing["status"] as number, existing["output"] as number | null)
-    }
-    if (existing !== undefined) {
-      for (const table of ["call_outputs", "output_parents", "call_drops"]) this.#run(`DELETE FROM ${table} WHERE call = ?`, existing["id"]!)
-      this.#run("DELETE FROM calls WHERE id = ?", existing["id"]!)
-    }
-    const outputs = row.outputs.map((output): number => (typeof output === "number" ? output : this.#item(output)))
-    const single = outputs.length === 1 && row.parents === undefined ? outputs[0]! : null
-    const { lastInsertRowid } = this.#run(
-      "INSERT INTO calls(id, input, operator, status, output, reason, detail, attempts, started_ms, ms, run) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
-      existing?.["id"] ?? null, row.input, row.operator, row.status, single, row.reason ?? null, row.detail ?? null,
-      row.attempts, row.startedMs, row.ms, run,
+    const outputs = row.outputs.map((output): number =>
+      typeof output === "number" ? output : this.#item(output),
     )
+    const single = outputs.length === 1 && row.parents === undefined ? outputs[0]! : null
+    if (row.status === failed) {
+      this.#run(
+        "INSERT OR REPLACE INTO failures VALUES(?,?,?,?,?,?)",
+        run,
+        node,
+        row.input,
+        row.reason ?? "",
+        row.detail ?? "",
+        row.startedMs,
+      )
+    }
+    const insert = (id: number | null) =>
+      this.#run(
+        `INSERT INTO calls(id, input, operator, status, output, reason, detail, attempts, started_ms, ms, run)
+         VALUES(?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
+        id,
+        row.input,
+        row.operator,
+        row.status,
+        single,
+        row.reason ?? null,
+        row.detail ?? null,
+        row.attempts,
+        row.startedMs,
+        row.ms,
+        run,
+      )
+    let { changes, lastInsertRowid } = insert(null)
+    if (changes === 0) {
+      const existing = this.#prepare(
+        "SELECT id, status, output FROM calls WHERE input = ? AND operator = ?",
+      ).get(row.input, row.operator)!
+      const call = existing["id"] as number
+      if (existing["status"] !== failed) {
+        this.#runCall(run, node, call, 1)
+        return this.#adopted(call, existing["status"] as number, existing["output"] as number | null)
+      }
+      for (const table of ["call_outputs", "output_parents", "call_drops"])
+        this.#run(`DELETE FROM ${table} WHERE call = ?`, call)
+      this.#run("DELETE FROM calls WHERE id = ?", call)
+      lastInsertRowid = insert(call).lastInsertRowid
+    }
     const call = Number(lastInsertRowid)
     if (single === null) {
       outputs.forEach((item, position) => {
         this.#run("INSERT INTO call_outputs VALUES(?,?,?)", call, position, item)
-        for (const parent of row.parents?.[position] ?? []) this.#run("INSERT OR IGNORE INTO output_parents VALUES(?,?,?)", call, position, parent)
+        for (const parent of row.parents?.[position] ?? [])
+          this.#run("INSERT OR IGNORE INTO output_parents VALUES(?,?,?)", call, position, parent)
       })
     }
-    for (const drop of row.drops ?? []) this.#run("INSERT OR IGNORE INTO call_drops VALUES(?,?,?,?)", call, drop.item, drop.reason, drop.detail)
+    for (const drop of row.drops ?? [])
+      this.#run("INSERT OR IGNORE INTO call_drops VALUES(?,?,?,?)", call, drop.item, drop.reason, drop.detail)
     this.#runCall(run, node, call, 0)
     return { call, outputs, adopted: undefined }
   }
@@ -180,7 +248,9 @@ export class JournalWriter {
   #adopted(call: number, status: number, output: number | null): Committed {
     const outputs =
       output === null
-        ? this.#prepare("SELECT item FROM call_outputs WHERE call = ? ORDER BY position").all(call).map((row) => row["item"] as number)
+        ? this.#prepare("SELECT item FROM call_outputs WHERE call = ? ORDER BY position")
+            .all(call)
+            .map((row) => row["item"] as number)
         : [output]
     return { call, outputs, adopted: status }
   }

@@ -1,7 +1,7 @@
 /** What is read from the journal: prepared statements on a connection of its own. */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 
-import type { BoundOperator, Hit, Run, Step } from "../Journal.ts"
+import type { BoundOperator, Hit, Refusal, Run, Step } from "../Journal.ts"
 
 type Row = Record<string, unknown>
 
@@ -20,10 +20,14 @@ export const make = (db: DatabaseSync) => {
 
   const outputsOf = (call: number, single: unknown): ReadonlyArray<number> =>
     single === null
-      ? all("SELECT item FROM call_outputs WHERE call = ? ORDER BY position", call).map((row) => row["item"] as number)
+      ? all("SELECT item FROM call_outputs WHERE call = ? ORDER BY position", call).map(
+          (row) => row["item"] as number,
+        )
       : [single as number]
 
-  const findCall = prepare("SELECT id, status, output, reason, detail FROM calls WHERE input = ? AND operator = ?")
+  const findCall = prepare(
+    "SELECT id, status, output, reason, detail FROM calls WHERE input = ? AND operator = ?",
+  )
   const find = (input: number, operator: number): Hit | undefined => {
     const row = findCall.get(input, operator)
     if (row === undefined) return undefined
@@ -63,31 +67,48 @@ export const make = (db: DatabaseSync) => {
     outputs,
   })
   const sidesOf = (operator: number): ReadonlyArray<number> =>
-    all("SELECT item FROM operator_sides WHERE operator = ?", operator).flatMap((row) => members(row["item"] as number))
+    all("SELECT item FROM operator_sides WHERE operator = ?", operator).flatMap((row) =>
+      members(row["item"] as number),
+    )
   /** The members of a set, or the item itself. */
   const members = (item: number): ReadonlyArray<number> => {
-    const found = all("SELECT item FROM set_members WHERE set_id = ? ORDER BY item", item).map((row) => row["item"] as number)
+    const found = all("SELECT item FROM set_members WHERE set_id = ? ORDER BY item", item).map(
+      (row) => row["item"] as number,
+    )
     return found.length === 0 ? [item] : found
   }
 
   const producers = (item: number): ReadonlyArray<Step> => {
-    const direct = all(`SELECT ${stepColumns} FROM calls ${stepJoins} WHERE calls.output = ? ORDER BY calls.id`, item).map((row) =>
-      step(row, [row["input"] as number, ...sidesOf(row["operator"] as number)], [item]),
-    )
+    const direct = all(
+      `SELECT ${stepColumns} FROM calls ${stepJoins} WHERE calls.output = ? ORDER BY calls.id`,
+      item,
+    ).map((row) => step(row, [row["input"] as number, ...sidesOf(row["operator"] as number)], [item]))
     const several = all(
       `SELECT ${stepColumns}, call_outputs.position FROM call_outputs JOIN calls ON calls.id = call_outputs.call ${stepJoins} WHERE call_outputs.item = ? ORDER BY calls.id`,
       item,
     ).map((row) => {
-      const parents = all("SELECT item FROM output_parents WHERE call = ? AND position = ?", row["call"] as number, row["position"] as number).map((parent) => parent["item"] as number)
-      return step(row, [...(parents.length > 0 ? parents : members(row["input"] as number)), ...sidesOf(row["operator"] as number)], [item])
+      const parents = all(
+        "SELECT item FROM output_parents WHERE call = ? AND position = ?",
+        row["call"] as number,
+        row["position"] as number,
+      ).map((parent) => parent["item"] as number)
+      return step(
+        row,
+        [
+          ...(parents.length > 0 ? parents : members(row["input"] as number)),
+          ...sidesOf(row["operator"] as number),
+        ],
+        [item],
+      )
     })
     return [...direct, ...several]
   }
 
   const consumers = (item: number): ReadonlyArray<Step> => {
-    const direct = all(`SELECT ${stepColumns} FROM calls ${stepJoins} WHERE calls.input = ? ORDER BY calls.id`, item).map((row) =>
-      step(row, [item], outputsOf(row["call"] as number, row["output"])),
-    )
+    const direct = all(
+      `SELECT ${stepColumns} FROM calls ${stepJoins} WHERE calls.input = ? ORDER BY calls.id`,
+      item,
+    ).map((row) => step(row, [item], outputsOf(row["call"] as number, row["output"])))
     const collected = all(
       `SELECT ${stepColumns} FROM set_members JOIN calls ON calls.input = set_members.set_id ${stepJoins} WHERE set_members.item = ? ORDER BY calls.id`,
       item,
@@ -95,16 +116,25 @@ export const make = (db: DatabaseSync) => {
       const call = row["call"] as number
       const made = all(
         "SELECT call_outputs.item FROM output_parents JOIN call_outputs ON call_outputs.call = output_parents.call AND call_outputs.position = output_parents.position WHERE output_parents.call = ? AND output_parents.item = ? ORDER BY call_outputs.position",
-        call, item,
+        call,
+        item,
       ).map((output) => output["item"] as number)
       const dropped = get("SELECT reason, detail FROM call_drops WHERE call = ? AND item = ?", call, item)
       const result = step(row, [item], made)
-      return dropped === undefined ? result : { ...result, status: 1 as const, reason: dropped["reason"] as string, detail: dropped["detail"] as string }
+      return dropped === undefined
+        ? result
+        : {
+            ...result,
+            status: 1 as const,
+            reason: dropped["reason"] as string,
+            detail: dropped["detail"] as string,
+          }
     })
     const asSide = all(
       `SELECT ${stepColumns} FROM operator_sides JOIN calls ON calls.operator = operator_sides.operator ${stepJoins}
        WHERE operator_sides.item = ? OR operator_sides.item IN (SELECT set_id FROM set_members WHERE item = ?) ORDER BY calls.id`,
-      item, item,
+      item,
+      item,
     ).map((row) => step(row, [item], outputsOf(row["call"] as number, row["output"])))
     return [...direct, ...collected, ...asSide]
   }
@@ -122,8 +152,16 @@ export const make = (db: DatabaseSync) => {
     ledger: row["ledger"] as string,
     problem: text(row["problem"]),
   })
+  const refusalOf = (row: Row): Refusal => ({
+    node: row["node"] as string,
+    item: row["item"] as number,
+    reason: text(row["reason"]) ?? "",
+    detail: text(row["detail"]) ?? "",
+  })
   const itemOf = (row: Row | undefined) =>
-    row === undefined ? undefined : { id: row["id"] as number, digest: hex(row["digest"]), record: row["record"] as string }
+    row === undefined
+      ? undefined
+      : { id: row["id"] as number, digest: hex(row["digest"]), record: row["record"] as string }
 
   return {
     find,
@@ -134,12 +172,17 @@ export const make = (db: DatabaseSync) => {
         detail: row["detail"] as string,
       })),
     item: (id: number) => itemOf(get("SELECT id, digest, record FROM items WHERE id = ?", id)),
-    itemByDigest: (digest: string) => itemOf(get("SELECT id, digest, record FROM items WHERE digest = ?", Buffer.from(digest, "hex"))),
-    boundOperator: (digest: string) => get("SELECT id FROM operators WHERE digest = ?", Buffer.from(digest, "hex"))?.["id"] as number | undefined,
+    itemByDigest: (digest: string) =>
+      itemOf(get("SELECT id, digest, record FROM items WHERE digest = ?", Buffer.from(digest, "hex"))),
+    boundOperator: (digest: string) =>
+      get("SELECT id FROM operators WHERE digest = ?", Buffer.from(digest, "hex"))?.["id"] as
+        | number
+        | undefined,
     earlier: (input: number, name: string) => {
       const row = get(
         "SELECT operators.version, operators.params, operators.seed, calls.status, calls.reason FROM calls JOIN operators ON operators.id = calls.operator WHERE calls.input = ? AND operators.name = ? ORDER BY calls.id DESC LIMIT 1",
-        input, name,
+        input,
+        name,
       )
       return row === undefined
         ? undefined
@@ -155,28 +198,48 @@ export const make = (db: DatabaseSync) => {
       const row = get(
         `SELECT count(*) AS calls, avg(ms) AS mean FROM (SELECT ms FROM calls JOIN operators ON operators.id = calls.operator
          WHERE operators.name = ? AND operators.version = ? AND calls.status = 0 ORDER BY calls.id DESC LIMIT 1000)`,
-        name, version,
+        name,
+        version,
       )
-      return { calls: (row?.["calls"] as number | undefined) ?? 0, meanMs: (row?.["mean"] as number | null | undefined) ?? 0 }
+      return {
+        calls: (row?.["calls"] as number | undefined) ?? 0,
+        meanMs: (row?.["mean"] as number | null | undefined) ?? 0,
+      }
     },
     sources: (name: string, version: string) =>
-      all("SELECT DISTINCT source FROM operators WHERE name = ? AND version = ?", name, version).map((row) => row["source"] as string),
+      all("SELECT DISTINCT source FROM operators WHERE name = ? AND version = ?", name, version).map(
+        (row) => row["source"] as string,
+      ),
     runs: () => all("SELECT * FROM runs ORDER BY id").map(runOf),
     run: (name: string) => {
       const row = get("SELECT * FROM runs WHERE name = ?", name)
       return row === undefined ? undefined : runOf(row)
     },
-    refusals: (run: number, status: number) =>
+    failures: (run: number) =>
+      all(
+        `SELECT run_nodes.name AS node, failures.item, failures.reason, failures.detail FROM failures
+         JOIN run_nodes ON run_nodes.run = failures.run AND run_nodes.node = failures.node WHERE failures.run = ? ORDER BY failures.node, failures.item`,
+        run,
+      ).map(refusalOf),
+    dropped: (run: number) =>
       all(
         `SELECT run_nodes.name AS node, calls.input AS item, calls.reason, calls.detail FROM run_calls JOIN calls ON calls.id = run_calls.call
-         JOIN run_nodes ON run_nodes.run = run_calls.run AND run_nodes.node = run_calls.node WHERE run_calls.run = ? AND calls.status = ?
+         JOIN run_nodes ON run_nodes.run = run_calls.run AND run_nodes.node = run_calls.node WHERE run_calls.run = ? AND calls.status = 1
          UNION ALL SELECT run_nodes.name, call_drops.item, call_drops.reason, call_drops.detail FROM run_calls JOIN call_drops ON call_drops.call = run_calls.call
-         JOIN run_nodes ON run_nodes.run = run_calls.run AND run_nodes.node = run_calls.node WHERE run_calls.run = ? AND ? = 1`,
-        run, status, run, status,
-      ).map((row) => ({ node: row["node"] as string, item: row["item"] as number, reason: text(row["reason"]) ?? "", detail: text(row["detail"]) ?? "" })),
-    runItems: (run: number, port: string) => all("SELECT item FROM run_items WHERE run = ? AND port = ?", run, port).map((row) => row["item"] as number),
-    runPorts: (run: number) => all("SELECT DISTINCT port FROM run_items WHERE run = ?", run).map((row) => row["port"] as string),
-    itemsOfArtifact: (sha256: string) => all("SELECT item FROM artifacts WHERE sha256 = ?", Buffer.from(sha256, "hex")).map((row) => row["item"] as number),
+         JOIN run_nodes ON run_nodes.run = run_calls.run AND run_nodes.node = run_calls.node WHERE run_calls.run = ?`,
+        run,
+        run,
+      ).map(refusalOf),
+    runItems: (run: number, port: string) =>
+      all("SELECT item FROM run_items WHERE run = ? AND port = ?", run, port).map(
+        (row) => row["item"] as number,
+      ),
+    runPorts: (run: number) =>
+      all("SELECT DISTINCT port FROM run_items WHERE run = ?", run).map((row) => row["port"] as string),
+    itemsOfArtifact: (sha256: string) =>
+      all("SELECT item FROM artifacts WHERE sha256 = ?", Buffer.from(sha256, "hex")).map(
+        (row) => row["item"] as number,
+      ),
     producers,
     consumers,
     runsOfCall: (call: number) =>

@@ -19,7 +19,9 @@ const port = parentPort!
 const { file, durability } = workerData as { readonly file: string; readonly durability: "full" | "normal" }
 
 const db = new DatabaseSync(file)
-db.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=${durability === "full" ? "FULL" : "NORMAL"}; PRAGMA busy_timeout=30000; PRAGMA cache_size=-65536`)
+db.exec(
+  `PRAGMA journal_mode=WAL; PRAGMA synchronous=${durability === "full" ? "FULL" : "NORMAL"}; PRAGMA busy_timeout=30000; PRAGMA cache_size=-16384; PRAGMA wal_autocheckpoint=16384`,
+)
 const writer = new JournalWriter(db)
 
 /** Requests to one transaction at most; bounds how long a commit takes. */
@@ -41,7 +43,10 @@ port.on("message", (first: Envelope | "close") => {
   let next: Envelope | "close" | undefined = first
   while (next !== undefined && next !== "close") {
     batch.push(next)
-    next = batch.length < largest ? (receiveMessageOnPort(port)?.message as Envelope | "close" | undefined) : undefined
+    next =
+      batch.length < largest
+        ? (receiveMessageOnPort(port)?.message as Envelope | "close" | undefined)
+        : undefined
   }
   if (batch.length > 0) port.postMessage(commit(batch))
   if (next === "close") {

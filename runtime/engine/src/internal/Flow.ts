@@ -29,7 +29,9 @@ export const inlet = (): Effect.Effect<Inlet> => Queue.bounded<Item, Cause.Done>
 
 /** Gives items to every consumer; waits while one of them is full. */
 export const send = (outlets: ReadonlyArray<Inlet>, items: ReadonlyArray<Item>): Effect.Effect<void> =>
-  items.length === 0 ? Effect.void : Effect.forEach(outlets, (outlet) => Queue.offerAll(outlet, items), { discard: true })
+  items.length === 0
+    ? Effect.void
+    : Effect.forEach(outlets, (outlet) => Queue.offerAll(outlet, items), { discard: true })
 
 export const end = (outlets: ReadonlyArray<Inlet>): Effect.Effect<void> =>
   Effect.forEach(outlets, (outlet) => Queue.end(outlet), { discard: true })
@@ -59,7 +61,10 @@ const isDone = (error: unknown): error is Cause.Done =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "Done"
 
 /** Fills in the digest and the record of an item. */
-export const load = (journal: typeof Journal.Service, item: Item): Item & { digest: string; record: string } => {
+export const load = (
+  journal: typeof Journal.Service,
+  item: Item,
+): Item & { digest: string; record: string } => {
   if (item.digest === undefined || item.record === undefined) {
     const stored = journal.item(item.id)!
     item.digest = stored.digest

@@ -3,7 +3,16 @@
  * missing is called for, committed, and passed on after that.
  */
 import { CounterRandom, type Graph, type Operator } from "@reelgraph/core"
-import { type BlobStore, type CallRow, type Committed, type Hit, type Journal, type JournalError, Status } from "@reelgraph/store"
+import {
+  artifactsIn,
+  type BlobStore,
+  type CallRow,
+  type Committed,
+  type Hit,
+  type Journal,
+  type JournalError,
+  Status,
+} from "@reelgraph/store"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -15,7 +24,7 @@ import { SideCount, TooManyFailures } from "../RunError.ts"
 import type { Workers } from "../Workers.ts"
 import * as Bind from "./bind.ts"
 import * as Flow from "./Flow.ts"
-import * as RecordCodec from "./RecordCodec.ts"
+import * as RecordCodec from "../RecordCodec.ts"
 import type { Tally } from "./Tally.ts"
 
 /** What all nodes of a run share. */
@@ -57,7 +66,8 @@ export const run = (
     const spool: Array<Flow.Item> = []
     const collects = operator.cardinality === "collect"
     const sideItems = yield* gatherSides(context, inlet, sides, spool)
-    if (collects) yield* Flow.forEachChunk(inlet, eager, (items) => Effect.sync(() => spoolItems(spool, items)))
+    if (collects)
+      yield* Flow.forEachChunk(inlet, eager, (items) => Effect.sync(() => spoolItems(spool, items)))
     const bound = yield* bind(context, sideItems)
     if (collects) yield* runCollect(context, bound, spool)
     else yield* runItems(context, bound, inlet, spool)
@@ -101,7 +111,12 @@ const gatherSides = (
       Flow.forEachChunk(inlet, eager, (items) => {
         spoolItems(spool, items)
         return ready ? Effect.fail("ready" as const) : Effect.void
-      }).pipe(Effect.catchIf((error): error is "ready" => error === "ready", () => Effect.void)),
+      }).pipe(
+        Effect.catchIf(
+          (error): error is "ready" => error === "ready",
+          () => Effect.void,
+        ),
+      ),
     )
     const gathered: { [side: string]: SideInput } = {}
     yield* Effect.forEach(
@@ -109,7 +124,9 @@ const gatherSides = (
       (side) =>
         Effect.gen(function* () {
           const items: Array<Flow.Item> = []
-          yield* Flow.forEachChunk(sides[side]!, eager, (chunk) => Effect.sync(() => spoolItems(items, chunk)))
+          yield* Flow.forEachChunk(sides[side]!, eager, (chunk) =>
+            Effect.sync(() => spoolItems(items, chunk)),
+          )
           gathered[side] = yield* sideInput(context, side, items)
         }),
       { concurrency: "unbounded", discard: true },
@@ -119,12 +136,18 @@ const gatherSides = (
     return gathered
   })
 
-const sideInput = (context: NodeContext, side: string, items: ReadonlyArray<Flow.Item>): Effect.Effect<SideInput, NodeError> =>
+const sideInput = (
+  context: NodeContext,
+  side: string,
+  items: ReadonlyArray<Flow.Item>,
+): Effect.Effect<SideInput, NodeError> =>
   Effect.gen(function* () {
     const { journal, node } = context
     const { mode, port } = node.operator.sides[side]!
     const { decode } = RecordCodec.of(port.record)
-    const loaded = items.map((item) => Flow.load(journal, item)).sort((a, b) => (a.digest < b.digest ? -1 : a.digest > b.digest ? 1 : 0))
+    const loaded = items
+      .map((item) => Flow.load(journal, item))
+      .sort((a, b) => (a.digest < b.digest ? -1 : a.digest > b.digest ? 1 : 0))
     const [first] = loaded
     if (mode === "one") {
       if (first === undefined || loaded.length > 1) {
@@ -132,8 +155,16 @@ const sideInput = (context: NodeContext, side: string, items: ReadonlyArray<Flow
       }
       return { id: first.id, digest: first.digest, value: decode(first.record), json: first.record }
     }
-    const set = yield* journal.set(Bind.setDigest(loaded.map(({ digest }) => digest)), loaded.map(({ id }) => id))
-    return { id: set.id, digest: set.digest, value: loaded.map(({ record }) => decode(record)), json: loaded.map(({ record }) => record) }
+    const set = yield* journal.set(
+      Bind.setDigest(loaded.map(({ digest }) => digest)),
+      loaded.map(({ id }) => id),
+    )
+    return {
+      id: set.id,
+      digest: set.digest,
+      value: loaded.map(({ record }) => decode(record)),
+      json: loaded.map(({ record }) => record),
+    }
   })
 
 /** A node's operator with a row in the journal, and what calls are made with. */
@@ -143,7 +174,10 @@ interface Bound {
   readonly sideJson: { readonly [side: string]: string | ReadonlyArray<string> }
 }
 
-const bind = (context: NodeContext, sides: { readonly [side: string]: SideInput }): Effect.Effect<Bound, NodeError> =>
+const bind = (
+  context: NodeContext,
+  sides: { readonly [side: string]: SideInput },
+): Effect.Effect<Bound, NodeError> =>
   Effect.map(context.journal.operator(Bind.row(context.node, context.seed, sides)), (operator) => ({
     operator,
     sides: Object.fromEntries(Object.entries(sides).map(([side, { value }]) => [side, value])),
@@ -161,7 +195,9 @@ const runItems = (context: NodeContext, bound: Bound, inlet: Flow.Inlet, spool: 
       yield* Flow.forEachChunk(inlet, eager, lookup)
       yield* Flow.end([misses])
     })
-    const runners = Array.from({ length: concurrencyOf(context) }, () => runner(context, bound, misses, inFlight))
+    const runners = Array.from({ length: concurrencyOf(context) }, () =>
+      runner(context, bound, misses, inFlight),
+    )
     yield* Effect.all([feed, ...runners], { concurrency: "unbounded", discard: true })
   })
 
@@ -188,7 +224,10 @@ const lookUp =
           missing.push(item)
         }
       }
-      const lost = yield* lostArtifacts(context, found.map(({ hit }) => hit))
+      const lost = yield* lostArtifacts(
+        context,
+        found.map(({ hit }) => hit),
+      )
       const passed: Array<Flow.Item> = []
       const calls: Array<number> = []
       for (const { hit, item } of found) {
@@ -207,19 +246,24 @@ const lookUp =
     })
 
 /** Calls among hits whose results name blobs that the store no longer has. */
-const lostArtifacts = ({ blobs, journal, node }: NodeContext, hits: ReadonlyArray<Hit>): Effect.Effect<ReadonlySet<number>> =>
+const lostArtifacts = (
+  { blobs, journal, node }: NodeContext,
+  hits: ReadonlyArray<Hit>,
+): Effect.Effect<ReadonlySet<number>> =>
   Effect.gen(function* () {
     const lost = new Set<number>()
     const { output } = node.operator
     if (output === undefined || !RecordCodec.of(output.record).hasArtifacts) return lost
-    for (const hit of hits) {
-      for (const id of hit.outputs) {
-        const artifacts = RecordCodec.artifactsIn(JSON.parse(journal.item(id)!.record))
-        for (const sha256 of artifacts) {
-          if (!(yield* Effect.orElseSucceed(blobs.has(sha256), () => false))) lost.add(hit.call)
-        }
-      }
-    }
+    const named = hits.flatMap(({ call, outputs }) =>
+      outputs.flatMap((id) =>
+        artifactsIn(JSON.parse(journal.item(id)!.record)).map(({ sha256 }) => ({ call, sha256 })),
+      ),
+    )
+    const there = yield* Effect.orElseSucceed(
+      blobs.hasAll(named.map(({ sha256 }) => sha256)),
+      () => new Set<string>(),
+    )
+    for (const { call, sha256 } of named) if (!there.has(sha256)) lost.add(call)
     return lost
   })
 
@@ -237,7 +281,8 @@ const settle = (
   else {
     tally.kept++
     tally.out += outputs.length
-    for (const output of outputs) passed.push(typeof output !== "number" ? output : output === item.id ? item : { id: output })
+    for (const output of outputs)
+      passed.push(typeof output !== "number" ? output : output === item.id ? item : { id: output })
   }
 }
 
@@ -246,7 +291,9 @@ const runner = (context: NodeContext, bound: Bound, misses: Flow.Inlet, inFlight
   const { batchSize, cardinality, worker } = context.node.operator
   let stretch = 1
   const size = () =>
-    cardinality === "batch" ? { min: Math.min(batchSize, Flow.capacity), max: batchSize } : { min: 1, max: stretch }
+    cardinality === "batch"
+      ? { min: Math.min(batchSize, Flow.capacity), max: batchSize }
+      : { min: 1, max: stretch }
   return Flow.forEachChunk(misses, size, (items) =>
     Effect.gen(function* () {
       const begun = now(context)
@@ -265,7 +312,10 @@ const runner = (context: NodeContext, bound: Bound, misses: Flow.Inlet, inFlight
       }
       const perItem = (now(context) - begun) / items.length
       if (pending.length > 0) yield* commit(context, inFlight, pending)
-      stretch = worker === undefined ? Math.max(1, Math.min(Flow.chunk, stretch * 2, Math.floor(chunkMs / perItem))) : 1
+      stretch =
+        worker === undefined
+          ? Math.max(1, Math.min(Flow.chunk, stretch * 2, Math.floor(chunkMs / perItem)))
+          : 1
     }),
   )
 }
@@ -286,25 +336,52 @@ const callOne = (context: NodeContext, bound: Bound, item: Flow.Item): Effect.Ef
   })
 
 /** Runs a batch; when it fails as a whole, its items are run one by one, so that one bad item costs only itself. */
-const callBatch = (context: NodeContext, bound: Bound, items: ReadonlyArray<Flow.Item>): Effect.Effect<Array<Called>, never, any> =>
+const callBatch = (
+  context: NodeContext,
+  bound: Bound,
+  items: ReadonlyArray<Flow.Item>,
+): Effect.Effect<Array<Called>, never, any> =>
   Effect.gen(function* () {
     const { attempt, ms, result, startedMs } = yield* attempts(context, bound, items, items[0]!)
-    if (Exit.isFailure(result) && items.length > 1) return yield* Effect.forEach(items, (item) => callOne(context, bound, item))
+    if (Exit.isFailure(result) && items.length > 1)
+      return yield* Effect.forEach(items, (item) => callOne(context, bound, item))
     return items.map((item, i) =>
-      called(bound, item, Exit.isSuccess(result) ? result.value[i]! : Failure.fromCause(result.cause), attempt, startedMs, ms / items.length),
+      called(
+        bound,
+        item,
+        Exit.isSuccess(result) ? result.value[i]! : Failure.fromCause(result.cause),
+        attempt,
+        startedMs,
+        ms / items.length,
+      ),
     )
   })
 
-const called = (bound: Bound, item: Flow.Item, outcome: Outcome | Failure.Failure, attempts: number, startedMs: number, ms: number): Called => {
+const called = (
+  bound: Bound,
+  item: Flow.Item,
+  outcome: Outcome | Failure.Failure,
+  attempts: number,
+  startedMs: number,
+  ms: number,
+): Called => {
   const base = { input: item.id, operator: bound.operator, attempts, startedMs, ms }
   if (!("_tag" in outcome)) {
-    return { item, outcome, row: { ...base, status: Status.failed, outputs: [], reason: outcome.tag, detail: outcome.message } }
+    return {
+      item,
+      outcome,
+      row: { ...base, status: Status.failed, outputs: [], reason: outcome.tag, detail: outcome.message },
+    }
   }
   switch (outcome._tag) {
     case "Kept":
       return { item, outcome, row: { ...base, status: Status.done, outputs: [item.id] } }
     case "Dropped":
-      return { item, outcome, row: { ...base, status: Status.dropped, outputs: [], reason: outcome.reason, detail: outcome.detail } }
+      return {
+        item,
+        outcome,
+        row: { ...base, status: Status.dropped, outputs: [], reason: outcome.reason, detail: outcome.detail },
+      }
     case "Made":
       return { item, outcome, row: { ...base, status: Status.done, outputs: outcome.items } }
     case "Collected":
@@ -324,7 +401,8 @@ const attempts = (context: NodeContext, bound: Bound, items: ReadonlyArray<Flow.
       const ms = now(context) - begun
       context.tally.busyMs += ms
       context.tally.executed += items.length
-      const again = Exit.isFailure(result) && attempt <= operator.retries && Failure.fromCause(result.cause).retryable
+      const again =
+        Exit.isFailure(result) && attempt <= operator.retries && Failure.fromCause(result.cause).retryable
       if (!again) return { attempt, ms, result, startedMs }
       context.tally.retries++
       yield* Effect.sleep(Math.min(100 * 2 ** attempt, 10_000))
@@ -341,12 +419,19 @@ const call = (
 ): Effect.Effect<ReadonlyArray<Outcome>, unknown, any> => {
   const { index, journal, node, seed, workers } = context
   const { operator } = node
-  const random = (digest: string) => (operator.seeded ? CounterRandom.key(seed, digest, operator.name) : noKey)
+  const random = (digest: string) =>
+    operator.seeded ? CounterRandom.key(seed, digest, operator.name) : noKey
   const made =
     operator.worker === undefined
       ? Effect.suspend(() => {
           const records = decoded(context, items)
-          return invoke(node.id, operator, node.value, records, new InlineCall(journal, lead, bound.sides, attempt, random))
+          return invoke(
+            node.id,
+            operator,
+            node.value,
+            records,
+            new InlineCall(journal, lead, bound.sides, attempt, random),
+          )
         })
       : Effect.suspend(() => {
           const loaded = items.map((item) => Flow.load(journal, item))
@@ -367,7 +452,10 @@ const call = (
         })
   const { timeoutMs } = operator
   if (timeoutMs === undefined) return made
-  return Effect.timeoutOrElse(made, { duration: timeoutMs, orElse: () => Effect.fail(new Failure.CallTimeout({ node: node.id, timeoutMs })) })
+  return Effect.timeoutOrElse(made, {
+    duration: timeoutMs,
+    orElse: () => Effect.fail(new Failure.CallTimeout({ node: node.id, timeoutMs })),
+  })
 }
 
 const noKey: CounterRandom.Key = { k0: 0, k1: 0 }
@@ -380,7 +468,13 @@ class InlineCall implements Operator.Call<unknown> {
   readonly #item: Flow.Item
   readonly #random: (digest: string) => CounterRandom.Key
 
-  constructor(journal: typeof Journal.Service, item: Flow.Item, sides: unknown, attempt: number, random: (digest: string) => CounterRandom.Key) {
+  constructor(
+    journal: typeof Journal.Service,
+    item: Flow.Item,
+    sides: unknown,
+    attempt: number,
+    random: (digest: string) => CounterRandom.Key,
+  ) {
     this.#journal = journal
     this.#item = item
     this.#random = random
@@ -403,16 +497,27 @@ const decoded = ({ journal, node }: NodeContext, items: ReadonlyArray<Flow.Item>
     try {
       return decode(Flow.load(journal, item).record)
     } catch (cause) {
-      throw new Failure.InputInvalid({ node: node.id, problem: cause instanceof Error ? cause.message : String(cause) })
+      throw new Failure.InputInvalid({
+        node: node.id,
+        problem: cause instanceof Error ? cause.message : String(cause),
+      })
     }
   })
 }
 
 /** Commits calls, then passes on what they gave. */
-const commit = (context: NodeContext, inFlight: Map<number, number>, pending: ReadonlyArray<Called>): Effect.Effect<void, NodeError> =>
+const commit = (
+  context: NodeContext,
+  inFlight: Map<number, number>,
+  pending: ReadonlyArray<Called>,
+): Effect.Effect<void, NodeError> =>
   Effect.gen(function* () {
     const { index, journal, outlets, run, tally } = context
-    const committed = yield* journal.calls(run, index, pending.map(({ row }) => row))
+    const committed = yield* journal.calls(
+      run,
+      index,
+      pending.map(({ row }) => row),
+    )
     const passed: Array<Flow.Item> = []
     let failed: string | undefined
     pending.forEach((one, i) => {
@@ -423,12 +528,17 @@ const commit = (context: NodeContext, inFlight: Map<number, number>, pending: Re
       }
       const times = 1 + (inFlight.get(one.item.id) ?? 0)
       inFlight.delete(one.item.id)
-      for (let time = 0; time < times; time++) settle(context, one.item, result.status, result.outputs, result.reason, passed)
+      for (let time = 0; time < times; time++)
+        settle(context, one.item, result.status, result.outputs, result.reason, passed)
       tally.cached += times - 1
     })
     yield* Flow.send(outlets, passed)
     if (failed !== undefined && context.failures.count > context.maxFailures) {
-      return yield* new TooManyFailures({ failures: context.failures.count, allowed: context.maxFailures, last: failed })
+      return yield* new TooManyFailures({
+        failures: context.failures.count,
+        allowed: context.maxFailures,
+        last: failed,
+      })
     }
   })
 
@@ -443,7 +553,9 @@ const resultOf = ({ journal, node }: NodeContext, { item, outcome, row }: Called
     "_tag" in outcome && outcome._tag === "Made" && schema !== undefined
       ? outcome.items.map((made, i): Flow.Item => {
           const base = { id: committed.outputs[i]!, digest: made.digest, record: made.record }
-          return outcome.values === undefined ? base : { ...base, value: { schema, record: outcome.values[i] } }
+          return outcome.values === undefined
+            ? base
+            : { ...base, value: { schema, record: outcome.values[i] } }
         })
       : committed.outputs.map((id) => (id === item.id ? item : { id }))
   return { status: row.status, reason: row.reason, outputs }
@@ -455,19 +567,31 @@ const runCollect = (context: NodeContext, bound: Bound, spool: ReadonlyArray<Flo
     const { index, journal, outlets, run, tally } = context
     tally.in = spool.length
     const digests = new Map(spool.map(({ id }): [number, string] => [id, journal.item(id)!.digest]))
-    const items = [...digests].map(([id, digest]) => ({ id, digest })).sort((a, b) => (a.digest < b.digest ? -1 : 1))
+    const items = [...digests]
+      .map(([id, digest]) => ({ id, digest }))
+      .sort((a, b) => (a.digest < b.digest ? -1 : 1))
     const repeated = spool.length - items.length
     if (repeated > 0) tally.drop("repeated", repeated)
-    const set = yield* journal.set(Bind.setDigest(items.map(({ digest }) => digest)), items.map(({ id }) => id))
+    const set = yield* journal.set(
+      Bind.setDigest(items.map(({ digest }) => digest)),
+      items.map(({ id }) => id),
+    )
 
     const finish = (outputs: ReadonlyArray<number>, drops: ReadonlyArray<{ readonly reason: string }>) => {
       for (const { reason } of drops) tally.drop(reason)
       tally.kept += items.length - drops.length
       tally.out += outputs.length
-      return Flow.send(outlets, outputs.map((id) => ({ id })))
+      return Flow.send(
+        outlets,
+        outputs.map((id) => ({ id })),
+      )
     }
     const hit = journal.find(set.id, bound.operator)
-    if (hit !== undefined && hit.status === Status.done && (yield* lostArtifacts(context, [hit])).size === 0) {
+    if (
+      hit !== undefined &&
+      hit.status === Status.done &&
+      (yield* lostArtifacts(context, [hit])).size === 0
+    ) {
       tally.cached += items.length
       yield* journal.hits(run, index, [hit.call])
       return yield* finish(hit.outputs, journal.drops(hit.call))
@@ -487,20 +611,33 @@ const runCollect = (context: NodeContext, bound: Bound, spool: ReadonlyArray<Flo
       tally.failed += items.length
       context.failures.count++
       if (context.failures.count <= context.maxFailures) return
-      return yield* new TooManyFailures({ failures: context.failures.count, allowed: context.maxFailures, last: `${context.node.id}: ${reason}: ${detail}` })
+      return yield* new TooManyFailures({
+        failures: context.failures.count,
+        allowed: context.maxFailures,
+        last: `${context.node.id}: ${reason}: ${detail}`,
+      })
     }
     const given = outcome.emissions.filter((emission) => emission._tag !== "Drop")
     const drops = outcome.emissions.flatMap((emission) =>
-      emission._tag === "Drop" ? [{ item: items[emission.at]!.id, reason: emission.drop.reason, detail: emission.drop.detail }] : [],
+      emission._tag === "Drop"
+        ? [{ item: items[emission.at]!.id, reason: emission.drop.reason, detail: emission.drop.detail }]
+        : [],
     )
     const [committed] = yield* journal.calls(run, index, [
       {
         ...base,
         status: Status.done,
-        outputs: given.map((emission) => (emission._tag === "Emit" ? emission.record : items[emission.at]!.id)),
-        parents: given.map((emission) => (emission._tag === "Emit" ? emission.from.map((at) => items[at]!.id) : [items[emission.at]!.id])),
+        outputs: given.map((emission) =>
+          emission._tag === "Emit" ? emission.record : items[emission.at]!.id,
+        ),
+        parents: given.map((emission) =>
+          emission._tag === "Emit" ? emission.from.map((at) => items[at]!.id) : [items[emission.at]!.id],
+        ),
         drops,
       },
     ])
-    yield* finish(committed!.outputs, committed!.adopted === undefined ? drops : journal.drops(committed!.call))
+    yield* finish(
+      committed!.outputs,
+      committed!.adopted === undefined ? drops : journal.drops(committed!.call),
+    )
   })

@@ -9,13 +9,23 @@ export interface SideItem {
 }
 
 /** The journal's row of a node's operator: equal digests give equal results for equal items. */
-export const row = (node: Graph.Placed, seed: number, sides: { readonly [side: string]: SideItem }): OperatorRow => {
+export const row = (
+  node: Graph.Placed,
+  seed: number,
+  sides: { readonly [side: string]: SideItem },
+): OperatorRow => {
   const { operator } = node
   const params = Canonical.stringify(node.params)
   const seeded = operator.seeded ? { seed } : {}
   const sideDigests = Object.fromEntries(Object.entries(sides).map(([side, { digest }]) => [side, digest]))
   return {
-    digest: Digest.ofJson({ name: operator.name, version: operator.version, params: node.params, ...seeded, sides: sideDigests }),
+    digest: Digest.ofJson({
+      name: operator.name,
+      version: operator.version,
+      params: node.params,
+      ...seeded,
+      sides: sideDigests,
+    }),
     name: operator.name,
     version: operator.version,
     params,

@@ -3,7 +3,7 @@
  * that it names.
  */
 import { Canonical, Digest, type Port } from "@reelgraph/core"
-import type { NewItem } from "@reelgraph/store"
+import { artifactsIn, type NewItem } from "@reelgraph/store"
 import * as Schema from "effect/Schema"
 
 export interface RecordCodec {
@@ -33,18 +33,13 @@ const make = (record: Port.RecordSchema): RecordCodec => {
     encode: (value) => {
       const encoded = encode(value) as Canonical.Json
       const text = Canonical.stringify(encoded)
-      return { digest: Digest.ofBytes(text), record: text, artifacts: hasArtifacts ? artifactsIn(encoded) : [] }
+      return {
+        digest: Digest.ofBytes(text),
+        record: text,
+        artifacts: hasArtifacts ? artifactsIn(encoded).map(({ sha256 }) => sha256) : [],
+      }
     },
     decode: (text) => decode(JSON.parse(text)),
     hasArtifacts,
   }
-}
-
-/** The SHA-256 digests of the artifacts anywhere in a JSON value. */
-export const artifactsIn = (value: Canonical.Json | undefined): ReadonlyArray<string> => {
-  if (typeof value !== "object" || value === null) return []
-  if (Array.isArray(value)) return value.flatMap(artifactsIn)
-  const { _tag, sha256 } = value as { readonly _tag?: unknown; readonly sha256?: unknown }
-  if (_tag === "Artifact" && typeof sha256 === "string") return [sha256]
-  return Object.values(value as { readonly [key: string]: Canonical.Json }).flatMap(artifactsIn)
 }

@@ -1,0 +1,270 @@
+/**
+ * Runs graphs: streaming with backpressure, durable, cached, resumable.
+ *
+ * Each node is a few fibers between bounded queues. Items move in chunks; what the journal has is passed on, what
+ * it lacks is called for, committed and passed on. Memory is bounded by the graph, not by the number of items.
+ */
+import { type Graph, Ledger, type Verify } from "@reelgraph/core"
+import { BlobStore, Journal, type JournalError, type NewItem, type RunStatus } from "@reelgraph/store"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Random from "effect/Random"
+import * as Stream from "effect/Stream"
+
+import * as GraphChecks from "./internal/graphChecks.ts"
+import * as Flow from "./internal/Flow.ts"
+import * as NodeRunner from "./internal/NodeRunner.ts"
+import * as RecordCodec from "./RecordCodec.ts"
+import { Tally } from "./internal/Tally.ts"
+import { InputsMismatch, RecordInvalid, type SideCount, type TooManyFailures } from "./RunError.ts"
+import { Workers } from "./Workers.ts"
+
+/** Records for the inputs of a graph, as their ports describe them. */
+export type Inputs<E = never, R = never> = { readonly [input: string]: Stream.Stream<unknown, E, R> }
+
+export interface Options {
+  /** Seed of everything random. @default 0 */
+  readonly seed?: number
+  /** Failed calls after which the run ends. @default none: failed items are recorded and the run goes on */
+  readonly maxFailures?: number
+  /** Is given the state of the run when it begins, to show while it goes on. */
+  readonly observe?: (live: Live) => void
+}
+
+/** A run that goes on: read it whenever you like. */
+export interface Live {
+  readonly name: string
+  readonly graph: Graph.Graph
+  readonly startedMs: number
+  readonly nodes: ReadonlyArray<{ readonly id: string; readonly tally: Readonly<Tally> }>
+  /** Items taken in so far, and whether that is all, by input. */
+  readonly inputs: { readonly [input: string]: { readonly count: number; readonly ended: boolean } }
+}
+
+export interface Report {
+  readonly run: string
+  readonly graph: string
+  readonly version: string
+  readonly status: RunStatus
+  readonly startedMs: number
+  readonly endedMs: number
+  readonly ledger: Ledger.Ledger
+  /** Items taken in, by input, and given, by output. */
+  readonly inputs: { readonly [input: string]: number }
+  readonly outputs: { readonly [output: string]: number }
+  /** Things to know that did not stop the run, such as operators whose code changed under their version. */
+  readonly warnings: ReadonlyArray<string>
+}
+
+export type RunError =
+  | Verify.GraphInvalid
+  | InputsMismatch
+  | RecordInvalid
+  | SideCount
+  | TooManyFailures
+  | JournalError
+
+/**
+ * Runs a graph to its end.
+ *
+ * Failed items do not fail the run: they are in the ledger. What does fail it keeps everything that was committed;
+ * running again goes on from there.
+ */
+export const run: <E = never, R = never>(
+  graph: Graph.Graph,
+  inputs: Inputs<E, R>,
+  options?: Options,
+) => Effect.Effect<Report, RunError | E, Journal | BlobStore | Workers | R> = Effect.fn("Engine.run")(
+  function* <E, R>(graph: Graph.Graph, inputs: Inputs<E, R>, options: Options = {}) {
+    const journal = yield* Journal
+    const blobs = yield* BlobStore
+    const workers = yield* Workers
+    const clock = yield* Clock.Clock
+    yield* GraphChecks.check(graph, workers.cores)
+    yield* checkInputs(graph, Object.keys(inputs))
+
+    const startedMs = clock.currentTimeMillisUnsafe()
+    const name = yield* runName(graph.name, startedMs)
+    const definition = GraphChecks.definition(graph)
+    const id = yield* journal.beginRun({
+      name,
+      graph: graph.name,
+      version: graph.version,
+      digest: definition.digest,
+      definition: definition.json,
+      startedMs,
+      nodes: graph.nodes.map((node) => node.id),
+    })
+    const nodes = graph.nodes.map((node) => ({ id: node.id, node, tally: new Tally() }))
+    const taken: { [input: string]: { count: number; ended: boolean } } = {}
+    for (const input of Object.keys(graph.inputs)) taken[input] = { count: 0, ended: false }
+    const given: { [output: string]: number } = {}
+    for (const output of Object.keys(graph.outputs)) given[output] = 0
+    options.observe?.({ name, graph, startedMs, nodes, inputs: taken })
+
+    const context: NodeRunner.RunContext = {
+      run: id,
+      journal,
+      blobs,
+      workers,
+      clock,
+      seed: options.seed ?? 0,
+      maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,
+      failures: { count: 0 },
+    }
+    const ledger = (): Ledger.Ledger => Object.fromEntries(nodes.map(({ id, tally }) => [id, tally.ledger()]))
+
+    const work = Effect.gen(function* () {
+      const wires = yield* wire(graph)
+      const sources = Object.entries(graph.inputs).map(([input, port]) =>
+        feed(context, input, port.record, inputs[input]!, wires.from(input), taken[input]!),
+      )
+      const runners = nodes.map(({ node, tally }, index) =>
+        NodeRunner.run(
+          { ...context, node, index, tally, outlets: wires.from(node.id) },
+          wires.into(node.id, ""),
+          wires.sides(node.id),
+        ),
+      )
+      const sinks = Object.keys(graph.outputs).map((output) =>
+        Flow.forEachChunk(
+          wires.into(`output ${output}`, ""),
+          () => ({ min: 1, max: Flow.chunk }),
+          (items) => {
+            given[output]! += items.length
+            return journal.outputs(
+              id,
+              output,
+              items.map((item) => item.id),
+            )
+          },
+        ),
+      )
+      yield* Effect.all([...sources, ...runners, ...sinks], { concurrency: "unbounded", discard: true })
+    })
+
+    const statusOf = (exit: Exit.Exit<unknown, unknown>): RunStatus => {
+      if (Exit.isSuccess(exit)) return context.failures.count > 0 ? "finished-with-failures" : "done"
+      return exit.cause.reasons.every(({ _tag }) => _tag === "Interrupt") ? "interrupted" : "failed"
+    }
+    yield* Effect.onExit(work, (exit) => {
+      const problem = Exit.isFailure(exit) ? GraphChecks.problemOf(exit.cause) : undefined
+      return Effect.ignore(
+        journal.endRun(id, {
+          endedMs: clock.currentTimeMillisUnsafe(),
+          status: statusOf(exit),
+          ledger: JSON.stringify(ledger()),
+          ...(problem === undefined ? {} : { problem }),
+        }),
+      )
+    })
+    return {
+      run: name,
+      graph: graph.name,
+      version: graph.version,
+      status: context.failures.count > 0 ? "finished-with-failures" : "done",
+      startedMs,
+      endedMs: clock.currentTimeMillisUnsafe(),
+      ledger: ledger(),
+      inputs: Object.fromEntries(Object.entries(taken).map(([input, { count }]) => [input, count])),
+      outputs: given,
+      warnings: GraphChecks.changedOperators(graph, journal),
+    } satisfies Report
+  },
+) as any
+
+const checkInputs = (
+  graph: Graph.Graph,
+  given: ReadonlyArray<string>,
+): Effect.Effect<void, InputsMismatch> => {
+  const has = Object.keys(graph.inputs)
+  const missing = has.filter((input) => !given.includes(input))
+  const unknown = given.filter((input) => !has.includes(input))
+  return missing.length + unknown.length === 0
+    ? Effect.void
+    : Effect.fail(new InputsMismatch({ graph: graph.name, missing, unknown, has }))
+}
+
+/** `curate-20260114-093042-k3f9` */
+const runName = (graph: string, startedMs: number): Effect.Effect<string> =>
+  Effect.map(Random.nextIntBetween(0, 36 ** 4), (random) => {
+    const [date, time] = new Date(startedMs).toISOString().split("T") as [string, string]
+    return `${graph}-${date.replaceAll("-", "")}-${time.slice(0, 8).replaceAll(":", "")}-${random.toString(36).padStart(4, "0")}`
+  })
+
+/** The queues of a graph: one in front of every input of every node, and of every output of the graph. */
+const wire = (graph: Graph.Graph) =>
+  Effect.gen(function* () {
+    const inlets = new Map<string, Flow.Inlet>()
+    const outlets = new Map<string, Array<Flow.Inlet>>()
+    const connect = function* (from: string, to: string, side: string) {
+      const inlet = yield* Flow.inlet()
+      inlets.set(`${to}\0${side}`, inlet)
+      const list = outlets.get(from) ?? []
+      outlets.set(from, list)
+      list.push(inlet)
+    }
+    for (const node of graph.nodes) {
+      yield* connect(node.input, node.id, "")
+      for (const [side, from] of Object.entries(node.sides)) yield* connect(from, node.id, side)
+    }
+    for (const [output, from] of Object.entries(graph.outputs)) yield* connect(from, `output ${output}`, "")
+    return {
+      from: (source: string): ReadonlyArray<Flow.Inlet> => outlets.get(source) ?? [],
+      into: (to: string, side: string): Flow.Inlet => inlets.get(`${to}\0${side}`)!,
+      sides: (to: string): { readonly [side: string]: Flow.Inlet } =>
+        Object.fromEntries(
+          Object.keys(graph.nodes.find((node) => node.id === to)!.sides).map((side) => [
+            side,
+            inlets.get(`${to}\0${side}`)!,
+          ]),
+        ),
+    }
+  })
+
+/** Takes records in through an input: stored first, then passed on. */
+const feed = <E, R>(
+  { journal, run }: NodeRunner.RunContext,
+  input: string,
+  schema: Parameters<typeof RecordCodec.of>[0],
+  records: Stream.Stream<unknown, E, R>,
+  outlets: ReadonlyArray<Flow.Inlet>,
+  taken: { count: number; ended: boolean },
+): Effect.Effect<void, E | RecordInvalid | JournalError, R> => {
+  const codec = RecordCodec.of(schema)
+  return records.pipe(
+    Stream.rechunk(Flow.chunk),
+    Stream.runForEachArray((values) =>
+      Effect.gen(function* () {
+        const rows: Array<NewItem> = []
+        for (const value of values) {
+          try {
+            rows.push(codec.encode(value))
+          } catch (cause) {
+            return yield* new RecordInvalid({
+              input,
+              position: taken.count + rows.length,
+              problem: cause instanceof Error ? cause.message : String(cause),
+            })
+          }
+        }
+        const ids = yield* journal.items(run, input, rows)
+        taken.count += ids.length
+        const items = ids.map((id, i): Flow.Item => ({
+          id,
+          digest: rows[i]!.digest,
+          record: rows[i]!.record,
+          value: { schema, record: values[i] },
+        }))
+        yield* Flow.send(outlets, items)
+      }),
+    ),
+    Effect.andThen(
+      Effect.suspend(() => {
+        taken.ended = true
+        return Flow.end(outlets)
+      }),
+    ),
+  )
+}

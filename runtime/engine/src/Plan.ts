@@ -1,0 +1,186 @@
+/**
+ * Plans: what a run would do, before it does anything. For each node: how many of its items are answered by the
+ * journal, how many have to be called for and why, and how many cannot be known before others have run.
+ */
+import { type Canonical, Difference, type Graph } from "@reelgraph/core"
+import { Journal, Status } from "@reelgraph/store"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+
+import type { Inputs } from "./Engine.ts"
+import * as Bind from "./internal/bind.ts"
+import * as GraphChecks from "./internal/graphChecks.ts"
+import * as RecordCodec from "./RecordCodec.ts"
+
+export interface NodePlan {
+  readonly id: string
+  readonly operator: string
+  readonly version: string
+  readonly hits: number
+  /** Calls to make, by why their result is not there. */
+  readonly misses: { readonly [reason: string]: number }
+  /** Whether more items may come from nodes further up that have to run first. */
+  readonly more: boolean
+  /** Milliseconds of work for the misses, from earlier calls of this operator; absent when it never ran. */
+  readonly estimatedMs: number | undefined
+}
+
+export interface Plan {
+  readonly graph: string
+  readonly version: string
+  readonly digest: string
+  readonly inputs: { readonly [input: string]: number }
+  readonly nodes: ReadonlyArray<NodePlan>
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** What a plan knows of an edge: items in the journal, items that are not, and whether there may be more. */
+interface Known {
+  readonly ids: ReadonlyArray<number>
+  readonly fresh: number
+  readonly more: boolean
+}
+
+/** Plans a run of a graph. Reads the journal, writes nothing. */
+export const make = <E = never, R = never>(
+  graph: Graph.Graph,
+  inputs: Inputs<E, R>,
+  options: { readonly seed?: number } = {},
+): Effect.Effect<Plan, E, Journal | R> =>
+  Effect.gen(function* () {
+    const journal = yield* Journal
+    const edges = new Map<string, Known>()
+    const counts: { [input: string]: number } = {}
+    for (const [input, port] of Object.entries(graph.inputs)) {
+      const known = yield* takeIn(journal, RecordCodec.of(port.record), inputs[input] ?? Stream.empty)
+      edges.set(input, known)
+      counts[input] = known.ids.length + known.fresh
+    }
+    const nodes = graph.nodes.map((node): NodePlan => {
+      const { known, plan } = planNode(journal, node, edges, options.seed ?? 0)
+      edges.set(node.id, known)
+      return plan
+    })
+    const { digest } = GraphChecks.definition(graph)
+    return {
+      graph: graph.name,
+      version: graph.version,
+      digest,
+      inputs: counts,
+      nodes,
+      warnings: GraphChecks.changedOperators(graph, journal),
+    }
+  })
+
+type JournalService = typeof Journal.Service
+
+const takeIn = <E, R>(
+  journal: JournalService,
+  codec: RecordCodec.RecordCodec,
+  records: Stream.Stream<unknown, E, R>,
+): Effect.Effect<Known, E, R> =>
+  Effect.map(
+    Stream.runFold(
+      records,
+      () => ({ ids: new Array<number>(), fresh: 0 }),
+      (known, record) => {
+        const stored = journal.itemByDigest(codec.encode(record).digest)
+        if (stored === undefined) known.fresh++
+        else known.ids.push(stored.id)
+        return known
+      },
+    ),
+    ({ fresh, ids }) => ({ ids, fresh, more: false }),
+  )
+
+const planNode = (
+  journal: JournalService,
+  node: Graph.Placed,
+  edges: ReadonlyMap<string, Known>,
+  seed: number,
+) => {
+  const input = edges.get(node.input)!
+  const misses: { [reason: string]: number } = {}
+  const miss = (reason: string, count = 1) => void (misses[reason] = (misses[reason] ?? 0) + count)
+  const outputs: Array<number> = []
+  let hits = 0
+
+  const sides = sideItems(journal, node, edges)
+  const bound = sides === undefined ? undefined : Bind.row(node, seed, sides)
+  const operator = bound === undefined ? undefined : journal.boundOperator(bound.digest)
+  const answered = (item: number): boolean => {
+    const hit = operator === undefined ? undefined : journal.find(item, operator)
+    if (hit === undefined || hit.status === Status.failed) return false
+    hits++
+    outputs.push(...hit.outputs)
+    return true
+  }
+  if (input.fresh > 0 && node.operator.cardinality !== "collect") miss("new item", input.fresh)
+  if (node.operator.cardinality === "collect") {
+    const complete = input.fresh === 0 && !input.more
+    const set = complete
+      ? journal.itemByDigest(Bind.setDigest(distinctDigests(journal, input.ids)))
+      : undefined
+    if (set === undefined) {
+      if (!input.more || input.ids.length + input.fresh > 0)
+        miss(complete ? "this set of items was not seen before" : "its items are not all there yet")
+    } else if (!answered(set.id)) miss(reasonFor(journal, set.id, node, bound))
+  } else {
+    for (const item of input.ids)
+      if (!answered(item))
+        miss(sides === undefined ? "waits for a side input" : reasonFor(journal, item, node, bound))
+  }
+  const missing = Object.values(misses).reduce((sum, count) => sum + count, 0)
+  const history = journal.history(node.operator.name, node.operator.version)
+  const plan: NodePlan = {
+    id: node.id,
+    operator: node.operator.name,
+    version: node.operator.version,
+    hits,
+    misses,
+    more: input.more,
+    estimatedMs: missing === 0 ? 0 : history.calls === 0 ? undefined : history.meanMs * missing,
+  }
+  return { plan, known: { ids: outputs, fresh: 0, more: input.more || missing > 0 } satisfies Known }
+}
+
+const distinctDigests = (journal: JournalService, ids: ReadonlyArray<number>): ReadonlyArray<string> =>
+  [...new Set(ids)].map((id) => journal.item(id)!.digest)
+
+/** The items given to the side inputs; nothing while they are not all known. */
+const sideItems = (journal: JournalService, node: Graph.Placed, edges: ReadonlyMap<string, Known>) => {
+  const items: { [side: string]: Bind.SideItem } = {}
+  for (const [side, from] of Object.entries(node.sides)) {
+    const { fresh, ids, more } = edges.get(from)!
+    if (fresh > 0 || more) return undefined
+    const item =
+      node.operator.sides[side]!.mode === "one"
+        ? ids.length === 1
+          ? journal.item(ids[0]!)
+          : undefined
+        : journal.itemByDigest(Bind.setDigest(ids.map((id) => journal.item(id)!.digest)))
+    if (item === undefined) return undefined
+    items[side] = item
+  }
+  return items
+}
+
+/** Why a call is not in the journal: what is different from the latest one of this operator on the same item. */
+const reasonFor = (
+  journal: JournalService,
+  item: number,
+  node: Graph.Placed,
+  bound: ReturnType<typeof Bind.row> | undefined,
+): string => {
+  const { name, version } = node.operator
+  const earlier = journal.earlier(item, name)
+  if (earlier === undefined) return "new item"
+  if (earlier.version !== version) return `version ${earlier.version} -> ${version}`
+  if (bound !== undefined && earlier.params !== bound.params) {
+    return `params changed: ${Difference.lines(JSON.parse(earlier.params) as Canonical.Json, node.params).join(", ")}`
+  }
+  if (bound !== undefined && earlier.seed !== bound.seed)
+    return `seed ${earlier.seed ?? "none"} -> ${bound.seed ?? "none"}`
+  if (earlier.status === Status.failed) return `failed before: ${earlier.reason ?? "?"}`
+  return "a side input changed"
+}
