@@ -1,1 +1,2 @@
-export {}
+export * as MediaError from "./MediaError.ts"
+export * as Probe from "./Probe.ts"
