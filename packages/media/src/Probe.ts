@@ -5,11 +5,11 @@
  * where its claim is not worth much (constant frame rate), packets are read without decoding.
  */
 import { Effect, Schema } from "effect"
-import { AV_NOPTS_VALUE, AV_PKT_DATA_DISPLAYMATRIX } from "node-av/constants"
+import { AV_PKT_DATA_DISPLAYMATRIX } from "node-av/constants"
 import { avGetPixFmtName, Codec } from "node-av/lib"
 import { isHdr, matrixName, primariesName, rangeName, transferName } from "./internal/colour.ts"
 import { fromAdapter, Pace, withCleanup } from "./internal/native.ts"
-import { type Container, openContainer, ratio, Reader, refineOpen } from "./internal/reader.ts"
+import { claimedDuration, type Container, openContainer, ratio, Reader, refineOpen } from "./internal/reader.ts"
 import { NotAVideo, type OpenError, UnsupportedCodec } from "./MediaError.ts"
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
@@ -58,6 +58,8 @@ export const VideoInfo = Schema.Struct({
   /** PQ or HLG transfer. */
   hdr: Schema.Boolean,
   fileBytes: Count,
+  /** Number of streams of any kind. */
+  streams: Count,
   /** Number of video streams, cover pictures not counted. */
   videoStreams: Count,
 })
@@ -73,20 +75,6 @@ const rotationOf = (container: Container): 0 | 90 | 180 | 270 => {
   const degrees = (Math.atan2(data.readInt32LE(4), data.readInt32LE(0)) * 180) / Math.PI
   const quarter = ((Math.round(degrees / 90) % 4) + 4) % 4
   return ([0, 90, 180, 270] as const)[quarter] ?? 0
-}
-
-/** Seconds of a Matroska `DURATION` tag, "HH:MM:SS.fraction". */
-const taggedDuration = (container: Container): number => {
-  const match = /^(\d+):(\d\d):(\d\d(?:\.\d+)?)/.exec(container.stream.metadata?.get("DURATION") ?? "")
-  return match === null ? 0 : Number(match[1]) * 3600 + Number(match[2]) * 60 + Number(match[3])
-}
-
-const claimedDuration = (container: Container): number => {
-  const { stream, format, tick } = container
-  if (stream.duration !== AV_NOPTS_VALUE && stream.duration > 0n) return Number(stream.duration) * tick
-  const tagged = taggedDuration(container)
-  if (tagged > 0) return tagged
-  return format.duration !== AV_NOPTS_VALUE && format.duration > 0n ? Number(format.duration) / 1e6 : 0
 }
 
 /** Are the steps between time stamps uneven? Stamps in any order, NaN for missing ones. */
@@ -171,6 +159,7 @@ export const describe = async (container: Container, pace: Pace): Promise<VideoI
     range: rangeName(parameters.colorRange, pixelFormat),
     hdr: isHdr(transfer),
     fileBytes: container.fileBytes,
+    streams: format.nbStreams,
     videoStreams: container.videoStreams,
   }
 }

@@ -126,6 +126,21 @@ export const openContainer = async (path: string, cleanup: Cleanup, pace: Pace):
   }
 }
 
+/** Seconds of a Matroska `DURATION` tag, "HH:MM:SS.fraction". */
+const taggedDuration = (container: Container): number => {
+  const match = /^(\d+):(\d\d):(\d\d(?:\.\d+)?)/.exec(container.stream.metadata?.get("DURATION") ?? "")
+  return match === null ? 0 : Number(match[1]) * 3600 + Number(match[2]) * 60 + Number(match[3])
+}
+
+/** Length of the video stream in seconds as the container states it, 0 when it does not. */
+export const claimedDuration = (container: Container): number => {
+  const { stream, format, tick } = container
+  if (stream.duration !== AV_NOPTS_VALUE && stream.duration > 0n) return Number(stream.duration) * tick
+  const tagged = taggedDuration(container)
+  if (tagged > 0) return tagged
+  return format.duration !== AV_NOPTS_VALUE && format.duration > 0n ? Number(format.duration) / 1e6 : 0
+}
+
 /** Counts of what the decoder met. */
 export interface DecodeCounts {
   /** Packets of the stream that were read, without those the container marks as not for display. */
