@@ -77,6 +77,22 @@ const rotationOf = (container: Container): 0 | 90 | 180 | 270 => {
   return ([0, 90, 180, 270] as const)[quarter] ?? 0
 }
 
+/** How the coded picture is to be shown, and its colour as the container states it. */
+export const geometryOf = (container: Container) => {
+  const { stream } = container
+  const parameters = stream.codecpar
+  const aspect = stream.sampleAspectRatio.num > 0 ? stream.sampleAspectRatio : parameters.sampleAspectRatio
+  const sampleAspectRatio: readonly [number, number] =
+    aspect.num > 0 && aspect.den > 0 ? [aspect.num, aspect.den] : [1, 1]
+  return {
+    sampleAspectRatio,
+    rotation: rotationOf(container),
+    primaries: primariesName(parameters.colorPrimaries),
+    transfer: transferName(parameters.colorTrc),
+    matrix: matrixName(parameters.colorSpace),
+  }
+}
+
 /** Are the steps between time stamps uneven? Stamps in any order, NaN for missing ones. */
 export const isVariable = (stamps: ReadonlyArray<number>, tick: number): boolean => {
   const sorted = stamps.filter((stamp) => !Number.isNaN(stamp)).sort((a, b) => a - b)
@@ -123,17 +139,13 @@ export const describe = async (container: Container, pace: Pace): Promise<VideoI
       : ended && claimed === 0
         ? ([packets, "packets"] as const)
         : ([Math.max(ended ? packets : 0, Math.round(durationSeconds * fps)), "duration"] as const)
-  const aspect = stream.sampleAspectRatio.num > 0 ? stream.sampleAspectRatio : parameters.sampleAspectRatio
-  const sampleAspectRatio: readonly [number, number] =
-    aspect.num > 0 && aspect.den > 0 ? [aspect.num, aspect.den] : [1, 1]
-  const rotation = rotationOf(container)
+  const { sampleAspectRatio, rotation, ...colour } = geometryOf(container)
   const upright = [Math.max(1, Math.round((width * sampleAspectRatio[0]) / sampleAspectRatio[1])), height] as const
   const turned = rotation === 90 || rotation === 270
   const stated = Number(parameters.bitRate)
   const bitRate =
     stated > 0 ? stated : durationSeconds > 0 ? (container.fileBytes * 8) / durationSeconds : Math.max(0, Number(format.bitRate))
   const pixelFormat = avGetPixFmtName(parameters.format as never) ?? "unknown"
-  const transfer = transferName(parameters.colorTrc)
   return {
     container: container.formatName,
     codec: container.codecName,
@@ -153,11 +165,9 @@ export const describe = async (container: Container, pace: Pace): Promise<VideoI
     bitRate,
     bitsPerPixel: fps > 0 ? bitRate / (width * height * fps) : 0,
     pixelFormat,
-    primaries: primariesName(parameters.colorPrimaries),
-    transfer,
-    matrix: matrixName(parameters.colorSpace),
+    ...colour,
     range: rangeName(parameters.colorRange, pixelFormat),
-    hdr: isHdr(transfer),
+    hdr: isHdr(colour.transfer),
     fileBytes: container.fileBytes,
     streams: format.nbStreams,
     videoStreams: container.videoStreams,

@@ -202,12 +202,21 @@ export class Reader {
     return Number(pts) * this.container.tick - this.container.originSeconds
   }
 
-  /** Moves to the last keyframe at or before `seconds`. Where the container cannot, reading stays at the start. */
+  /**
+   * Moves to the last keyframe at or before `seconds`; 0 is the beginning. Where the container cannot, reading
+   * goes on where it is: check the time of the first frame.
+   */
   seek(seconds: number): void {
-    if (seconds <= 0) return
     const { format, stream, originSeconds, tick } = this.container
-    const target = BigInt(Math.floor((seconds + originSeconds) / tick))
-    if (format.seekFrameSync(stream.index, target, AVSEEK_FLAG_BACKWARD) >= 0) this.decoder.flushBuffers()
+    const target = BigInt(Math.floor((Math.max(0, seconds) + originSeconds) / tick))
+    if (format.seekFrameSync(stream.index, target, AVSEEK_FLAG_BACKWARD) < 0) return
+    this.decoder.flushBuffers()
+    this.lastPts = AV_NOPTS_VALUE
+  }
+
+  /** Length of a frame in seconds where nothing else is known: 1 / average frame rate. */
+  get stepSeconds(): number {
+    return Number(this.stepTicks) * this.container.tick
   }
 
   /**
