@@ -3,7 +3,7 @@
  *
  * Every frame is scaled to about 57,600 luma samples (320 x 180) for the scene score, brightness, darkness,
  * freezes and motion; this does not change the decisions, because all of them are means over the picture. Twice a
- * second a frame is looked at in full: letterbox, blur and, with the two frames after it, interlacing. No frame
+ * second a frame is looked at in full: letterbox, blur and interlacing. No frame
  * is kept, so memory is some 40 bytes a frame.
  */
 import { Effect, Schema } from "effect"
@@ -57,7 +57,7 @@ export interface FrameSeries {
     readonly frame: Uint32Array
     /** blurdetect's mean edge width in pixels of a picture at most 720 lines high; higher is blurrier. NaN without edges. */
     readonly blur: Float32Array
-    /** 1 interlaced, 0 progressive, -1 undecided (idet, single-frame verdict). */
+    /** 1 interlaced, 0 progressive, -1 too smooth to say: combing of lines, see `internal/luma.ts`. */
     readonly interlaced: Int8Array
     /** Rectangle inside black bars in coded pixels: x, y, width, height; width 0 for a black frame. Four per sample. */
     readonly box: Uint16Array

@@ -50,7 +50,7 @@ export const ClipSummary = Schema.Struct({
   blurMedian: Schema.Finite,
   /** Majority vote: more sampled frames with an edge are blurrier than `maxBlur` than are not. */
   blurry: Schema.Boolean,
-  /** Share of interlaced frames among those that idet could judge; 0 when it could judge fewer than 3. */
+  /** Share of interlaced frames among the sampled ones with texture; 0 when there are fewer than 3. */
   interlacedShare: Share,
   /** What remains inside black bars, in coded pixels; null when there are none. */
   crop: Schema.NullOr(Crop),

@@ -100,3 +100,50 @@ export const contentBox = (
   while (right > left && column(right) <= limit) right--
   return { x: left, y: top, width: right - left + 1, height: bottom - top + 1 }
 }
+
+/** Rows and columns of a block that is judged for combing. */
+const BLOCK_ROWS = 16
+const BLOCK_COLUMNS = 32
+
+/** Mean difference of lines, levels, below which a block is too smooth to be judged. */
+const TEXTURE = 4
+
+/** A block is combed when its neighbouring lines differ this much more than lines two apart do. */
+const COMB_RATIO = 1.4
+
+/** Share of the textured blocks, from which a picture is interlaced. Moving parts may be small. */
+const COMBED_SHARE = 0.03
+
+/**
+ * Are two fields of different times woven into this picture? 1 yes, 0 no, -1 undecided (nothing but smooth
+ * blocks).
+ *
+ * In a progressive picture neighbouring lines are more alike than lines two apart (at worst, in noise, as much
+ * alike). Where something moves in an interlaced one, lines two apart belong to one field and are alike, and
+ * neighbours are not. Judged per block, so that a still background does not hide a moving subject. One picture
+ * is enough; comparing pictures (as idet does) takes a vertical pan over fine texture for interlacing.
+ */
+export const combing = (plane: Uint8Array, width: number, height: number): -1 | 0 | 1 => {
+  let textured = 0
+  let combed = 0
+  for (let top = 2; top + BLOCK_ROWS <= height; top += BLOCK_ROWS) {
+    for (let left = 0; left + BLOCK_COLUMNS <= width; left += BLOCK_COLUMNS) {
+      let near = 0
+      let far = 0
+      for (let y = top; y < top + BLOCK_ROWS; y++) {
+        for (let i = y * width + left, end = i + BLOCK_COLUMNS; i < end; i += 2) {
+          const p = plane[i] as number
+          const a = p - (plane[i - width] as number)
+          const b = p - (plane[i - 2 * width] as number)
+          near += a < 0 ? -a : a
+          far += b < 0 ? -b : b
+        }
+      }
+      const samples = (BLOCK_ROWS * BLOCK_COLUMNS) / 2
+      if (Math.max(near, far) < TEXTURE * samples) continue
+      textured++
+      if (near > TEXTURE * samples && near > COMB_RATIO * far) combed++
+    }
+  }
+  return textured === 0 ? -1 : combed > COMBED_SHARE * textured ? 1 : 0
+}

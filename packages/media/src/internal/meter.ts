@@ -3,7 +3,7 @@ import { Frame } from "node-av/lib"
 import type { FrameSeries } from "../Measure.ts"
 import { Filters, type FrameShape, sameShape, shapeOf } from "./filters.ts"
 import { Growing } from "./growing.ts"
-import { contentBox, type FrameSums, meanDifference, sceneScore, sums } from "./luma.ts"
+import { combing, contentBox, type FrameSums, meanDifference, sceneScore, sums } from "./luma.ts"
 import { Cleanup } from "./native.ts"
 
 /** Luma samples of the scaled picture: 320 x 180. */
@@ -14,9 +14,6 @@ const MOTION_STEP = 1 / 32
 
 /** Unit of time of the motion score, seconds. */
 const MOTION_UNIT = 1 / 24
-
-/** idet judges a frame from the one before and the one after. */
-const FIELD_FRAMES = 3
 
 const even = (value: number): number => Math.max(2, Math.round(value / 2) * 2)
 
@@ -40,7 +37,6 @@ export const copyPlane = (frame: Frame, into: Uint8Array): void => {
 class Stage {
   readonly shape: FrameShape
   readonly small: Filters
-  readonly fields: Filters
   readonly full: Filters
   readonly plane: Uint8Array
   now: Uint8Array
@@ -54,7 +50,6 @@ class Stage {
     const open = (description: string, outputs?: number) => Filters.open(this.cleanup, shape, description, outputs)
     try {
       this.small = open(`[in]scale=${w}:${h}:flags=area,format=gray[out0]`)
-      this.fields = open("[in]format=gray,idet[out0]")
       this.full = open(
         "[in]format=gray,split[a][b];[a]null[out0];" +
           "[b]scale=-2:'min(ih,720)':flags=area,blurdetect=block_width=32:block_height=32:block_pct=80[out1]",
@@ -89,10 +84,8 @@ export class Meter {
   private anchorSeconds = 0
   private motionNow = 0
   private nextSample = Number.NEGATIVE_INFINITY
-  /** Frames still to be given to idet for the last sample. */
-  private fieldsWanted = 0
-  /** Frames that idet has given back in all. */
-  private fieldsSeen = 0
+  /** The next frame has none before it to be compared with. */
+  private fresh = true
   private width = 0
   private height = 0
 
@@ -104,7 +97,7 @@ export class Meter {
   private readonly motion = new Growing((n) => new Float32Array(n))
   private readonly sampled = new Growing((n) => new Uint32Array(n))
   private readonly blur = new Growing((n) => new Float32Array(n))
-  private readonly verdicts: Array<number> = []
+  private readonly verdicts = new Growing((n) => new Int8Array(n))
   private readonly box = new Growing((n) => new Uint16Array(n))
 
   constructor(cleanup: Cleanup, timeBase: FrameShape["timeBase"], options: MeterOptions) {
@@ -123,13 +116,12 @@ export class Meter {
   add(frame: Frame, seconds: number): void {
     const shape = shapeOf(frame, this.timeBase)
     const stage = this.stageFor(shape)
-    const first = this.frames === 0 || stage.now.length !== stage.before.length
     stage.small.push(frame)
     if (!stage.small.pull(this.filtered)) throw new Error("the scaler kept a frame")
     ;[stage.now, stage.before] = [stage.before, stage.now]
     copyPlane(this.filtered, stage.now)
     this.filtered.unref()
-    if (first || this.fresh) {
+    if (this.fresh) {
       stage.before.set(stage.now)
       stage.anchor.set(stage.now)
       this.anchorSeconds = seconds
@@ -149,9 +141,7 @@ export class Meter {
       this.nextSample = seconds + this.options.sampleSeconds
       this.sample(stage, frame)
     }
-    if (this.fieldsWanted > 0) this.judgeFields(stage, frame)
   }
-  private fresh = true
 
   private stageFor(shape: FrameShape): Stage {
     if (this.stage !== undefined && sameShape(this.stage.shape, shape)) return this.stage
@@ -160,8 +150,6 @@ export class Meter {
     const stage = new Stage(shape)
     this.stage = stage
     this.fresh = true
-    this.fieldsWanted = 0
-    this.fieldsSeen = 0
     this.nextSample = Number.NEGATIVE_INFINITY
     if (this.width === 0) {
       this.width = shape.width
@@ -183,11 +171,11 @@ export class Meter {
     const { filtered } = this
     const { width, height } = stage.shape
     this.sampled.push(this.frames - 1)
-    this.verdicts.push(-1)
     stage.full.push(frame)
     let box
     while (stage.full.pull(filtered, 0)) {
       copyPlane(filtered, stage.plane)
+      this.verdicts.push(combing(stage.plane, width, height))
       box = contentBox(stage.plane, width, height, this.options.barLuma)
     }
     if (box === undefined || width !== this.width || height !== this.height) this.box.push(0, 0, 0, 0)
@@ -199,20 +187,6 @@ export class Meter {
     }
     filtered.unref()
     this.blur.push(edgeWidth)
-    if (this.fieldsWanted === 0) this.fieldsWanted = FIELD_FRAMES
-  }
-
-  /** Gives a frame to idet; every third frame that comes back is the middle of three consecutive ones. */
-  private judgeFields(stage: Stage, frame: Frame): void {
-    this.fieldsWanted--
-    stage.fields.push(frame)
-    while (stage.fields.pull(this.filtered)) {
-      if (this.fieldsSeen++ % FIELD_FRAMES !== 1) continue
-      const verdict = this.filtered.getMetadata().get("lavfi.idet.single.current_frame")
-      const code = verdict === "tff" || verdict === "bff" ? 1 : verdict === "progressive" ? 0 : -1
-      this.verdicts[this.verdicts.length - 1] = code
-    }
-    this.filtered.unref()
   }
 
   /** The series so far. */
@@ -229,7 +203,7 @@ export class Meter {
       samples: {
         frame: this.sampled.take(),
         blur: this.blur.take(),
-        interlaced: Int8Array.from(this.verdicts),
+        interlaced: this.verdicts.take(),
         box: this.box.take(),
       },
       codedWidth: this.width,

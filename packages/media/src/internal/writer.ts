@@ -12,8 +12,10 @@ import {
   AV_CODEC_FLAG_GLOBAL_HEADER,
   AV_PICTURE_TYPE_NONE,
   AV_PIX_FMT_YUV420P,
+  AV_PKT_DATA_DISPLAYMATRIX,
   AVCHROMA_LOC_LEFT,
   AVCOL_PRI_BT709,
+  AVCOL_RANGE_JPEG,
   AVCOL_RANGE_MPEG,
   AVCOL_SPC_BT709,
   AVCOL_TRC_BT709,
@@ -47,7 +49,14 @@ export interface WriterOptions {
   readonly encoder: Readonly<Record<string, string>>
   /** Frames between keyframes at most. */
   readonly gop: number
+  /** @default "tv" */
+  readonly range?: "tv" | "pc"
+  /** Degrees to turn the picture clockwise, written as a display matrix. @default 0 */
+  readonly rotation?: 0 | 90
 }
+
+/** Display matrix of a quarter turn clockwise: (a b u c d v x y w), 16.16 and 2.30 fixed point (ISO/IEC 14496-12). */
+const QUARTER_TURN = [0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000]
 
 export class Writer {
   private readonly path: string
@@ -90,7 +99,7 @@ export class Writer {
     encoder.colorPrimaries = AVCOL_PRI_BT709
     encoder.colorTrc = AVCOL_TRC_BT709
     encoder.colorSpace = AVCOL_SPC_BT709
-    encoder.colorRange = AVCOL_RANGE_MPEG
+    encoder.colorRange = options.range === "pc" ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG
     encoder.chromaLocation = AVCHROMA_LOC_LEFT
     encoder.threadCount = 1
     encoder.gopSize = options.gop
@@ -98,8 +107,6 @@ export class Writer {
     const settings = Dictionary.fromObject({ ...options.encoder })
     try {
       check("open the encoder", await encoder.open2(codec, settings))
-      const unknown = Object.keys(settings.getAll())
-      void unknown
     } finally {
       settings.free()
     }
@@ -120,6 +127,11 @@ export class Writer {
     format.setFlags(AVFMT_FLAG_CUSTOM_IO, AVFMT_FLAG_BITEXACT)
     const stream = format.newStream(null)
     check("describe the stream", stream.codecpar.fromContext(encoder))
+    if (options.rotation === 90) {
+      const matrix = Buffer.alloc(36)
+      QUARTER_TURN.forEach((value, i) => matrix.writeInt32LE(value, i * 4))
+      check("describe the rotation", stream.codecpar.addCodedSideData(AV_PKT_DATA_DISPLAYMATRIX, matrix))
+    }
     stream.timeBase = encoder.timeBase
     stream.avgFrameRate = encoder.framerate
     this.stream = stream
