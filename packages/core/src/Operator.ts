@@ -16,7 +16,7 @@
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import * as Canonical from "./Canonical.ts"
+import type * as Canonical from "./Canonical.ts"
 import type * as CounterRandom from "./CounterRandom.ts"
 import * as Digest from "./Digest.ts"
 import type { Decision, Drop } from "./Drop.ts"
@@ -64,14 +64,21 @@ export interface Call<S = {}> {
   readonly sides: S
 }
 
-/** One record that `collect` gives: a new one `from` the inputs at these positions, or an input passed on as it is. */
+/** A new record that `collect` gives, made `from` the inputs at these positions. */
+export interface Emit<out Out> {
+  readonly _tag: "Emit"
+  readonly record: Out
+  readonly from: ReadonlyArray<number>
+}
+
+/** What `collect` gives: new records, inputs passed on as they are, and inputs dropped. */
 export type Emission<Out> =
-  | { readonly _tag: "Emit"; readonly record: Out; readonly from: ReadonlyArray<number> }
+  | Emit<Out>
   | { readonly _tag: "Pass"; readonly at: number }
   | { readonly _tag: "Drop"; readonly at: number; readonly drop: Drop }
 
 /** A new record made from the inputs at these positions. */
-export const emit = <Out>(record: Out, from: ReadonlyArray<number>): Emission<Out> => ({
+export const emit = <Out>(record: Out, from: ReadonlyArray<number>): Emit<Out> => ({
   _tag: "Emit",
   record,
   from,
@@ -264,7 +271,7 @@ export const toJson = (operator: Any): { readonly [key: string]: Canonical.Json 
   name: operator.name,
   version: operator.version,
   cardinality: operator.cardinality,
-  resources: operator.resources as unknown as Canonical.Json,
+  resources: operator.resources,
   seeded: operator.seeded,
 })
 
