@@ -20,7 +20,8 @@ import type * as Canonical from "./Canonical.ts"
 import type * as CounterRandom from "./CounterRandom.ts"
 import * as Digest from "./Digest.ts"
 import type { Decision, Drop } from "./Drop.ts"
-import { VersionInvalid } from "./GraphError.ts"
+import { NameInvalid, VersionInvalid } from "./GraphError.ts"
+import * as Names from "./internal/Names.ts"
 import * as Node from "./Node.ts"
 import type * as Port from "./Port.ts"
 import type { Resources } from "./Resources.ts"
@@ -275,8 +276,6 @@ export const toJson = (operator: Any): { readonly [key: string]: Canonical.Json 
   seeded: operator.seeded,
 })
 
-const semver = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$/
-
 const make = (
   name: string,
   cardinality: Cardinality,
@@ -286,7 +285,8 @@ const make = (
     readonly run: (...args: Array<any>) => Effect.Effect<any, any, any>
   },
 ): any => {
-  if (!semver.test(options.version))
+  if (!Names.isName(name)) throw new NameInvalid({ of: "operator", name })
+  if (!Names.isVersion(options.version))
     throw new VersionInvalid({ of: `operator ${name}`, version: options.version })
   const facts: Omit<Any, "name"> = {
     version: options.version,

@@ -9,7 +9,7 @@ import * as Schema from "effect/Schema"
 import type * as Canonical from "./Canonical.ts"
 import * as Digest from "./Digest.ts"
 import type { Join } from "./internal/Union.ts"
-import type * as Tensor from "./Tensor.ts"
+import * as Tensor from "./Tensor.ts"
 
 /** Tensor specs by the name of what they describe, such as `video`. */
 export type Tensors = { readonly [name: string]: Tensor.Tensor }
@@ -117,14 +117,17 @@ export type Accepts<From extends string, Given extends Any, To extends string, T
 export const PortJson = Schema.Struct({
   name: Schema.String,
   record: Digest.Digest,
-  tensors: Schema.Record(Schema.String, Schema.Json),
+  tensors: Schema.Record(Schema.String, Tensor.Tensor),
 })
 
 export interface PortJson extends Schema.Schema.Type<typeof PortJson> {}
 
 const recordDigests = new WeakMap<RecordSchema, Digest.Digest>()
 
-/** The digest of the JSON schema of a record: two schemas of one digest accept the same JSON. */
+/**
+ * The digest of the JSON schema of a record. Two schemas of one digest have the same fields of the same JSON
+ * types; checks that JSON schema cannot express (a filter function) are not part of it.
+ */
 export const recordDigest = (record: RecordSchema): Digest.Digest => {
   let digest = recordDigests.get(record)
   if (digest === undefined) {
@@ -137,5 +140,5 @@ export const recordDigest = (record: RecordSchema): Digest.Digest => {
 export const toJson = (port: Any): PortJson => ({
   name: port.name,
   record: recordDigest(port.record),
-  tensors: port.tensors as unknown as PortJson["tensors"],
+  tensors: port.tensors,
 })

@@ -15,7 +15,7 @@ export type Dim = number | string
 export const Dim = Schema.Union([
   Schema.Int.check(Schema.isGreaterThan(0)),
   Schema.String.check(
-    Schema.isPattern(/^[A-Za-z_][A-Za-z0-9_.]*([*/][1-9][0-9]*)*$/, {
+    Schema.isPattern(/^[A-Za-z_][A-Za-z0-9_.]*([*/][1-9][0-9]*)*$/u, {
       expected: 'a dimension such as 720, "H" or "H/8"',
     }),
   ),
