@@ -69,7 +69,7 @@ export const make = <const Name extends string, const Outputs extends { readonly
   options: { readonly version: string; readonly description?: string },
   build: (g: Builder) => Outputs,
 ): Graph<Name, keyof Outputs & string> => {
-  if (!Names.isName(name)) throw new NameInvalid({ of: "graph", name })
+  if (!Names.isName(name)) throw new NameInvalid({ of: "graph", given: name })
   if (!Names.isVersion(options.version))
     throw new VersionInvalid({ of: `graph ${name}`, version: options.version })
   const graph = Symbol(name)
@@ -80,8 +80,8 @@ export const make = <const Name extends string, const Outputs extends { readonly
   let open = true
 
   const claim = (id: string) => {
-    if (!Names.isName(id)) throw new NameInvalid({ of: `a node or input of graph ${name}`, name: id })
-    if (taken.has(id)) throw new NameTaken({ graph: name, name: id })
+    if (!Names.isName(id)) throw new NameInvalid({ of: `a node or input of graph ${name}`, given: id })
+    if (taken.has(id)) throw new NameTaken({ graph: name, node: id })
     taken.add(id)
   }
   const sourceOf = (edge: Edge.Any, into: string): string => {

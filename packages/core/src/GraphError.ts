@@ -24,20 +24,20 @@ export class VersionInvalid extends Schema.TaggedError<VersionInvalid>()("Versio
 /** A name has characters that file names, paths or command lines give another meaning. */
 export class NameInvalid extends Schema.TaggedError<NameInvalid>()("NameInvalid", {
   of: Schema.String,
-  name: Schema.String,
+  given: Schema.String,
 }) {
   override get message() {
-    return `${this.of} is named ${JSON.stringify(this.name)}; use letters, digits, - and _`
+    return `${this.of} is named ${JSON.stringify(this.given)}; use letters, digits, - and _`
   }
 }
 
 /** Two nodes or inputs of one graph have the same name. */
 export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", {
   graph: Schema.String,
-  name: Schema.String,
+  node: Schema.String,
 }) {
   override get message() {
-    return `graph ${this.graph} has two nodes or inputs named ${this.name}; name one with .as("another-name")`
+    return `graph ${this.graph} has two nodes or inputs named ${this.node}; name one with .as("another-name")`
   }
 }
 

@@ -27,7 +27,7 @@ export const NodeJson = Schema.Struct({
   gives: Port.PortJson,
   resources: Resources,
   seeded: Schema.Boolean,
-})
+}).annotate({ identifier: "Node" })
 
 export interface NodeJson extends Schema.Schema.Type<typeof NodeJson> {}
 

@@ -151,6 +151,11 @@ export interface Any {
   readonly run: (input: any, params: any, call: Call<any>) => Effect.Effect<any, any, any>
 }
 
+/** The arguments of an operator: optional when every param is. The type `{}` alone would take any object. */
+type Given<Encoded> = {} extends Encoded
+  ? [params?: keyof Encoded extends never ? { readonly [param: string]: never } : Encoded]
+  : [params: Encoded]
+
 /** An operator: a value with its facts, and a function from params to a {@link Node.Node}. */
 export interface Operator<
   out Name extends string,
@@ -161,9 +166,7 @@ export interface Operator<
 > extends Omit<Any, "name"> {
   readonly name: Name
   readonly params: P
-  (
-    ...params: {} extends P["Encoded"] ? [params?: P["Encoded"]] : [params: P["Encoded"]]
-  ): Node.Node<Name, In, Out, S>
+  (...params: Given<P["Encoded"]>): Node.Node<Name, In, Out, S>
 }
 
 export const isOperator = (value: unknown): value is Any =>
@@ -285,7 +288,7 @@ const make = (
     readonly run: (...args: Array<any>) => Effect.Effect<any, any, any>
   },
 ): any => {
-  if (!Names.isName(name)) throw new NameInvalid({ of: "operator", name })
+  if (!Names.isName(name)) throw new NameInvalid({ of: "operator", given: name })
   if (!Names.isVersion(options.version))
     throw new VersionInvalid({ of: `operator ${name}`, version: options.version })
   const facts: Omit<Any, "name"> = {

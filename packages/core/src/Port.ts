@@ -118,7 +118,7 @@ export const PortJson = Schema.Struct({
   name: Schema.String,
   record: Digest.Digest,
   tensors: Schema.Record(Schema.String, Tensor.Tensor),
-})
+}).annotate({ identifier: "Port" })
 
 export interface PortJson extends Schema.Schema.Type<typeof PortJson> {}
 

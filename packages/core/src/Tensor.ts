@@ -34,7 +34,7 @@ export const Tensor = Schema.Struct({
   space: Schema.optionalKey(Schema.String),
   fps: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThan(0))),
   range: Schema.optionalKey(Range),
-})
+}).annotate({ identifier: "Tensor" })
 
 /** The data of a tensor spec. */
 export interface Tensor {

@@ -54,7 +54,7 @@ describe("operators", () => {
   const run = () => Effect.succeed(keep)
   it("need params unless all have defaults", () => {
     const bare = Operator.filter("bare", { version, input: Clip, run })
-    expectTypeOf(bare).parameters.toEqualTypeOf<[params?: {}]>()
+    expectTypeOf(bare).parameters.toEqualTypeOf<[params?: { readonly [param: string]: never }]>()
     const lax = Operator.filter("lax", {
       version,
       input: Clip,
