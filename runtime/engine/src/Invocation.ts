@@ -89,9 +89,10 @@ const outcomes = (node: string, operator: Operator.Any, value: any, size: number
           _tag: "Collected",
           emissions: (value as ReadonlyArray<Operator.Emission<unknown>>).map((emission): Emitted => {
             checkPositions(node, emission, size)
-            return emission._tag === "Emit"
-              ? { ...emission, record: codec!.encode(emission.record) }
-              : emission
+            if (emission._tag === "Emit") return { ...emission, record: codec!.encode(emission.record) }
+            if (emission._tag === "Pass") return emission
+            const { at, drop } = emission
+            return { _tag: "Drop", at, reason: drop.reason, detail: drop.detail }
           }),
         },
       ]
