@@ -28,3 +28,4 @@ export {
 } from "./BlobStore.ts"
 export * as BlobStoreFs from "./BlobStoreFs.ts"
 export * as BlobStoreMemory from "./BlobStoreMemory.ts"
+export * as Manifest from "./Manifest.ts"
