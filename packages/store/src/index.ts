@@ -45,3 +45,4 @@ export type {
   StoredItem,
 } from "./Journal.ts"
 export * as JournalSqlite from "./JournalSqlite.ts"
+export * as Manifest from "./Manifest.ts"

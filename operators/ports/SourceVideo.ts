@@ -1,0 +1,22 @@
+/** Video files as they come in. */
+import { Port } from "@reelgraph/core"
+import { Artifact } from "@reelgraph/store"
+import * as Schema from "effect/Schema"
+
+const record = Schema.Struct({
+  /** Base name of the file, for people. */
+  name: Schema.String,
+  file: Artifact,
+})
+
+/** A video file of any kind: its name and its bytes. */
+export const SourceVideo = Port.make("SourceVideo", {
+  record,
+  files: {
+    extensions: [
+      ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv",
+    ],
+    mediaType: "video/*",
+    record: (file, name) => ({ name, file }),
+  },
+})
