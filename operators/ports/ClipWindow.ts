@@ -3,9 +3,9 @@ import { Port } from "@reelgraph/core"
 import { Shots } from "@reelgraph/media"
 import * as Schema from "effect/Schema"
 
-import { ProbedVideo } from "./ProbedVideo.ts"
+import * as ProbedVideo from "./ProbedVideo.ts"
 
 /** A window inside one shot of a video, and what it looks like in numbers. */
 export const ClipWindow = Port.make("ClipWindow", {
-  record: Schema.Struct({ ...ProbedVideo.record.fields, window: Shots.Window, summary: Shots.ClipSummary }),
+  record: Schema.Struct({ ...ProbedVideo.fields, window: Shots.Window, summary: Shots.ClipSummary }),
 })
