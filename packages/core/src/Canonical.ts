@@ -21,9 +21,13 @@ export const maxDepth = 500
  * The canonical text of a value.
  *
  * @throws RangeError for `NaN` and infinities, which JSON cannot carry, and for values nested deeper than
- * {@link maxDepth}.
+ * {@link maxDepth}; TypeError for what is not JSON at all (a `Date`, a `Map`, a typed array, a `bigint`), which
+ * would otherwise all read `{}` and share one digest.
  */
 export const stringify = (value: Json): string => write(value, 0)
+
+const noForm = (what: string): TypeError =>
+  new TypeError(`a value of type ${what} has no canonical JSON form; encode it with its schema first`)
 
 const write = (value: Json, depth: number): string => {
   if (value === null || typeof value === "boolean" || typeof value === "string") return JSON.stringify(value)
@@ -32,9 +36,12 @@ const write = (value: Json, depth: number): string => {
       throw new RangeError(`${value} has no canonical JSON form; use a finite number`)
     return JSON.stringify(value)
   }
+  if (typeof value !== "object") throw noForm(typeof value)
   if (depth === maxDepth) throw new RangeError(`a JSON value is nested deeper than ${maxDepth} levels`)
   if (Array.isArray(value)) return `[${value.map((item: Json) => write(item, depth + 1)).join(",")}]`
-  const record = value as { readonly [key: string]: Json | undefined }
+  if (Symbol.iterator in value || typeof (value as { toJSON?: unknown }).toJSON === "function")
+    throw noForm(value.constructor.name)
+  const record = value
   let text = "{"
   for (const key of Object.keys(record).sort()) {
     const member = record[key]

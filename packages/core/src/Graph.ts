@@ -162,7 +162,11 @@ export const configure = <G extends Graph>(
     nodes: graph.nodes.map((node) => {
       const change = Object.hasOwn(changes, node.id) ? changes[node.id] : undefined
       if (change === undefined) return node
-      const { json, value } = Params.resolve(node.operator, { ...(node.params as object), ...change })
+      const { name, params } = node.operator
+      const { json, value } = Params.resolve(
+        { name: node.id === name ? name : `${node.id} (${name})`, params },
+        { ...(node.params as object), ...change },
+      )
       return { ...node, params: json, value }
     }),
   }) as G

@@ -74,6 +74,27 @@ describe("Canonical", () => {
     assert.throws(() => Canonical.stringify({ a: [number] }), RangeError, "has no canonical JSON form")
   })
 
+  it.each([
+    ["Date", new Date(0)],
+    ["Map", new Map([["a", 1]])],
+    ["Float32Array", new Float32Array(2)],
+    ["bigint", 1n],
+    ["function", () => 1],
+    ["undefined", [undefined]],
+  ])("refuses %s, which would read {}", (what, value) => {
+    assert.throws(
+      () => Canonical.stringify(value as never),
+      TypeError,
+      `a value of type ${what} has no canonical JSON form`,
+    )
+  })
+
+  it("takes a member that is called toJSON, and objects without a prototype", () => {
+    assert.strictEqual(Canonical.stringify({ toJSON: "a" }), '{"toJSON":"a"}')
+    const bare = Object.assign(Object.create(null) as object, { a: 1 })
+    assert.strictEqual(Canonical.stringify(bare as never), '{"a":1}')
+  })
+
   it("refuses hostile nesting before the stack overflows", () => {
     const deepest = nested(Canonical.maxDepth)
     assert.strictEqual(Canonical.stringify(deepest), JSON.stringify(deepest))

@@ -280,6 +280,10 @@ describe("configure", () => {
       'params of tuned: Expected no excess property at ["mim"]',
     )
     assert.throws(() => Graph.configure(graph, { tuned: { min: "2" } }), GraphError.ParamsInvalid)
+    assertReadable(
+      thrown(GraphError.ParamsInvalid, () => Graph.configure(graph, { constructor: { a: 1 } })).message,
+      'params of constructor (embed): Expected no params, got ["a"]',
+    )
   })
 })
 
