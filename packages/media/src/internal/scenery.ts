@@ -194,22 +194,36 @@ export const scene = (options: SceneOptions): ((into: Picture, frame: number) =>
   return (into, index) => {
     const t = index * pace
     into.bytes.set(sky.bytes)
-    for (const { strip, edges, speed } of strips) {
+    const half = width >> 1
+    const views = strips.map(({ strip, edges, speed }) => {
       const shift = Math.floor(t * speed) & ~1
-      const half = width >> 1
-      for (let y = 0; y < height; y++) {
-        const row = y * strip.width + shift
-        const chromaRow = (y >> 1) * (strip.width >> 1) + (shift >> 1)
+      const seen = edges.subarray(shift, shift + width)
+      return { strip, shift, seen, highest: Math.max(0, Math.min(...seen)), lowest: Math.max(0, ...seen) }
+    })
+    views.forEach(({ strip, shift, seen, highest, lowest }, index) => {
+      // Rows that a nearer layer covers from side to side are not drawn.
+      const covered = Math.min(height, ...views.slice(index + 1).map((view) => view.lowest))
+      for (let y = highest; y < covered; y++) {
+        const to = y * width
+        const from = y * strip.width + shift
+        const toChroma = (y >> 1) * half
+        const fromChroma = (y >> 1) * (strip.width >> 1) + (shift >> 1)
+        if (y >= lowest) {
+          into.y.set(strip.y.subarray(from, from + width), to)
+          if (y & 1) continue
+          into.u.set(strip.u.subarray(fromChroma, fromChroma + half), toChroma)
+          into.v.set(strip.v.subarray(fromChroma, fromChroma + half), toChroma)
+          continue
+        }
         for (let x = 0; x < width; x++) {
-          if (y < (edges[x + shift] as number)) continue
-          into.y[y * width + x] = strip.y[row + x] as number
+          if (y < (seen[x] as number)) continue
+          into.y[to + x] = strip.y[from + x] as number
           if ((x | y) & 1) continue
-          const to = (y >> 1) * half + (x >> 1)
-          into.u[to] = strip.u[chromaRow + (x >> 1)] as number
-          into.v[to] = strip.v[chromaRow + (x >> 1)] as number
+          into.u[toChroma + (x >> 1)] = strip.u[fromChroma + (x >> 1)] as number
+          into.v[toChroma + (x >> 1)] = strip.v[fromChroma + (x >> 1)] as number
         }
       }
-    }
+    })
     for (const ball of balls) {
       const phase = ((t / ball.period) % 1) * 2 - 1
       const cx = ((ball.x * width + t * ball.speed) % (width + 4 * ball.radius)) - 2 * ball.radius

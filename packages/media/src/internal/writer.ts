@@ -6,7 +6,7 @@
  * the file can be played while it arrives, and nothing is copied at the end. Nothing in the file depends on the
  * time, the machine or the version of the muxer.
  */
-import { closeSync, openSync, unlinkSync, writeSync } from "node:fs"
+import { closeSync, fstatSync, openSync, unlinkSync, writeSync } from "node:fs"
 import {
   AV_CODEC_FLAG_BITEXACT,
   AV_CODEC_FLAG_GLOBAL_HEADER,
@@ -70,6 +70,8 @@ export class Writer {
   private readonly packet = new Packet()
   private stream: Stream | undefined
   private finished = false
+  /** A device or a pipe is not removed. */
+  private regular = false
 
   private constructor(path: string) {
     this.path = path
@@ -112,6 +114,7 @@ export class Writer {
     }
     try {
       this.fd = openSync(path, "w")
+      this.regular = fstatSync(this.fd).isFile()
     } catch (thrown) {
       throw new Unwritable({ path, code: codeOf(thrown) })
     }
@@ -233,9 +236,8 @@ export class Writer {
     this.format.pb = null
     this.format.freeContext()
     this.io.freeContext()
-    const created = this.fd >= 0 || this.size > 0
     if (this.fd >= 0) closeSync(this.fd)
-    if (created && !this.finished) unlinkSync(this.path)
+    if (this.regular && !this.finished) unlinkSync(this.path)
   }
 }
 
