@@ -22,12 +22,16 @@ import { Standardize } from "@reelgraph/operators/standardize"
  *
  * Takes standard definition (a short side of 480); for a high-resolution set, `--set ingest-checks.minShortSide=720`.
  */
-export const curate = Graph.make("curate", { version: "1.0.0", description: "Videos to standard five-second clips" }, (g) => {
-  const videos = g.input("videos", SourceVideo)
-  const usable = videos.pipe(ExactDuplicates(), Probe(), IngestChecks({ minShortSide: 480 }))
-  const windows = usable.pipe(Measure(), Damaged(), Jitter(), SplitClips())
-  const good = windows.pipe(Black(), Motion(), Blurry())
-  return { clips: good.pipe(Standardize(), NearDuplicates()) }
-})
+export const curate = Graph.make(
+  "curate",
+  { version: "1.0.0", description: "Videos to standard five-second clips" },
+  (g) => {
+    const videos = g.input("videos", SourceVideo)
+    const usable = videos.pipe(ExactDuplicates(), Probe(), IngestChecks({ minShortSide: 480 }))
+    const windows = usable.pipe(Measure(), Damaged(), Jitter(), SplitClips())
+    const good = windows.pipe(Black(), Motion(), Blurry())
+    return { clips: good.pipe(Standardize(), NearDuplicates()) }
+  },
+)
 
 export default curate

@@ -18,6 +18,8 @@ export const Black = Operator.filter("black", {
   }),
   run: ({ summary }, { maxShare }) =>
     Effect.succeed(
-      summary.blackShare > maxShare ? drop("black", `${Math.round(summary.blackShare * 100)} % of the frames are black`) : keep,
+      summary.blackShare > maxShare
+        ? drop("black", `${Math.round(summary.blackShare * 100)} % of the frames are black`)
+        : keep,
     ),
 })

@@ -10,5 +10,7 @@ export const Blurry = Operator.filter("blurry", {
   description: "Drops windows out of focus, by majority of sampled frames",
   input: ClipWindow,
   run: ({ summary }) =>
-    Effect.succeed(summary.blurry ? drop("blurry", `median edge width ${summary.blurMedian.toFixed(1)} pixels`) : keep),
+    Effect.succeed(
+      summary.blurry ? drop("blurry", `median edge width ${summary.blurMedian.toFixed(1)} pixels`) : keep,
+    ),
 })

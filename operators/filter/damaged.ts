@@ -22,7 +22,10 @@ export const Damaged = Operator.filter("damaged", {
     const share = (missing + flagged + errors) / Math.max(1, expectedFrames)
     return Effect.succeed(
       damage.damaged && share > maxShare
-        ? drop("damaged", `${decodedFrames} of ${expectedFrames} frames decode, ${flagged} of them damaged, ${errors} errors`)
+        ? drop(
+            "damaged",
+            `${decodedFrames} of ${expectedFrames} frames decode, ${flagged} of them damaged, ${errors} errors`,
+          )
         : keep,
     )
   },

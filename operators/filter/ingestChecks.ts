@@ -6,7 +6,9 @@ import * as Schema from "effect/Schema"
 import { ProbedVideo } from "../ports/index.ts"
 
 const param = (value: number) =>
-  Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)).pipe(Schema.withDecodingDefaultKey(Effect.succeed(value)))
+  Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)).pipe(
+    Schema.withDecodingDefaultKey(Effect.succeed(value)),
+  )
 
 /**
  * Drops videos that are too small, too short, too slow, starved of bits, or too wide or tall for their other side.
@@ -32,11 +34,15 @@ export const IngestChecks = Operator.filter("ingest-checks", {
     const short = Math.min(width, height)
     const aspect = Math.max(width, height) / Math.max(1, short)
     const decide = () => {
-      if (short < minShortSide) return drop("low-resolution", `${width}x${height} has a short side below ${minShortSide}`)
-      if (durationSeconds < minSeconds) return drop("too-short", `${durationSeconds.toFixed(2)} s of ${minSeconds}`)
+      if (short < minShortSide)
+        return drop("low-resolution", `${width}x${height} has a short side below ${minShortSide}`)
+      if (durationSeconds < minSeconds)
+        return drop("too-short", `${durationSeconds.toFixed(2)} s of ${minSeconds}`)
       if (fps < minFps) return drop("low-frame-rate", `${fps.toFixed(2)} frames a second of ${minFps}`)
-      if (bitsPerPixel < minBitsPerPixel) return drop("starved", `${bitsPerPixel.toFixed(4)} bits per pixel of ${minBitsPerPixel}`)
-      if (aspect > maxAspect) return drop("stretched", `${width}x${height} is ${aspect.toFixed(2)} to 1, more than ${maxAspect}`)
+      if (bitsPerPixel < minBitsPerPixel)
+        return drop("starved", `${bitsPerPixel.toFixed(4)} bits per pixel of ${minBitsPerPixel}`)
+      if (aspect > maxAspect)
+        return drop("stretched", `${width}x${height} is ${aspect.toFixed(2)} to 1, more than ${maxAspect}`)
       return keep
     }
     return Effect.succeed(decide())

@@ -12,7 +12,9 @@ export const Jitter = Operator.filter("jitter", {
   input: MeasuredVideo,
   params: Schema.Struct({
     /** @default 3 */
-    maxCutsPerSecond: Schema.Int.check(Schema.isGreaterThan(0)).pipe(Schema.withDecodingDefaultKey(Effect.succeed(3))),
+    maxCutsPerSecond: Schema.Int.check(Schema.isGreaterThan(0)).pipe(
+      Schema.withDecodingDefaultKey(Effect.succeed(3)),
+    ),
   }),
   run: ({ overview }, { maxCutsPerSecond }) =>
     Effect.succeed(

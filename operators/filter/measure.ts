@@ -19,7 +19,7 @@ export const Measure = Operator.map("measure", {
     Effect.gen(function* () {
       const blobs = yield* BlobStore
       const path = yield* blobs.localPath(probed.file)
-      const { damage, series } = yield* dropUnusable(Media.measure(path))
+      const { damage, series } = yield* Media.measure(path).pipe(dropUnusable(path, probed.name))
       const measures = yield* blobs.putBytes(SeriesFile.encode(series), "application/vnd.apache.parquet")
       const overview = Shots.summarize(series, { startSeconds: 0, endSeconds: Number.MAX_SAFE_INTEGER })
       return { ...probed, damage, overview, measures }

@@ -6,7 +6,9 @@ import * as Schema from "effect/Schema"
 import { ClipWindow } from "../ports/index.ts"
 
 const param = (value: number) =>
-  Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)).pipe(Schema.withDecodingDefaultKey(Effect.succeed(value)))
+  Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)).pipe(
+    Schema.withDecodingDefaultKey(Effect.succeed(value)),
+  )
 
 /**
  * Drops both tails of a motion score (as Open-Sora, NeMo Curator and Movie Gen do): frozen and static windows, slow
@@ -29,10 +31,14 @@ export const Motion = Operator.filter("motion", {
   run: ({ summary }, { maxFreezeSeconds, maxMotion, maxStaticShare, minMotion }) => {
     const { longestFreezeSeconds, motionLow, motionMedian, staticShare } = summary
     const decide = () => {
-      if (longestFreezeSeconds > maxFreezeSeconds) return drop("static", `nothing moves for ${longestFreezeSeconds.toFixed(2)} s`)
-      if (staticShare > maxStaticShare) return drop("static", `${Math.round(staticShare * 100)} % of the frames repeat the one before`)
-      if (motionMedian < minMotion) return drop("slow", `median motion ${motionMedian.toFixed(3)} below ${minMotion}`)
-      if (motionLow > maxMotion) return drop("shaky", `motion is hardly ever below ${motionLow.toFixed(1)}, more than ${maxMotion}`)
+      if (longestFreezeSeconds > maxFreezeSeconds)
+        return drop("static", `nothing moves for ${longestFreezeSeconds.toFixed(2)} s`)
+      if (staticShare > maxStaticShare)
+        return drop("static", `${Math.round(staticShare * 100)} % of the frames repeat the one before`)
+      if (motionMedian < minMotion)
+        return drop("slow", `median motion ${motionMedian.toFixed(3)} below ${minMotion}`)
+      if (motionLow > maxMotion)
+        return drop("shaky", `motion is hardly ever below ${motionLow.toFixed(1)}, more than ${maxMotion}`)
       return keep
     }
     return Effect.succeed(decide())

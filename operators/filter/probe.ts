@@ -18,7 +18,7 @@ export const Probe = Operator.map("probe", {
   run: (source) =>
     Effect.gen(function* () {
       const path = yield* BlobStore.use((blobs) => blobs.localPath(source.file))
-      const video = yield* dropUnusable(Media.probe(path))
+      const video = yield* Media.probe(path).pipe(dropUnusable(path, source.name))
       return { ...source, video }
     }),
 })

@@ -8,7 +8,9 @@ import * as Schema from "effect/Schema"
 import { ClipWindow, MeasuredVideo } from "../ports/index.ts"
 
 const atLeast = (minimum: number, value: number) =>
-  Schema.Finite.check(Schema.isGreaterThanOrEqualTo(minimum)).pipe(Schema.withDecodingDefaultKey(Effect.succeed(value)))
+  Schema.Finite.check(Schema.isGreaterThanOrEqualTo(minimum)).pipe(
+    Schema.withDecodingDefaultKey(Effect.succeed(value)),
+  )
 
 /**
  * Gives the windows of a video, one after the other inside every shot, with the statistics of each. Videos without
@@ -24,7 +26,9 @@ export const SplitClips = Operator.flatMap("split-clips", {
   params: Schema.Struct({
     /** scdet score, 0-100, from which a frame begins a shot. */
     cutScore: atLeast(0, 10),
-    minShotFrames: Schema.Int.check(Schema.isGreaterThan(0)).pipe(Schema.withDecodingDefaultKey(Effect.succeed(15))),
+    minShotFrames: Schema.Int.check(Schema.isGreaterThan(0)).pipe(
+      Schema.withDecodingDefaultKey(Effect.succeed(15)),
+    ),
     /** Seconds at the beginning of a video that are not used: titles and logos. */
     skipFirstSeconds: atLeast(0, 0),
     /** Most windows of one shot. */
@@ -32,16 +36,33 @@ export const SplitClips = Operator.flatMap("split-clips", {
     /** Edge width in pixels above which a frame is blurry. */
     maxBlur: atLeast(0, 8),
   }),
-  run: ({ damage: _, measures, overview: __, ...video }, { cutScore, maxBlur, maxPerShot, minShotFrames, skipFirstSeconds }) =>
+  run: (
+    { damage: _, measures, overview: __, ...video },
+    { cutScore, maxBlur, maxPerShot, minShotFrames, skipFirstSeconds },
+  ) =>
     Effect.gen(function* () {
       const bytes = yield* BlobStore.use((blobs) => blobs.get(measures))
       const series = yield* SeriesFile.decode(bytes)
       const shots = Shots.cuts(series, { threshold: cutScore, minShotFrames })
-      const windows = Shots.windows(shots, { seconds: 5, skipFirstSeconds, ...(maxPerShot === undefined ? {} : { maxPerShot }) })
+      const windows = Shots.windows(shots, {
+        seconds: 5,
+        skipFirstSeconds,
+        ...(maxPerShot === undefined ? {} : { maxPerShot }),
+      })
       if (windows.length === 0) {
-        const longest = shots.reduce((most, { endSeconds, startSeconds }) => Math.max(most, endSeconds - startSeconds), 0)
-        return yield* drop("no-shot-of-5s", `the longest of ${shots.length} shots has ${longest.toFixed(2)} s`)
+        const longest = shots.reduce(
+          (most, { endSeconds, startSeconds }) => Math.max(most, endSeconds - startSeconds),
+          0,
+        )
+        return yield* drop(
+          "no-shot-of-5s",
+          `the longest of ${shots.length} shots has ${longest.toFixed(2)} s`,
+        )
       }
-      return windows.map((window) => ({ ...video, window, summary: Shots.summarize(series, window, { maxBlur, threshold: cutScore }) }))
+      return windows.map((window) => ({
+        ...video,
+        window,
+        summary: Shots.summarize(series, window, { maxBlur, threshold: cutScore }),
+      }))
     }),
 })

@@ -23,6 +23,12 @@ export const Clip = Port.make("Clip", {
     fingerprint: Pdq.Fingerprint,
   }),
   tensors: {
-    video: Tensor.make({ dtype: "u8", shape: [120, 3, 720, 1280], space: "pixels", fps: 24, range: "limited" }),
+    video: Tensor.make({
+      dtype: "u8",
+      shape: [120, 3, 720, 1280],
+      space: "pixels",
+      fps: 24,
+      range: "limited",
+    }),
   },
 })

@@ -26,27 +26,41 @@ export const Standardize = Operator.map("standardize", {
   timeoutMs: 1_800_000,
   params: Schema.Struct({
     /** x264's speed against size. */
-    preset: Media.EncoderSettings.fields.preset.pipe(Schema.withDecodingDefaultKey(Effect.succeed(Media.standardEncoder.preset))),
+    preset: Media.EncoderSettings.fields.preset.pipe(
+      Schema.withDecodingDefaultKey(Effect.succeed(Media.standardEncoder.preset)),
+    ),
     /** Constant rate factor: 0 lossless, 18 visually lossless, 51 worst. */
-    crf: Media.EncoderSettings.fields.crf.pipe(Schema.withDecodingDefaultKey(Effect.succeed(Media.standardEncoder.crf))),
+    crf: Media.EncoderSettings.fields.crf.pipe(
+      Schema.withDecodingDefaultKey(Effect.succeed(Media.standardEncoder.crf)),
+    ),
   }),
   run: ({ file, name, summary, window }, { crf, preset }) =>
     Effect.gen(function* () {
       const blobs = yield* BlobStore
       const path = yield* blobs.localPath(file)
       const scratch = yield* Scratch.use(({ directory }) => directory)
-      const { fingerprint, fps, frames, height, out, sourceFrames, width } = yield* dropUnusable(
-        Media.standardize({
-          path,
-          startSeconds: window.startSeconds,
-          endSeconds: window.endSeconds,
-          crop: summary.crop,
-          deinterlace: summary.interlacedShare >= interlaced,
-          out: join(scratch, "clip.mp4"),
-          encoder: { preset, crf },
-        }),
-      )
+      const { fingerprint, fps, frames, height, out, sourceFrames, width } = yield* Media.standardize({
+        path,
+        startSeconds: window.startSeconds,
+        endSeconds: window.endSeconds,
+        crop: summary.crop,
+        deinterlace: summary.interlacedShare >= interlaced,
+        out: join(scratch, "clip.mp4"),
+        encoder: { preset, crf },
+      }).pipe(dropUnusable(path, name))
       const clip = yield* blobs.putFile(out, "video/mp4", { move: true })
-      return { name, source: file, window, clip, width, height, fps, frames, sourceFrames, summary, fingerprint }
+      return {
+        name,
+        source: file,
+        window,
+        clip,
+        width,
+        height,
+        fps,
+        frames,
+        sourceFrames,
+        summary,
+        fingerprint,
+      }
     }),
 })

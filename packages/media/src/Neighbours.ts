@@ -17,7 +17,8 @@ export interface Options {
 const pieces = 16
 
 /** Sixteen pieces of 16 bits of a hash of 64 hexadecimal digits. */
-const piecesOf = (hash: string): Uint16Array => Uint16Array.from({ length: pieces }, (_, i) => Number.parseInt(hash.slice(i * 4, i * 4 + 4), 16))
+const piecesOf = (hash: string): Uint16Array =>
+  Uint16Array.from({ length: pieces }, (_, i) => Number.parseInt(hash.slice(i * 4, i * 4 + 4), 16))
 
 /** Masks of 16 bits with at most `radius` ones. */
 const masksWithin = (radius: number): ReadonlyArray<number> => {
@@ -42,7 +43,10 @@ export const groups = (fingerprints: ReadonlyArray<Fingerprint>, options: Option
     return at
   }
   const masks = masksWithin(Math.floor(maxDistance / pieces))
-  const index = Array.from({ length: pieces }, () => new Map<number, Array<{ readonly clip: number; readonly hash: string }>>())
+  const index = Array.from(
+    { length: pieces },
+    () => new Map<number, Array<{ readonly clip: number; readonly hash: string }>>(),
+  )
   fingerprints.forEach((fingerprint, clip) => {
     const usable = fingerprint.filter(({ quality }) => quality >= minQuality)
     const near = new Set<number>()
@@ -57,7 +61,10 @@ export const groups = (fingerprints: ReadonlyArray<Fingerprint>, options: Option
     }
     for (const other of near) {
       const [a, b] = [leader(clip), leader(other)]
-      if (a !== b && matchFraction(fingerprint, fingerprints[other]!, { maxDistance, minQuality }) >= minShare) {
+      if (
+        a !== b &&
+        matchFraction(fingerprint, fingerprints[other]!, { maxDistance, minQuality }) >= minShare
+      ) {
         leaders[Math.max(a, b)] = Math.min(a, b)
       }
     }

@@ -10,7 +10,9 @@ import { parquetWriteBuffer } from "hyparquet-writer"
 import type { FrameSeries } from "./Measure.ts"
 
 /** Bytes that are not such a file. */
-export class SeriesInvalid extends Schema.TaggedError<SeriesInvalid>()("SeriesInvalid", { problem: Schema.String }) {
+export class SeriesInvalid extends Schema.TaggedError<SeriesInvalid>()("SeriesInvalid", {
+  problem: Schema.String,
+}) {
   override get message(): string {
     return `not a file of measures: ${this.problem}; measure the video again`
   }
@@ -49,7 +51,11 @@ export const encode = (series: FrameSeries): Uint8Array => {
     kvMetadata: [
       {
         key: "reelgraph.measures",
-        value: JSON.stringify({ stepSeconds: series.stepSeconds, codedWidth: series.codedWidth, codedHeight: series.codedHeight }),
+        value: JSON.stringify({
+          stepSeconds: series.stepSeconds,
+          codedWidth: series.codedWidth,
+          codedHeight: series.codedHeight,
+        }),
       },
     ],
   })
@@ -60,15 +66,22 @@ export const encode = (series: FrameSeries): Uint8Array => {
 export const decode = (bytes: Uint8Array): Effect.Effect<FrameSeries, SeriesInvalid> =>
   Effect.gen(function* () {
     const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer
-    const invalid = (cause: unknown) => new SeriesInvalid({ problem: cause instanceof Error ? cause.message : String(cause) })
+    const invalid = (cause: unknown) =>
+      new SeriesInvalid({ problem: cause instanceof Error ? cause.message : String(cause) })
     const metadata = yield* Effect.try({ try: () => parquetMetadata(buffer), catch: invalid })
     const frames = Number(metadata.num_rows)
-    if (frames > maxFrames) return yield* new SeriesInvalid({ problem: `${frames} frames, more than ${maxFrames}` })
+    if (frames > maxFrames)
+      return yield* new SeriesInvalid({ problem: `${frames} frames, more than ${maxFrames}` })
     const header = yield* Schema.decodeUnknownEffect(Schema.fromJsonString(Header))(
       metadata.key_value_metadata?.find(({ key }) => key === "reelgraph.measures")?.value,
     ).pipe(Effect.mapError(invalid))
-    const rows = yield* Effect.tryPromise({ try: () => parquetReadObjects({ file: buffer, metadata }), catch: invalid })
-    const samples = rows.flatMap((row, frame) => (row["boxX"] === null || row["boxX"] === undefined ? [] : [{ frame, row }]))
+    const rows = yield* Effect.tryPromise({
+      try: () => parquetReadObjects({ file: buffer, metadata }),
+      catch: invalid,
+    })
+    const samples = rows.flatMap((row, frame) =>
+      row["boxX"] === null || row["boxX"] === undefined ? [] : [{ frame, row }],
+    )
     const column = (name: (typeof perFrame)[number]) => Float32Array.from(rows, (row) => row[name] as number)
     return {
       frames,
@@ -83,7 +96,11 @@ export const decode = (bytes: Uint8Array): Effect.Effect<FrameSeries, SeriesInva
         frame: Uint32Array.from(samples, ({ frame }) => frame),
         blur: Float32Array.from(samples, ({ row }) => row["blur"] as number),
         interlaced: Int8Array.from(samples, ({ row }) => row["interlaced"] as number),
-        box: Uint16Array.from(samples.flatMap(({ row }) => [row["boxX"], row["boxY"], row["boxWidth"], row["boxHeight"]] as Array<number>)),
+        box: Uint16Array.from(
+          samples.flatMap(
+            ({ row }) => [row["boxX"], row["boxY"], row["boxWidth"], row["boxHeight"]] as Array<number>,
+          ),
+        ),
       },
     }
   })

@@ -46,3 +46,4 @@ export type {
 } from "./Journal.ts"
 export * as JournalSqlite from "./JournalSqlite.ts"
 export * as Manifest from "./Manifest.ts"
+export * as StoreFs from "./StoreFs.ts"

@@ -41,7 +41,9 @@ export const invoke = (
   call: Operator.Call<unknown>,
 ): Effect.Effect<ReadonlyArray<Outcome>, unknown, any> => {
   const several = operator.cardinality === "batch" || operator.cardinality === "collect"
-  const result = Effect.scoped(Effect.suspend(() => operator.run(several ? records : records[0], params, call)))
+  const result = Effect.scoped(
+    Effect.suspend(() => operator.run(several ? records : records[0], params, call)),
+  )
   return Effect.matchEffect(result, {
     onFailure: (error) =>
       error instanceof Drop ? Effect.succeed(records.map(() => dropped(error))) : Effect.fail(error),

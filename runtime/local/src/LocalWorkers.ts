@@ -28,7 +28,9 @@ export const layer = (options: Options): Layer.Layer<Workers> =>
       const all = new Set<WorkerProcess>()
 
       yield* Effect.addFinalizer(() =>
-        Effect.suspend(() => Effect.forEach(all, (worker) => worker.kill, { concurrency: "unbounded", discard: true })),
+        Effect.suspend(() =>
+          Effect.forEach(all, (worker) => worker.kill, { concurrency: "unbounded", discard: true }),
+        ),
       )
       const acquire = Effect.sync(() => {
         let worker = idle.pop()

@@ -88,6 +88,8 @@ export class WorkerProcess {
 
   #lostFailure(node: string, how: string): Failure.Failure {
     const said = this.#tail.trim().split("\n").slice(-3).join(" | ")
-    return Failure.fromError(new Failure.WorkerLost({ node, how: said === "" ? how : `${how}; it said: ${said}` }))
+    return Failure.fromError(
+      new Failure.WorkerLost({ node, how: said === "" ? how : `${how}; it said: ${said}` }),
+    )
   }
 }

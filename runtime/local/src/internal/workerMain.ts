@@ -37,10 +37,13 @@ const find = (job: Invocation.Job): Effect.Effect<Operator.Any, OperatorNotExpor
     Effect.promise((): Promise<Record<string, unknown>> => import(job.module)),
     (exports) => {
       const operator = Object.values(exports).find(
-        (value): value is Operator.Any => Operator.isOperator(value) && value.name === job.operator && value.version === job.version,
+        (value): value is Operator.Any =>
+          Operator.isOperator(value) && value.name === job.operator && value.version === job.version,
       )
       return operator === undefined
-        ? Effect.fail(new OperatorNotExported({ operator: job.operator, version: job.version, module: job.module }))
+        ? Effect.fail(
+            new OperatorNotExported({ operator: job.operator, version: job.version, module: job.module }),
+          )
         : Effect.succeed(operator)
     },
   )
@@ -53,20 +56,35 @@ const perform = (job: Invocation.Job) =>
     const sides = Object.fromEntries(
       Object.entries(job.sides).map(([side, records]) => {
         const codec = RecordCodec.of(operator.sides[side]!.port.record)
-        return [side, typeof records === "string" ? codec.decode(records) : records.map((record) => codec.decode(record))]
+        return [
+          side,
+          typeof records === "string" ? codec.decode(records) : records.map((record) => codec.decode(record)),
+        ]
       }),
     )
     const call = { item: job.item, random: job.random, attempt: job.attempt, sides } as Operator.Call<unknown>
-    return yield* Calls.invoke(job.node, operator, value, job.records.map((record) => decode(record)), call)
+    return yield* Calls.invoke(
+      job.node,
+      operator,
+      value,
+      job.records.map((record) => decode(record)),
+      call,
+    )
   })
 
 const resultOf = (exit: Exit.Exit<ReadonlyArray<Invocation.Outcome>, unknown>): Result =>
   Exit.isSuccess(exit)
-    ? { _tag: "Done", outcomes: exit.value.map((outcome) => (outcome._tag === "Made" ? { _tag: "Made", items: outcome.items } : outcome)) }
+    ? {
+        _tag: "Done",
+        outcomes: exit.value.map((outcome) =>
+          outcome._tag === "Made" ? { _tag: "Made", items: outcome.items } : outcome,
+        ),
+      }
     : { _tag: "Failed", failure: Failure.fromCause(exit.cause) }
 
 process.on("message", ({ id, job }: Request) => {
   runtime.runCallback(perform(job), {
-    onExit: (exit) => process.send!({ id, result: resultOf(exit), rss: process.memoryUsage.rss() } satisfies Reply),
+    onExit: (exit) =>
+      process.send!({ id, result: resultOf(exit), rss: process.memoryUsage.rss() } satisfies Reply),
   })
 })
