@@ -1,1 +1,16 @@
-export {}
+/** The graphs that come with reelgraph. A graph of one's own is a file of its own: `reel run ./my.graph.ts`. */
+import { fileURLToPath } from "node:url"
+
+import type { Graph } from "@reelgraph/core"
+
+import { curate } from "./curate.graph.ts"
+
+export interface Released {
+  readonly graph: Graph.Graph
+  /** Folder of the committed snapshots of released versions. */
+  readonly snapshots: string
+}
+
+const snapshots = fileURLToPath(new URL("./snapshots/", import.meta.url))
+
+export const graphs: ReadonlyArray<Released> = [{ graph: curate, snapshots }]

@@ -14,25 +14,39 @@ export type Json =
   | ReadonlyArray<Json>
   | { readonly [key: string]: Json | undefined }
 
+/** Arrays and objects may be nested this deep: hostile JSON is refused before it overflows the stack. */
+export const maxDepth = 500
+
 /**
  * The canonical text of a value.
  *
- * @throws RangeError for `NaN` and infinities, which JSON cannot carry.
+ * @throws RangeError for `NaN` and infinities, which JSON cannot carry, and for values nested deeper than
+ * {@link maxDepth}; TypeError for what is not JSON at all (a `Date`, a `Map`, a typed array, a `bigint`), which
+ * would otherwise all read `{}` and share one digest.
  */
-export const stringify = (value: Json): string => {
+export const stringify = (value: Json): string => write(value, 0)
+
+const noForm = (what: string): TypeError =>
+  new TypeError(`a value of type ${what} has no canonical JSON form; encode it with its schema first`)
+
+const write = (value: Json, depth: number): string => {
   if (value === null || typeof value === "boolean" || typeof value === "string") return JSON.stringify(value)
   if (typeof value === "number") {
     if (!Number.isFinite(value))
       throw new RangeError(`${value} has no canonical JSON form; use a finite number`)
     return JSON.stringify(value)
   }
-  if (Array.isArray(value)) return `[${value.map(stringify).join(",")}]`
-  const record = value as { readonly [key: string]: Json | undefined }
+  if (typeof value !== "object") throw noForm(typeof value)
+  if (depth === maxDepth) throw new RangeError(`a JSON value is nested deeper than ${maxDepth} levels`)
+  if (Array.isArray(value)) return `[${value.map((item: Json) => write(item, depth + 1)).join(",")}]`
+  if (Symbol.iterator in value || typeof (value as { toJSON?: unknown }).toJSON === "function")
+    throw noForm(value.constructor.name)
+  const record = value
   let text = "{"
   for (const key of Object.keys(record).sort()) {
     const member = record[key]
     if (member === undefined) continue
-    text += `${text.length === 1 ? "" : ","}${JSON.stringify(key)}:${stringify(member)}`
+    text += `${text.length === 1 ? "" : ","}${JSON.stringify(key)}:${write(member, depth + 1)}`
   }
   return text + "}"
 }

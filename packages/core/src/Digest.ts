@@ -11,7 +11,7 @@ import * as Canonical from "./Canonical.ts"
 
 /** 64 lowercase hexadecimal digits. */
 export const Digest = Schema.String.check(
-  Schema.isPattern(/^[0-9a-f]{64}$/, { expected: "a SHA-256 digest (64 hexadecimal digits)" }),
+  Schema.isPattern(/^[0-9a-f]{64}$/u, { expected: "a SHA-256 digest (64 hexadecimal digits)" }),
 ).pipe(Schema.brand("Digest"))
 
 export type Digest = typeof Digest.Type

@@ -19,6 +19,8 @@ const labelled = (graph: Graph.Graph): EffectGraph.DirectedGraph<Labels, string>
     }
     for (const name of Object.keys(graph.outputs)) add(`output ${name}`, { node: name, input: true })
     const connect = (from: string, to: string, side: string) => {
+      // Drawings help to see what is wrong with a graph: a source that does not exist is drawn too.
+      if (!indices.has(from)) add(from, { node: `${from}?`, input: true })
       const label = Graph.portOf(graph, from)?.name ?? "?"
       EffectGraph.addEdge(
         mutable,

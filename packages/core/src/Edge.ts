@@ -2,6 +2,7 @@
  * Edges: what flows from an input or a node to others. `pipe` wires nodes in a row; a wrong connection does
  * not compile, and the compiler's message names the edge and both ports.
  */
+import type { Join } from "./internal/Union.ts"
 import type * as Node from "./Node.ts"
 import type * as Port from "./Port.ts"
 
@@ -12,28 +13,28 @@ export interface Edge<out P extends Port.Any, out From extends string> {
   /** The builder that made this edge: edges of different graphs do not mix. */
   readonly graph: symbol
 
-  pipe<A extends Node.Any>(a: A & Fits<P, From, A>): Edge<Out<P, A>, A["id"]>
+  pipe<A extends Node.Any>(a: Fits<P, From, A>): Edge<Out<P, A>, A["id"]>
   pipe<A extends Node.Any, B extends Node.Any>(
-    a: A & Fits<P, From, A>,
-    b: B & Fits<Out<P, A>, A["id"], B>,
+    a: Fits<P, From, A>,
+    b: Fits<Out<P, A>, A["id"], B>,
   ): Edge<Out<Out<P, A>, B>, B["id"]>
   pipe<A extends Node.Any, B extends Node.Any, C extends Node.Any>(
-    a: A & Fits<P, From, A>,
-    b: B & Fits<Out<P, A>, A["id"], B>,
-    c: C & Fits<Out<Out<P, A>, B>, B["id"], C>,
+    a: Fits<P, From, A>,
+    b: Fits<Out<P, A>, A["id"], B>,
+    c: Fits<Out<Out<P, A>, B>, B["id"], C>,
   ): Edge<Out<Out<Out<P, A>, B>, C>, C["id"]>
   pipe<A extends Node.Any, B extends Node.Any, C extends Node.Any, D extends Node.Any>(
-    a: A & Fits<P, From, A>,
-    b: B & Fits<Out<P, A>, A["id"], B>,
-    c: C & Fits<Out<Out<P, A>, B>, B["id"], C>,
-    d: D & Fits<Out<Out<Out<P, A>, B>, C>, C["id"], D>,
+    a: Fits<P, From, A>,
+    b: Fits<Out<P, A>, A["id"], B>,
+    c: Fits<Out<Out<P, A>, B>, B["id"], C>,
+    d: Fits<Out<Out<Out<P, A>, B>, C>, C["id"], D>,
   ): Edge<Out<Out<Out<Out<P, A>, B>, C>, D>, D["id"]>
   pipe<A extends Node.Any, B extends Node.Any, C extends Node.Any, D extends Node.Any, E extends Node.Any>(
-    a: A & Fits<P, From, A>,
-    b: B & Fits<Out<P, A>, A["id"], B>,
-    c: C & Fits<Out<Out<P, A>, B>, B["id"], C>,
-    d: D & Fits<Out<Out<Out<P, A>, B>, C>, C["id"], D>,
-    e: E & Fits<Out<Out<Out<Out<P, A>, B>, C>, D>, D["id"], E>,
+    a: Fits<P, From, A>,
+    b: Fits<Out<P, A>, A["id"], B>,
+    c: Fits<Out<Out<P, A>, B>, B["id"], C>,
+    d: Fits<Out<Out<Out<P, A>, B>, C>, C["id"], D>,
+    e: Fits<Out<Out<Out<Out<P, A>, B>, C>, D>, D["id"], E>,
   ): Edge<Out<Out<Out<Out<Out<P, A>, B>, C>, D>, E>, E["id"]>
   pipe<
     A extends Node.Any,
@@ -43,12 +44,12 @@ export interface Edge<out P extends Port.Any, out From extends string> {
     E extends Node.Any,
     F extends Node.Any,
   >(
-    a: A & Fits<P, From, A>,
-    b: B & Fits<Out<P, A>, A["id"], B>,
-    c: C & Fits<Out<Out<P, A>, B>, B["id"], C>,
-    d: D & Fits<Out<Out<Out<P, A>, B>, C>, C["id"], D>,
-    e: E & Fits<Out<Out<Out<Out<P, A>, B>, C>, D>, D["id"], E>,
-    f: F & Fits<Out<Out<Out<Out<Out<P, A>, B>, C>, D>, E>, E["id"], F>,
+    a: Fits<P, From, A>,
+    b: Fits<Out<P, A>, A["id"], B>,
+    c: Fits<Out<Out<P, A>, B>, B["id"], C>,
+    d: Fits<Out<Out<Out<P, A>, B>, C>, C["id"], D>,
+    e: Fits<Out<Out<Out<Out<P, A>, B>, C>, D>, D["id"], E>,
+    f: Fits<Out<Out<Out<Out<Out<P, A>, B>, C>, D>, E>, E["id"], F>,
   ): Edge<Out<Out<Out<Out<Out<Out<P, A>, B>, C>, D>, E>, F>, F["id"]>
 }
 
@@ -61,15 +62,22 @@ type Out<P extends Port.Any, N extends Node.Any> = TypesOf<N>["output"] extends 
   ? O
   : P
 
-/** `unknown` when a node may follow an edge; otherwise the message that the compiler shows. */
+/**
+ * The node itself when it may follow an edge; otherwise the message that the compiler shows. Not an
+ * intersection of both: the compiler would print the node's type three times before the message.
+ */
 type Fits<
   P extends Port.Any,
   From extends string,
   N extends Node.Any,
 > = keyof TypesOf<N>["sides"] extends never
-  ? Port.Accepts<From, P, N["id"], TypesOf<N>["input"]>
-  : `${N["id"]} needs the side input ${keyof TypesOf<N>["sides"] & string}: give it with .with({ ... })`
+  ? unknown extends Port.Accepts<From, P, N["id"], TypesOf<N>["input"]>
+    ? N
+    : Port.Accepts<From, P, N["id"], TypesOf<N>["input"]>
+  : `${N["id"]} needs the side input ${Join<keyof TypesOf<N>["sides"] & string>}: give it with .with({ ... })`
 
 /** `unknown` when an edge may feed the input `To` of port `P`; otherwise the message that the compiler shows. */
 export type Into<E, To extends string, P extends Port.Any> =
-  E extends Edge<infer Given, infer From> ? Port.Accepts<From, Given, To, P> : "expected an edge"
+  E extends Edge<infer Given, infer From>
+    ? Port.Accepts<From, Given, To, P>
+    : `${To} takes an edge: a graph input, or what pipe returns`

@@ -12,7 +12,15 @@
  */
 import type * as Canonical from "./Canonical.ts"
 import type * as Edge from "./Edge.ts"
-import { EdgeForeign, NameTaken, NodeUnknown, SideMissing, VersionInvalid } from "./GraphError.ts"
+import {
+  EdgeForeign,
+  NameInvalid,
+  NameTaken,
+  NodeUnknown,
+  SideMissing,
+  VersionInvalid,
+} from "./GraphError.ts"
+import * as Names from "./internal/Names.ts"
 import type * as Node from "./Node.ts"
 import type * as Operator from "./Operator.ts"
 import * as Params from "./Params.ts"
@@ -51,27 +59,29 @@ export interface Builder {
   input<const Name extends string, P extends Port.Any>(name: Name, port: P): Edge.Edge<P, Name>
 }
 
-const semver = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$/
-
 /**
  * Makes a graph.
  *
- * @throws NameTaken, EdgeForeign, SideMissing, VersionInvalid where the graph is written
+ * @throws NameInvalid, NameTaken, EdgeForeign, SideMissing, VersionInvalid where the graph is written
  */
 export const make = <const Name extends string, const Outputs extends { readonly [name: string]: Edge.Any }>(
   name: Name,
   options: { readonly version: string; readonly description?: string },
   build: (g: Builder) => Outputs,
 ): Graph<Name, keyof Outputs & string> => {
-  if (!semver.test(options.version))
+  if (!Names.isName(name)) throw new NameInvalid({ of: "graph", given: name })
+  if (!Names.isVersion(options.version))
     throw new VersionInvalid({ of: `graph ${name}`, version: options.version })
   const graph = Symbol(name)
   const inputs: { [name: string]: Port.Any } = {}
   const nodes: Array<Placed> = []
   const taken = new Set<string>()
 
+  let open = true
+
   const claim = (id: string) => {
-    if (taken.has(id)) throw new NameTaken({ graph: name, name: id })
+    if (!Names.isName(id)) throw new NameInvalid({ of: `a node or input of graph ${name}`, given: id })
+    if (taken.has(id)) throw new NameTaken({ graph: name, node: id })
     taken.add(id)
   }
   const sourceOf = (edge: Edge.Any, into: string): string => {
@@ -79,10 +89,11 @@ export const make = <const Name extends string, const Outputs extends { readonly
     return edge.from
   }
   const place = (node: Node.Any, from: Edge.Any): Edge.Any => {
+    if (!open) throw new EdgeForeign({ graph: name, node: node.id })
     claim(node.id)
     const sides: { [side: string]: string } = {}
     for (const side of Object.keys(node.operator.sides)) {
-      const wired = node.sides[side]
+      const wired = Object.hasOwn(node.sides, side) ? node.sides[side] : undefined
       if (wired === undefined) throw new SideMissing({ graph: name, node: node.id, side })
       sides[side] = sourceOf(wired, node.id)
     }
@@ -100,11 +111,13 @@ export const make = <const Name extends string, const Outputs extends { readonly
 
   const outputs = build({
     input: (inputName, port) => {
+      if (!open) throw new EdgeForeign({ graph: name, node: inputName })
       claim(inputName)
       inputs[inputName] = port
       return edgeOf(inputName, port) as any
     },
   })
+  open = false
   return fromParts({
     name,
     version: options.version,
@@ -120,7 +133,15 @@ export const make = <const Name extends string, const Outputs extends { readonly
 /** A graph from its parts: what passes `graph -> graph` end with. */
 export const fromParts = <Name extends string, Outputs extends string>(
   parts: Graph<Name, Outputs>,
-): Graph<Name, Outputs> => Object.freeze(Object.defineProperty({ ...parts }, TypeId, { value: true }))
+): Graph<Name, Outputs> => {
+  const graph = {
+    ...parts,
+    inputs: Object.freeze({ ...parts.inputs }),
+    nodes: Object.freeze([...parts.nodes]),
+    outputs: Object.freeze({ ...parts.outputs }),
+  }
+  return Object.freeze(Object.defineProperty(graph, TypeId, { value: true }))
+}
 
 /**
  * The same graph with some params changed: `{ standardize: { crf: 20 } }`.
@@ -132,25 +153,38 @@ export const configure = <G extends Graph>(
   changes: { readonly [node: string]: { readonly [param: string]: unknown } },
 ): G => {
   for (const id of Object.keys(changes)) {
-    if (!graph.nodes.some((node) => node.id === id)) {
+    if (nodeOf(graph, id) === undefined) {
       throw new NodeUnknown({ graph: graph.name, node: id, known: graph.nodes.map((node) => node.id) })
     }
   }
   return fromParts({
     ...graph,
     nodes: graph.nodes.map((node) => {
-      const change = changes[node.id]
+      const change = Object.hasOwn(changes, node.id) ? changes[node.id] : undefined
       if (change === undefined) return node
-      const { json, value } = Params.resolve(node.operator, { ...(node.params as object), ...change })
+      const { name, params } = node.operator
+      const { json, value } = Params.resolve(
+        { name: node.id === name ? name : `${node.id} (${name})`, params },
+        { ...(node.params as object), ...change },
+      )
       return { ...node, params: json, value }
     }),
   }) as G
 }
 
+/** Nodes by id: graphs do not change, so one index serves every look-up. */
+const indices = new WeakMap<ReadonlyArray<Placed>, ReadonlyMap<string, Placed>>()
+
 /** The node of an id. */
-export const nodeOf = (graph: Graph, id: string): Placed | undefined =>
-  graph.nodes.find((node) => node.id === id)
+export const nodeOf = (graph: Graph, id: string): Placed | undefined => {
+  let index = indices.get(graph.nodes)
+  if (index === undefined) {
+    index = new Map(graph.nodes.map((node) => [node.id, node]))
+    indices.set(graph.nodes, index)
+  }
+  return index.get(id)
+}
 
 /** What the input or node of a name gives. */
 export const portOf = (graph: Graph, source: string): Port.Any | undefined =>
-  graph.inputs[source] ?? nodeOf(graph, source)?.output
+  Object.hasOwn(graph.inputs, source) ? graph.inputs[source] : nodeOf(graph, source)?.output

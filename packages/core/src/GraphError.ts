@@ -21,23 +21,33 @@ export class VersionInvalid extends Schema.TaggedError<VersionInvalid>()("Versio
   }
 }
 
-/** Two nodes or inputs of one graph have the same name. */
-export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", {
-  graph: Schema.String,
-  name: Schema.String,
+/** A name has characters that file names, paths or command lines give another meaning. */
+export class NameInvalid extends Schema.TaggedError<NameInvalid>()("NameInvalid", {
+  of: Schema.String,
+  given: Schema.String,
 }) {
   override get message() {
-    return `graph ${this.graph} has two nodes named ${this.name}; name one with .as("another-name")`
+    return `${this.of} is named ${JSON.stringify(this.given)}; use letters, digits, - and _`
   }
 }
 
-/** An edge of one graph was wired into another. */
+/** Two nodes or inputs of one graph have the same name. */
+export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", {
+  graph: Schema.String,
+  node: Schema.String,
+}) {
+  override get message() {
+    return `graph ${this.graph} has two nodes or inputs named ${this.node}; name one with .as("another-name")`
+  }
+}
+
+/** An edge was wired into another graph, or after its graph was made. */
 export class EdgeForeign extends Schema.TaggedError<EdgeForeign>()("EdgeForeign", {
   graph: Schema.String,
   node: Schema.String,
 }) {
   override get message() {
-    return `graph ${this.graph}: ${this.node} is wired to an edge of another graph; edges cannot leave the function that made them`
+    return `graph ${this.graph}: ${this.node} is wired across graphs, or after the graph was made; edges cannot leave the function that made them`
   }
 }
 
@@ -52,7 +62,7 @@ export class SideMissing extends Schema.TaggedError<SideMissing>()("SideMissing"
   }
 }
 
-/** Params were set for a node or a param that the graph does not have. */
+/** Params were set for a node that the graph does not have. */
 export class NodeUnknown extends Schema.TaggedError<NodeUnknown>()("NodeUnknown", {
   graph: Schema.String,
   node: Schema.String,

@@ -27,7 +27,7 @@ export const NodeJson = Schema.Struct({
   gives: Port.PortJson,
   resources: Resources,
   seeded: Schema.Boolean,
-})
+}).annotate({ identifier: "Node" })
 
 export interface NodeJson extends Schema.Schema.Type<typeof NodeJson> {}
 
@@ -77,8 +77,7 @@ export const fromGraph = (graph: Graph.Graph): GraphJson => ({
 })
 
 /** The digest of a graph: equal for graphs that mean the same. */
-export const digest = (graph: Graph.Graph): Digest.Digest =>
-  Digest.ofJson(fromGraph(graph))
+export const digest = (graph: Graph.Graph): Digest.Digest => Digest.ofJson(fromGraph(graph))
 
 /** The JSON schema (draft 2020-12) of {@link GraphJson}. */
 export const jsonSchema = (): Canonical.Json => {

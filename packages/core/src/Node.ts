@@ -12,7 +12,7 @@ export interface Node<
   out Name extends string,
   out In extends Port.Any,
   out Out extends Port.Any | Same,
-  out S extends Operator.Sides,
+  S extends Operator.Sides,
 > {
   readonly id: Name
   readonly operator: Operator.Any
@@ -26,12 +26,19 @@ export interface Node<
   /** The same node under another name: needed when one graph uses an operator twice. */
   as<const Id extends string>(id: Id): Node<Id, In, Out, S>
   /** The same node with its side inputs wired. */
-  with<const Given extends { readonly [K in keyof S]: Edge.Any }>(
-    sides: Given & {
-      readonly [K in keyof S & keyof Given]: Edge.Into<Given[K], `${Name}.${K & string}`, S[K]["port"]>
-    },
+  with<const Given extends { readonly [side: string]: unknown }>(
+    sides: Wired<Name, S, Given>,
   ): Node<Name, In, Out, {}>
 }
+
+/** The edges given to `with` when they fit; in the place of one that does not, the message that the compiler shows. */
+type Wired<Name extends string, S extends Operator.Sides, Given> = {
+  readonly [K in keyof Given]: K extends keyof S
+    ? unknown extends Edge.Into<Given[K], `${Name}.${K & string}`, S[K]["port"]>
+      ? Given[K]
+      : Edge.Into<Given[K], `${Name}.${K & string}`, S[K]["port"]>
+    : `${Name} has no side input ${K & string}`
+} & { readonly [K in keyof S]: unknown }
 
 export type Any = Node<string, Port.Any, Port.Any | Same, any>
 

@@ -16,11 +16,12 @@
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import * as Canonical from "./Canonical.ts"
+import type * as Canonical from "./Canonical.ts"
 import type * as CounterRandom from "./CounterRandom.ts"
 import * as Digest from "./Digest.ts"
 import type { Decision, Drop } from "./Drop.ts"
-import { VersionInvalid } from "./GraphError.ts"
+import { NameInvalid, VersionInvalid } from "./GraphError.ts"
+import * as Names from "./internal/Names.ts"
 import * as Node from "./Node.ts"
 import type * as Port from "./Port.ts"
 import type { Resources } from "./Resources.ts"
@@ -64,14 +65,21 @@ export interface Call<S = {}> {
   readonly sides: S
 }
 
-/** One record that `collect` gives: a new one `from` the inputs at these positions, or an input passed on as it is. */
+/** A new record that `collect` gives, made `from` the inputs at these positions. */
+export interface Emit<out Out> {
+  readonly _tag: "Emit"
+  readonly record: Out
+  readonly from: ReadonlyArray<number>
+}
+
+/** What `collect` gives: new records, inputs passed on as they are, and inputs dropped. */
 export type Emission<Out> =
-  | { readonly _tag: "Emit"; readonly record: Out; readonly from: ReadonlyArray<number> }
+  | Emit<Out>
   | { readonly _tag: "Pass"; readonly at: number }
   | { readonly _tag: "Drop"; readonly at: number; readonly drop: Drop }
 
 /** A new record made from the inputs at these positions. */
-export const emit = <Out>(record: Out, from: ReadonlyArray<number>): Emission<Out> => ({
+export const emit = <Out>(record: Out, from: ReadonlyArray<number>): Emit<Out> => ({
   _tag: "Emit",
   record,
   from,
@@ -143,6 +151,11 @@ export interface Any {
   readonly run: (input: any, params: any, call: Call<any>) => Effect.Effect<any, any, any>
 }
 
+/** The arguments of an operator: optional when every param is. The type `{}` alone would take any object. */
+type Given<Encoded> = {} extends Encoded
+  ? [params?: keyof Encoded extends never ? { readonly [param: string]: never } : Encoded]
+  : [params: Encoded]
+
 /** An operator: a value with its facts, and a function from params to a {@link Node.Node}. */
 export interface Operator<
   out Name extends string,
@@ -153,9 +166,7 @@ export interface Operator<
 > extends Omit<Any, "name"> {
   readonly name: Name
   readonly params: P
-  (
-    ...params: {} extends P["Encoded"] ? [params?: P["Encoded"]] : [params: P["Encoded"]]
-  ): Node.Node<Name, In, Out, S>
+  (...params: Given<P["Encoded"]>): Node.Node<Name, In, Out, S>
 }
 
 export const isOperator = (value: unknown): value is Any =>
@@ -264,11 +275,9 @@ export const toJson = (operator: Any): { readonly [key: string]: Canonical.Json 
   name: operator.name,
   version: operator.version,
   cardinality: operator.cardinality,
-  resources: operator.resources as unknown as Canonical.Json,
+  resources: operator.resources,
   seeded: operator.seeded,
 })
-
-const semver = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$/
 
 const make = (
   name: string,
@@ -279,7 +288,8 @@ const make = (
     readonly run: (...args: Array<any>) => Effect.Effect<any, any, any>
   },
 ): any => {
-  if (!semver.test(options.version))
+  if (!Names.isName(name)) throw new NameInvalid({ of: "operator", given: name })
+  if (!Names.isVersion(options.version))
     throw new VersionInvalid({ of: `operator ${name}`, version: options.version })
   const facts: Omit<Any, "name"> = {
     version: options.version,

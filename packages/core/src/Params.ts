@@ -16,6 +16,12 @@ const memoised = (cache: WeakMap<Codec, Convert>, key: Codec, build: (codec: Cod
   return convert
 }
 
+/** A struct without fields, which as a schema accepts every object, whatever is in it. */
+const isEmpty = (codec: Codec): boolean => {
+  const { fields } = codec as { readonly fields?: object }
+  return fields !== undefined && Object.keys(fields).length === 0
+}
+
 /**
  * Params as a person gives them, with defaults filled in: as a value, and in their JSON form.
  *
@@ -32,6 +38,10 @@ export const resolve = (
     Schema.encodeUnknownSync(Schema.toCodecJson(codec)),
   )
   try {
+    if (isEmpty(operator.params) && typeof given === "object" && given !== null) {
+      const [unknown] = Object.keys(given)
+      if (unknown !== undefined) throw new Error(`Expected no params, got ["${unknown}"]`)
+    }
     const value = decode(given)
     return { value, json: encode(value) as Canonical.Json }
   } catch (cause) {

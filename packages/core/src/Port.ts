@@ -8,7 +8,8 @@ import * as Schema from "effect/Schema"
 
 import type * as Canonical from "./Canonical.ts"
 import * as Digest from "./Digest.ts"
-import type * as Tensor from "./Tensor.ts"
+import type { Join } from "./internal/Union.ts"
+import * as Tensor from "./Tensor.ts"
 
 /** Tensor specs by the name of what they describe, such as `video`. */
 export type Tensors = { readonly [name: string]: Tensor.Tensor }
@@ -71,38 +72,44 @@ export type Show<P extends Any> =
       : `${Name} (${ShowTensors<T>})`
     : "?"
 
-type ShowTensors<T extends Tensors> = { [K in keyof T]: Tensor.Show<T[K]> }[keyof T]
+type ShowTensors<T extends Tensors> = Join<{ [K in keyof T]: Tensor.Show<T[K]> }[keyof T]>
 
-type TensorsFit<Given extends Tensors, Taken extends Tensors> = false extends {
-  [K in keyof Taken]: K extends keyof Given ? Tensor.Fits<Given[K], Taken[K]> : false
-}[keyof Taken]
-  ? false
-  : true
+/** `"video is missing"`, `"video differs in dtype"`; `never` when every tensor taken is given and fits. */
+type TensorNote<Given extends Tensors, Taken extends Tensors> = {
+  [K in keyof Taken & string]: K extends keyof Given
+    ? [Tensor.Mismatch<Given[K], Taken[K]>] extends [never]
+      ? never
+      : `${K} differs in ${Join<Tensor.Mismatch<Given[K], Taken[K]>>}`
+    : `tensor ${K} is missing`
+}[keyof Taken & string]
 
-type Wrong<Given, Taken> = {
+/** `"field seconds is missing"`, `"field seconds has another type"`; `never` when every field taken is given and fits. */
+type FieldNote<Given, Taken> = {
   [K in keyof Taken & string]: K extends keyof Given
     ? Given[K] extends Taken[K]
       ? never
-      : K
+      : `field ${K} has another type`
     : undefined extends Taken[K]
       ? never
-      : K
+      : `field ${K} is missing`
 }[keyof Taken & string]
 
-/** The fields of `Taken` that `Given` lacks or has with another type: `", field fps is missing or of another type"`. */
-type FieldsNote<Given, Taken> = [Wrong<Given, Taken>] extends [never]
-  ? ""
-  : `; field ${Wrong<Given, Taken>} is missing or of another type`
+/** Why two ports do not connect, for the compiler. */
+type Note<Given, GivenTensors extends Tensors, Taken, TakenTensors extends Tensors> =
+  | TensorNote<GivenTensors, TakenTensors>
+  | FieldNote<Given, Taken> extends infer Found extends string
+  ? [Found] extends [never]
+    ? "the record differs"
+    : Join<Found>
+  : never
 
 /** `unknown` when an edge carrying `Given` may feed `Taken`; otherwise the message that the compiler shows. */
 export type Accepts<From extends string, Given extends Any, To extends string, Taken extends Any> =
   Given extends Port<string, infer GA, infer GT>
     ? Taken extends Port<string, infer TA, infer TT>
-      ? [GA] extends [TA]
-        ? TensorsFit<GT, TT> extends true
-          ? unknown
-          : `edge ${From} -> ${To}: ${To} takes ${Show<Taken>}, but this edge carries ${Show<Given>}`
-        : `edge ${From} -> ${To}: ${To} takes ${Show<Taken>}, but this edge carries ${Show<Given>}${FieldsNote<GA, TA>}`
+      ? [[GA] extends [TA] ? never : "record", TensorNote<GT, TT>] extends [never, never]
+        ? unknown
+        : `edge ${From} -> ${To}: ${To} takes ${Show<Taken>}, but this edge carries ${Show<Given>}; ${Note<GA, GT, TA, TT>}`
       : never
     : never
 
@@ -110,14 +117,17 @@ export type Accepts<From extends string, Given extends Any, To extends string, T
 export const PortJson = Schema.Struct({
   name: Schema.String,
   record: Digest.Digest,
-  tensors: Schema.Record(Schema.String, Schema.Json),
-})
+  tensors: Schema.Record(Schema.String, Tensor.Tensor),
+}).annotate({ identifier: "Port" })
 
 export interface PortJson extends Schema.Schema.Type<typeof PortJson> {}
 
 const recordDigests = new WeakMap<RecordSchema, Digest.Digest>()
 
-/** The digest of the JSON schema of a record: two schemas of one digest accept the same JSON. */
+/**
+ * The digest of the JSON schema of a record. Two schemas of one digest have the same fields of the same JSON
+ * types; checks that JSON schema cannot express (a filter function) are not part of it.
+ */
 export const recordDigest = (record: RecordSchema): Digest.Digest => {
   let digest = recordDigests.get(record)
   if (digest === undefined) {
@@ -130,5 +140,5 @@ export const recordDigest = (record: RecordSchema): Digest.Digest => {
 export const toJson = (port: Any): PortJson => ({
   name: port.name,
   record: recordDigest(port.record),
-  tensors: port.tensors as unknown as PortJson["tensors"],
+  tensors: port.tensors,
 })

@@ -20,7 +20,7 @@ export const Resources = Schema.Struct({
   /** Main memory in GiB; absent: not accounted for. */
   memoryGiB: Schema.optionalKey(Positive),
   gpu: Schema.optionalKey(Gpu),
-})
+}).annotate({ identifier: "Resources" })
 
 export interface Resources extends Schema.Schema.Type<typeof Resources> {}
 

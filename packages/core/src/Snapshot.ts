@@ -31,7 +31,7 @@ export const text = (graph: Graph.Graph): string => `${JSON.stringify(GraphJson.
 
 /** The error to show when a graph differs from its snapshot; nothing when they mean the same. */
 export const changed = (graph: Graph.Graph, snapshot: Canonical.Json): GraphChanged | undefined => {
-  const differences = Difference.lines(snapshot, GraphJson.fromGraph(graph) as unknown as Canonical.Json)
+  const differences = Difference.lines(snapshot, GraphJson.fromGraph(graph))
   return differences.length === 0
     ? undefined
     : new GraphChanged({ graph: graph.name, version: graph.version, differences })

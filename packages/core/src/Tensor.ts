@@ -15,7 +15,7 @@ export type Dim = number | string
 export const Dim = Schema.Union([
   Schema.Int.check(Schema.isGreaterThan(0)),
   Schema.String.check(
-    Schema.isPattern(/^[A-Za-z_][A-Za-z0-9_.]*([*/][1-9][0-9]*)*$/, {
+    Schema.isPattern(/^[A-Za-z_][A-Za-z0-9_.]*([*/][1-9][0-9]*)*$/u, {
       expected: 'a dimension such as 720, "H" or "H/8"',
     }),
   ),
@@ -34,7 +34,7 @@ export const Tensor = Schema.Struct({
   space: Schema.optionalKey(Schema.String),
   fps: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThan(0))),
   range: Schema.optionalKey(Range),
-})
+}).annotate({ identifier: "Tensor" })
 
 /** The data of a tensor spec. */
 export interface Tensor {
@@ -104,13 +104,15 @@ type FactFits<Given, Taken, Key extends string> = Taken extends { readonly [K in
     : false
   : true
 
+/** What keeps a tensor given on an edge from being what a port takes, as far as literals tell; `never` when it fits. */
+export type Mismatch<Given extends Tensor, Taken extends Tensor> =
+  | (Given["dtype"] extends Taken["dtype"] ? never : "dtype")
+  | (ShapeFits<Given["shape"], Taken["shape"]> extends true ? never : "shape")
+  | (FactFits<Given, Taken, "space"> extends true ? never : "space")
+  | (FactFits<Given, Taken, "fps"> extends true ? never : "frame rate")
+  | (FactFits<Given, Taken, "range"> extends true ? never : "range")
+
 /** `true` when a tensor given on an edge can be what a port takes, as far as literals tell. */
-export type Fits<Given extends Tensor, Taken extends Tensor> = Given["dtype"] extends Taken["dtype"]
-  ? ShapeFits<Given["shape"], Taken["shape"]> extends true
-    ? FactFits<Given, Taken, "space"> extends true
-      ? FactFits<Given, Taken, "fps"> extends true
-        ? FactFits<Given, Taken, "range">
-        : false
-      : false
-    : false
+export type Fits<Given extends Tensor, Taken extends Tensor> = [Mismatch<Given, Taken>] extends [never]
+  ? true
   : false

@@ -1,6 +1,7 @@
 /**
  * What the compiler cannot see of a graph, checked on its data: cycles, wiring to nothing, nodes whose
- * results nobody uses, shapes and latent spaces over the whole graph, records, and resources that no pool has.
+ * results nobody uses, shapes and latent spaces over the whole graph, records, and resources that no pool
+ * has. Linear in the size of the graph.
  *
  * Runs on every graph before anything else does, also on those made by passes or with types erased.
  */
@@ -9,14 +10,17 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
 import * as Graph from "./Graph.ts"
-import * as Port from "./Port.ts"
+import * as JsonFields from "./internal/JsonFields.ts"
+import type * as Port from "./Port.ts"
 import { shortfall, type Capacity } from "./Resources.ts"
 import * as Shape from "./Shape.ts"
 import * as Tensor from "./Tensor.ts"
 
 export const Kind = Schema.Literals([
+  "duplicate",
   "cycle",
   "unknown-source",
+  "side",
   "unused",
   "no-output",
   "record",
@@ -79,9 +83,26 @@ export const problems = (graph: Graph.Graph, pools: ReadonlyArray<Capacity> = []
       )
     }
   }
-  for (const node of graph.nodes) {
-    use(node.input, node.id)
-    for (const [side, from] of Object.entries(node.sides)) use(from, `${node.id}.${side}`)
+  const seen = new Set(Object.keys(graph.inputs))
+  for (const { id, input, operator, sides } of graph.nodes) {
+    if (seen.has(id))
+      report("duplicate", id, `two nodes or inputs are named ${id}; name one of them otherwise`)
+    seen.add(id)
+    use(input, id)
+    for (const [side, from] of Object.entries(sides)) {
+      use(from, `${id}.${side}`)
+      if (!Object.hasOwn(operator.sides, side)) {
+        report(
+          "side",
+          id,
+          `${id} has no side input ${side}; it has ${Object.keys(operator.sides).join(", ") || "none"}`,
+        )
+      }
+    }
+    for (const side of Object.keys(operator.sides)) {
+      if (!Object.hasOwn(sides, side))
+        report("side", id, `${id} needs the side input ${side}; wire it to an input or a node`)
+    }
   }
   for (const [output, from] of Object.entries(graph.outputs)) use(from, `output ${output}`)
   if (Object.keys(graph.outputs).length === 0) {
@@ -89,15 +110,15 @@ export const problems = (graph: Graph.Graph, pools: ReadonlyArray<Capacity> = []
   }
   for (const name of known) {
     if (!used.has(name)) {
-      const what = name in graph.inputs ? "input" : "result of"
-      report("unused", name, `the ${what} ${name} is used by nobody; wire it, return it, or remove it`)
+      const what = Object.hasOwn(graph.inputs, name) ? "input" : "result of"
+      report("unused", name, `the ${what} ${name} goes nowhere; wire it, return it, or remove it`)
     }
   }
-  const cycle = EffectGraph.findCycle(wiring(graph))
-  if (cycle._tag === "Some") {
-    const graphOfNames = wiring(graph)
+  const wired = wiring(graph)
+  const cycle = EffectGraph.findCycle(wired)
+  if (Option.isSome(cycle)) {
     const names = cycle.value.path.map((index) =>
-      Option.getOrElse(EffectGraph.getNode(graphOfNames, index), () => "?"),
+      Option.getOrElse(EffectGraph.getNode(wired, index), () => "?"),
     )
     report(
       "cycle",
@@ -106,9 +127,9 @@ export const problems = (graph: Graph.Graph, pools: ReadonlyArray<Capacity> = []
     )
     return found
   }
-  checkPorts(graph, report)
+  checkPorts(graph, wired, report)
+  if (pools.length === 0) return found
   for (const node of graph.nodes) {
-    if (pools.length === 0) continue
     const lacks = pools.map((pool) => ({ pool, lack: shortfall(node.operator.resources, pool) }))
     if (lacks.every(({ lack }) => lack.length > 0)) {
       const nearest = lacks.reduce((a, b) => (b.lack.length < a.lack.length ? b : a))
@@ -131,12 +152,16 @@ type Solved = ReadonlyMap<
 >
 
 /** Solves the shapes of the whole graph from its inputs down. */
-const checkPorts = (graph: Graph.Graph, report: Report): void => {
+const checkPorts = (
+  graph: Graph.Graph,
+  wired: EffectGraph.DirectedGraph<string, string>,
+  report: Report,
+): void => {
   const solved = new Map<string, Solved>()
   for (const [name, port] of Object.entries(graph.inputs))
     solved.set(name, solve(port, new Map(), name, report))
 
-  for (const id of order(graph)) {
+  for (const id of EffectGraph.values(EffectGraph.topo(wired))) {
     const node = Graph.nodeOf(graph, id)
     if (node === undefined) continue
     const bindings: Shape.Bindings = new Map()
@@ -148,15 +173,14 @@ const checkPorts = (graph: Graph.Graph, report: Report): void => {
       checkTensors(`edge ${from} -> ${to}`, to, given, taken, bindings, report)
     }
     connect(node.input, id, node.operator.input)
-    for (const [side, from] of Object.entries(node.sides))
-      connect(from, `${id}.${side}`, node.operator.sides[side]!.port)
+    for (const [side, from] of Object.entries(node.sides)) {
+      const taken = node.operator.sides[side]
+      if (taken !== undefined) connect(from, `${id}.${side}`, taken.port)
+    }
     const passedOn = node.operator.output === undefined ? solved.get(node.input) : undefined
     solved.set(id, passedOn ?? solve(node.output, bindings, id, report))
   }
 }
-
-const order = (graph: Graph.Graph): ReadonlyArray<string> =>
-  Array.from(EffectGraph.values(EffectGraph.topo(wiring(graph))))
 
 const solve = (port: Port.Any, bindings: Shape.Bindings, scope: string, report: Report): Solved => {
   const solved = new Map<string, { tensor: Tensor.Tensor; shape: ReadonlyArray<Shape.Value> }>()
@@ -169,32 +193,12 @@ const solve = (port: Port.Any, bindings: Shape.Bindings, scope: string, report: 
   return solved
 }
 
-/** A field that the taken record requires and the given one does not have, by their JSON schemas. */
+/** The fields that the taken record requires and the given one does not have, or has of another type. */
 const checkRecord = (edge: string, to: string, given: Port.Any, taken: Port.Any, report: Report): void => {
-  if (given.record === taken.record || Port.recordDigest(given.record) === Port.recordDigest(taken.record))
-    return
-  const has = fieldsOf(given.record)
-  const wants = fieldsOf(taken.record)
-  if (has === undefined || wants === undefined) return
-  const missing = wants.required.filter((field) => !has.all.includes(field))
-  if (missing.length > 0) {
-    report(
-      "record",
-      to,
-      `${edge}: ${to} takes ${taken.name}, whose field${missing.length === 1 ? "" : "s"} ${missing.join(", ")} ${given.name} does not have`,
-    )
-  }
-}
-
-const fieldsOf = (
-  record: Port.RecordSchema,
-): { readonly all: ReadonlyArray<string>; readonly required: ReadonlyArray<string> } | undefined => {
-  const { schema } = Schema.toJsonSchemaDocument(record) as {
-    readonly schema: { readonly properties?: object; readonly required?: ReadonlyArray<string> }
-  }
-  return schema.properties === undefined
-    ? undefined
-    : { all: Object.keys(schema.properties), required: schema.required ?? [] }
+  if (given.record === taken.record) return
+  const mistakes = JsonFields.mistakes(given.record, taken.record)
+  if (mistakes.length > 0)
+    report("record", to, `${edge}: ${to} takes ${taken.name}; in ${given.name}, ${mistakes.join(", ")}`)
 }
 
 const checkTensors = (

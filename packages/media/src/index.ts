@@ -1,1 +1,10 @@
-export {}
+export * as MediaError from "./MediaError.ts"
+export * as Probe from "./Probe.ts"
+export * as Measure from "./Measure.ts"
+export * as Shots from "./Shots.ts"
+export * as Pdq from "./Pdq.ts"
+export * as Standardize from "./Standardize.ts"
+export * as Verify from "./Verify.ts"
+export * as SampleCorpus from "./SampleCorpus.ts"
+export * as Neighbours from "./Neighbours.ts"
+export * as SeriesFile from "./SeriesFile.ts"

@@ -83,7 +83,7 @@ const sameFile = (a: SourceRef, b: SourceRef): boolean =>
   sameContent(a, b) && a.ctimeNs === b.ctimeNs && a.inode === b.inode
 
 /** Fails with `SourceMissing` or {@link SourceChanged} unless the file has the size and time recorded. */
-export const check = Effect.fnUntraced(function* (ref: SourceRef): Effect.fn.Return<void, SourceError> {
+const check = Effect.fnUntraced(function* (ref: SourceRef): Effect.fn.Return<void, SourceError> {
   const now = yield* statSource(ref.path)
   if (!sameContent(ref, now)) {
     yield* new SourceChanged({ path: ref.path, expected: describe(ref), actual: describe(now) })
@@ -91,7 +91,7 @@ export const check = Effect.fnUntraced(function* (ref: SourceRef): Effect.fn.Ret
 })
 
 /** The digest of a file that did not change while it was hashed. */
-export const hashStable = Effect.fn("SourceRef.hashStable")(function* (path: string) {
+const hashStable = Effect.fn("SourceRef.hashStable")(function* (path: string) {
   const before = yield* statSource(path)
   const hashedAtMs = yield* Clock.currentTimeMillis
   const { sha256, bytes } = yield* hashFile(path, sourceFailure(path))

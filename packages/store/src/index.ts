@@ -45,3 +45,5 @@ export type {
   StoredItem,
 } from "./Journal.ts"
 export * as JournalSqlite from "./JournalSqlite.ts"
+export * as Manifest from "./Manifest.ts"
+export * as StoreFs from "./StoreFs.ts"

@@ -136,6 +136,28 @@ describe("the files of a store", () => {
     }),
   )
 
+  const otherDisk = "/dev/shm"
+  const hasOtherDisk = fs.existsSync(otherDisk) && fs.statSync(otherDisk).dev !== fs.statSync(os.tmpdir()).dev
+
+  it.effect.skipIf(!hasOtherDisk)("moving a file in from another file system copies and removes it", () =>
+    Effect.gen(function* () {
+      const root = join(yield* temporary, "store")
+      const folder = yield* Effect.acquireRelease(
+        Effect.sync(() => fs.mkdtempSync(join(otherDisk, "reelgraph-test-"))),
+        (path) => Effect.sync(() => fs.rmSync(path, { recursive: true, force: true })),
+      )
+      yield* open(root, (store) =>
+        Effect.gen(function* () {
+          const path = join(folder, "large")
+          fs.writeFileSync(path, "large")
+          const artifact = yield* store.putFile(path, "a/b", { move: true })
+          assert.isFalse(fs.existsSync(path))
+          yield* store.verify(artifact)
+        }),
+      )
+    }),
+  )
+
   it.effect("a file with a second name is copied: it could be changed by that name", () =>
     Effect.gen(function* () {
       const root = join(yield* temporary, "store")

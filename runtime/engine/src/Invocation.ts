@@ -18,7 +18,13 @@ export type Outcome =
       readonly items: ReadonlyArray<NewItem>
       readonly values?: ReadonlyArray<unknown>
     }
-  | { readonly _tag: "Collected"; readonly emissions: ReadonlyArray<Operator.Emission<NewItem>> }
+  | { readonly _tag: "Collected"; readonly emissions: ReadonlyArray<Emitted> }
+
+/** An emission of `collect` as plain data. */
+export type Emitted =
+  | { readonly _tag: "Emit"; readonly record: NewItem; readonly from: ReadonlyArray<number> }
+  | { readonly _tag: "Pass"; readonly at: number }
+  | { readonly _tag: "Drop"; readonly at: number; readonly reason: string; readonly detail: string }
 
 const kept: Outcome = { _tag: "Kept" }
 const dropped = ({ detail, reason }: Drop): Outcome => ({ _tag: "Dropped", reason, detail })
@@ -35,7 +41,9 @@ export const invoke = (
   call: Operator.Call<unknown>,
 ): Effect.Effect<ReadonlyArray<Outcome>, unknown, any> => {
   const several = operator.cardinality === "batch" || operator.cardinality === "collect"
-  const result = Effect.suspend(() => operator.run(several ? records : records[0], params, call))
+  const result = Effect.scoped(
+    Effect.suspend(() => operator.run(several ? records : records[0], params, call)),
+  )
   return Effect.matchEffect(result, {
     onFailure: (error) =>
       error instanceof Drop ? Effect.succeed(records.map(() => dropped(error))) : Effect.fail(error),
@@ -81,11 +89,12 @@ const outcomes = (node: string, operator: Operator.Any, value: any, size: number
       return [
         {
           _tag: "Collected",
-          emissions: (value as ReadonlyArray<Operator.Emission<unknown>>).map((emission) => {
+          emissions: (value as ReadonlyArray<Operator.Emission<unknown>>).map((emission): Emitted => {
             checkPositions(node, emission, size)
-            return emission._tag === "Emit"
-              ? { ...emission, record: codec!.encode(emission.record) }
-              : emission
+            if (emission._tag === "Emit") return { ...emission, record: codec!.encode(emission.record) }
+            if (emission._tag === "Pass") return emission
+            const { at, drop } = emission
+            return { _tag: "Drop", at, reason: drop.reason, detail: drop.detail }
           }),
         },
       ]

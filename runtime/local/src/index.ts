@@ -1,1 +1,1 @@
-export {}
+export * as LocalWorkers from "./LocalWorkers.ts"

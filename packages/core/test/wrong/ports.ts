@@ -27,6 +27,34 @@ export const Embedding = Port.make("Embedding", {
   record: Schema.Struct({ id: Schema.String }),
   tensors: { text: Tensor.make({ dtype: "f32", shape: ["L", 512] }) },
 })
+export const HalfLatent = Port.make("HalfLatent", {
+  record: Schema.Struct({ id: Schema.String }),
+  tensors: { latent: Tensor.make({ dtype: "f16", shape: ["T/8", 16, "H/8", "W/8"], space: "tiny-vae@1" }) },
+})
+export const Frame = Port.make("Frame", {
+  record: Schema.Struct({ id: Schema.String, seconds: Schema.Finite }),
+  tensors: { video: Tensor.make({ ...pixels, shape: [3, 720, 1280] }) },
+})
+export const FastClip = Port.make("FastClip", {
+  record: Schema.Struct({ id: Schema.String, seconds: Schema.Finite }),
+  tensors: { video: Tensor.make({ ...pixels, fps: 30, shape: ["T", 3, 720, 1280] }) },
+})
+export const FullRangeClip = Port.make("FullRangeClip", {
+  record: Schema.Struct({ id: Schema.String, seconds: Schema.Finite }),
+  tensors: { video: Tensor.make({ ...pixels, range: "full", shape: ["T", 3, 720, 1280] }) },
+})
+export const BareClip = Port.make("BareClip", {
+  record: Schema.Struct({ id: Schema.String }),
+  tensors: Clip.tensors,
+})
+export const TextClip = Port.make("TextClip", {
+  record: Schema.Struct({ id: Schema.String, seconds: Schema.String }),
+  tensors: Clip.tensors,
+})
+export const ScoredClip = Port.make("ScoredClip", {
+  record: Schema.Struct({ id: Schema.String, seconds: Schema.Finite, score: Schema.Finite }),
+  tensors: Clip.tensors,
+})
 export const Checkpoint = Port.make("Checkpoint", { record: Schema.Struct({ step: Schema.Int }) })
 
 const version = "1.0.0"
@@ -35,6 +63,21 @@ export const Encode = Operator.map("encode", {
   input: Clip,
   output: TinyLatent,
   run: (clip) => Effect.succeed({ id: clip.id }),
+})
+export const DecodeTiny = Operator.map("decode-tiny", {
+  version,
+  input: TinyLatent,
+  output: Clip,
+  run: (latent) => Effect.succeed({ id: latent.id, seconds: 5 }),
+})
+/** The video diffusion transformer: denoises latents of the tiny VAE under a text embedding. */
+export const Dit = Operator.map("dit", {
+  version,
+  input: TinyLatent,
+  output: TinyLatent,
+  params: Schema.Struct({ steps: Schema.Int }),
+  sides: { text: Operator.one(Embedding) },
+  run: ({ id }) => Effect.succeed({ id }),
 })
 export const DecodeWan = Operator.map("decode", {
   version,
@@ -67,4 +110,4 @@ export const Short = Operator.filter("short", {
   input: Clip,
   run: (clip) => Effect.succeed(clip.seconds <= 5 ? keep : drop("long")),
 })
-export { Effect, Graph, Operator, Schema }
+export { drop, Effect, Graph, keep, Operator, Port, Schema, Tensor }

@@ -19,7 +19,7 @@ import { readFailure, writeFailure } from "./ioError.ts"
 import { ownerIsAlive, uniqueName } from "./processIdentity.ts"
 
 /** The newest layout this code reads and writes. */
-export const storeVersion = 1
+const storeVersion = 1
 
 const StoreFile = Schema.fromJsonString(
   Schema.Struct({

@@ -620,7 +620,7 @@ const runCollect = (context: NodeContext, bound: Bound, spool: ReadonlyArray<Flo
     const given = outcome.emissions.filter((emission) => emission._tag !== "Drop")
     const drops = outcome.emissions.flatMap((emission) =>
       emission._tag === "Drop"
-        ? [{ item: items[emission.at]!.id, reason: emission.drop.reason, detail: emission.drop.detail }]
+        ? [{ item: items[emission.at]!.id, reason: emission.reason, detail: emission.detail }]
         : [],
     )
     const [committed] = yield* journal.calls(run, index, [

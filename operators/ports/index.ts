@@ -1,0 +1,5 @@
+export { Clip } from "./Clip.ts"
+export { ClipWindow } from "./ClipWindow.ts"
+export { MeasuredVideo } from "./MeasuredVideo.ts"
+export { ProbedVideo } from "./ProbedVideo.ts"
+export { SourceVideo } from "./SourceVideo.ts"

@@ -1,0 +1,1 @@
+export { Standardize } from "./standardize.ts"

@@ -1,0 +1,116 @@
+/** Correct wirings: nothing in this file may be an error. */
+import { expectTypeOf } from "vitest"
+
+import {
+  Caption,
+  Checkpoint,
+  Clip,
+  DecodeTiny,
+  DecodeWan,
+  Dit,
+  drop,
+  Effect,
+  Embed,
+  Encode,
+  Graph,
+  keep,
+  Operator,
+  Port,
+  Schema,
+  ScoredClip,
+  Short,
+  Tensor,
+  TinyLatent,
+  Train,
+  WanLatent,
+} from "./ports.ts"
+
+const Score = Operator.map("score", {
+  version: "1.0.0",
+  input: Clip,
+  output: ScoredClip,
+  run: (clip) => Effect.succeed({ ...clip, score: 1 }),
+})
+const Best = Operator.filter("best", {
+  version: "1.0.0",
+  input: ScoredClip,
+  params: Schema.Struct({
+    min: Schema.Finite.pipe(Schema.withDecodingDefaultKey(Effect.succeed(0.5))),
+  }),
+  run: ({ score }, { min }) => {
+    expectTypeOf<typeof min>().toEqualTypeOf<number>()
+    return Effect.succeed(score >= min ? keep : drop("low"))
+  },
+})
+
+export const filters = Graph.make("filters", { version: "1.0.0" }, (g) => {
+  const scored = g.input("clips", Clip).pipe(Score())
+  // A filter that takes a narrower record passes the richer one on, with its type.
+  const short = scored.pipe(Short())
+  expectTypeOf<Port.RecordOf<(typeof short)["port"]>["score"]>().toEqualTypeOf<number>()
+  expectTypeOf<(typeof short)["from"]>().toEqualTypeOf<"short">()
+  return { best: short.pipe(Best()), strict: scored.pipe(Best({ min: 0.9 }).as("strict")) }
+})
+expectTypeOf<typeof filters>().toEqualTypeOf<Graph.Graph<"filters", "best" | "strict">>()
+
+export const six = Graph.make("six", { version: "1.0.0" }, (g) => {
+  const text = g.input("captions", Caption).pipe(Embed())
+  const last = g
+    .input("clips", Clip)
+    .pipe(
+      Short(),
+      Score(),
+      Best(),
+      Encode(),
+      Dit({ steps: 4 }).as("denoise").with({ text }),
+      DecodeTiny().as("last"),
+    )
+  expectTypeOf<(typeof last)["from"]>().toEqualTypeOf<"last">()
+  expectTypeOf<(typeof last)["port"]>().toEqualTypeOf<typeof Clip>()
+  return { last }
+})
+
+export const sides = Graph.make("sides", { version: "1.0.0" }, (g) => {
+  const text = g.input("captions", Caption).pipe(Embed())
+  const latents = g.input("clips", Clip).pipe(Encode())
+  // The order of `as` and `with` does not matter.
+  return {
+    first: latents.pipe(Train({ steps: 1 }).with({ text }).as("first")),
+    second: latents.pipe(Train({ steps: 2 }).as("second").with({ text })),
+  }
+})
+
+/** Symbols on either side are left to Verify; a port that names no space, rate or range takes any. */
+const AnyClip = Port.make("AnyClip", {
+  record: Schema.Struct({ id: Schema.String }),
+  tensors: { video: Tensor.make({ dtype: "u8", shape: ["T", "C", "H", "W"] }) },
+})
+const Length = Operator.map("length", {
+  version: "1.0.0",
+  input: AnyClip,
+  output: Caption,
+  sides: { weights: Operator.one(Checkpoint), latents: Operator.all(TinyLatent) },
+  run: ({ id }, _, { sides }) => {
+    expectTypeOf<typeof sides.weights>().toEqualTypeOf<{ readonly step: number }>()
+    expectTypeOf<typeof sides.latents>().toEqualTypeOf<ReadonlyArray<{ readonly id: string }>>()
+    return Effect.succeed({ id, text: String(sides.latents.length + sides.weights.step) })
+  },
+})
+export const symbols = Graph.make("symbols", { version: "1.0.0" }, (g) => {
+  const weights = g.input("weights", Checkpoint)
+  const latents = g.input("latents", TinyLatent)
+  return {
+    captions: g.input("wan", WanLatent).pipe(DecodeWan(), Length().with({ weights, latents }), Embed()),
+  }
+})
+
+/** An operator made by a generic function keeps its types. */
+const passing = <const Name extends string, P extends Port.Any>(name: Name, port: P) =>
+  Operator.filter(name, { version: "1.0.0", input: port, run: () => Effect.succeed(keep) })
+export const generic = Graph.make("generic", { version: "1.0.0" }, (g) => ({
+  latents: g.input("clips", Clip).pipe(passing("all", Clip)(), Encode()),
+}))
+
+/** Operators of any type, for passes and runtimes. */
+export const operators: ReadonlyArray<Operator.Any> = [Encode, Train, Short, Length]
+export const graphs: ReadonlyArray<Graph.Graph> = [filters, six, sides, symbols, generic]

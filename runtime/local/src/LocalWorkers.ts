@@ -1,0 +1,64 @@
+/**
+ * Worker processes on this machine. A process is started when a call needs one, reused for later calls, and killed
+ * when its call is interrupted or takes too long. Calls share the machine's cores.
+ */
+import { availableParallelism } from "node:os"
+
+import { Workers } from "@reelgraph/engine"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+
+import { CorePool } from "./internal/CorePool.ts"
+import { WorkerProcess } from "./internal/WorkerProcess.ts"
+
+export interface Options {
+  /** Folder of the store that workers read and write. */
+  readonly store: string
+  /** Cores that calls share. @default all of this machine */
+  readonly cores?: number
+}
+
+export const layer = (options: Options): Layer.Layer<Workers> =>
+  Layer.effect(
+    Workers,
+    Effect.gen(function* () {
+      const cores = options.cores ?? availableParallelism()
+      const pool = new CorePool(cores)
+      const idle: Array<WorkerProcess> = []
+      const all = new Set<WorkerProcess>()
+
+      yield* Effect.addFinalizer(() =>
+        Effect.suspend(() =>
+          Effect.forEach(all, (worker) => worker.kill, { concurrency: "unbounded", discard: true }),
+        ),
+      )
+      const acquire = Effect.sync(() => {
+        let worker = idle.pop()
+        while (worker !== undefined && !worker.reusable) {
+          all.delete(worker)
+          worker = idle.pop()
+        }
+        worker ??= new WorkerProcess(options.store)
+        all.add(worker)
+        return worker
+      })
+      const release = (worker: WorkerProcess) =>
+        Effect.suspend(() => {
+          if (worker.reusable) {
+            idle.push(worker)
+            return Effect.void
+          }
+          all.delete(worker)
+          return worker.kill
+        })
+      return Workers.of({
+        cores,
+        call: (job, resources, priority) =>
+          pool.use(
+            Math.min(resources.cores, cores),
+            priority,
+            Effect.acquireUseRelease(acquire, (worker) => worker.call(job), release),
+          ),
+      })
+    }),
+  )

@@ -1,0 +1,21 @@
+/** What the driver and its worker processes say to each other over IPC (structured clones). */
+import type { Failure, Invocation } from "@reelgraph/engine"
+
+/** Environment variable by which a worker process is told which store to work on. */
+export const storeVariable = "REELGRAPH_WORKER_STORE"
+
+export interface Request {
+  readonly id: number
+  readonly job: Invocation.Job
+}
+
+export type Result =
+  | { readonly _tag: "Done"; readonly outcomes: ReadonlyArray<Invocation.Outcome> }
+  | { readonly _tag: "Failed"; readonly failure: Failure.Failure }
+
+export interface Reply {
+  readonly id: number
+  readonly result: Result
+  /** Resident memory of the worker after the call, in bytes. */
+  readonly rss: number
+}

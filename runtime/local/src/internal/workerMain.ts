@@ -1,0 +1,90 @@
+/**
+ * The main module of a worker process: takes one call at a time over IPC, imports the module that exports the
+ * operator, runs it, and sends back what came of it. Ends with its driver.
+ */
+import { Operator, Params } from "@reelgraph/core"
+import { Failure, type Invocation, RecordCodec, Invocation as Calls } from "@reelgraph/engine"
+import { BlobStoreFs } from "@reelgraph/store"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Schema from "effect/Schema"
+
+import { type Reply, type Request, type Result, storeVariable } from "./protocol.ts"
+
+/** The module of an operator does not export it, so that no other process can find it. */
+class OperatorNotExported extends Schema.TaggedError<OperatorNotExported>()("OperatorNotExported", {
+  operator: Schema.String,
+  version: Schema.String,
+  module: Schema.String,
+}) {
+  override get message() {
+    return `${this.module} does not export the operator ${this.operator}@${this.version}; export it, and let its \`worker\` be import.meta.url of that module`
+  }
+}
+
+// The driver decides what an interruption means; the terminal sends SIGINT to the whole process group.
+process.on("SIGINT", () => {})
+process.on("SIGTERM", () => {})
+// A driver that is gone wants no result. SIGKILL, because leaving politely can crash native decoders.
+process.on("disconnect", () => process.kill(process.pid, "SIGKILL"))
+
+// oxlint-disable-next-line node/no-process-env -- a process boundary: set by the driver that forked this process
+const runtime = ManagedRuntime.make(BlobStoreFs.layer(process.env[storeVariable]!))
+
+const find = (job: Invocation.Job): Effect.Effect<Operator.Any, OperatorNotExported> =>
+  Effect.flatMap(
+    Effect.promise((): Promise<Record<string, unknown>> => import(job.module)),
+    (exports) => {
+      const operator = Object.values(exports).find(
+        (value): value is Operator.Any =>
+          Operator.isOperator(value) && value.name === job.operator && value.version === job.version,
+      )
+      return operator === undefined
+        ? Effect.fail(
+            new OperatorNotExported({ operator: job.operator, version: job.version, module: job.module }),
+          )
+        : Effect.succeed(operator)
+    },
+  )
+
+const perform = (job: Invocation.Job) =>
+  Effect.gen(function* () {
+    const operator = yield* find(job)
+    const { value } = Params.resolve(operator, JSON.parse(job.params))
+    const { decode } = RecordCodec.of(operator.input.record)
+    const sides = Object.fromEntries(
+      Object.entries(job.sides).map(([side, records]) => {
+        const codec = RecordCodec.of(operator.sides[side]!.port.record)
+        return [
+          side,
+          typeof records === "string" ? codec.decode(records) : records.map((record) => codec.decode(record)),
+        ]
+      }),
+    )
+    const call = { item: job.item, random: job.random, attempt: job.attempt, sides } as Operator.Call<unknown>
+    return yield* Calls.invoke(
+      job.node,
+      operator,
+      value,
+      job.records.map((record) => decode(record)),
+      call,
+    )
+  })
+
+const resultOf = (exit: Exit.Exit<ReadonlyArray<Invocation.Outcome>, unknown>): Result =>
+  Exit.isSuccess(exit)
+    ? {
+        _tag: "Done",
+        outcomes: exit.value.map((outcome) =>
+          outcome._tag === "Made" ? { _tag: "Made", items: outcome.items } : outcome,
+        ),
+      }
+    : { _tag: "Failed", failure: Failure.fromCause(exit.cause) }
+
+process.on("message", ({ id, job }: Request) => {
+  runtime.runCallback(perform(job), {
+    onExit: (exit) =>
+      process.send!({ id, result: resultOf(exit), rss: process.memoryUsage.rss() } satisfies Reply),
+  })
+})

@@ -1,0 +1,9 @@
+import { defineConfig } from "vitest/config"
+
+// Type tests (`*.test-d.ts`) are compiled by `tsc -b`: a solution file gives vitest nothing to check.
+export default defineConfig({
+  test: {
+    include: ["**/test/**/*.test.ts"],
+    exclude: ["**/node_modules/**", "**/dist/**", "**/wrong/**"],
+  },
+})
