@@ -67,9 +67,7 @@ const execute = Effect.fnUntraced(function* (
       : RunReport.read(journal, recorded, options.store, { skipped: prepared.skipped, warnings })
   }
   const print = (report: RunReport.RunReport) =>
-    options.json
-      ? screen.print(JSON.stringify(report, null, 2))
-      : screen.print(RunReport.lines(report).join("\n"))
+    options.json ? screen.print(JSON.stringify(report, null, 2)) : screen.show(RunReport.lines(report))
 
   // A run that ended early is told of as well, before the store is closed.
   const report = yield* Effect.onExit(running, (exit) =>
@@ -97,7 +95,7 @@ const execute = Effect.fnUntraced(function* (
         )
   print(written === undefined ? told : { ...told, written })
   if (told.failed.length + told.skipped.length > 0)
-    return yield* new ExitCode.Ended({ exitCode: ExitCode.withFailures })
+    yield* new ExitCode.Ended({ exitCode: ExitCode.withFailures })
 })
 
 const openOf = (node: RunReport.RunReport["ledger"][string]): number =>
