@@ -159,11 +159,16 @@ describe("reel", () => {
           report.skipped.map(({ source }) => source),
           ["-:5"],
         )
-        const bounded = yield* spawned(here, ["run", slow, "--input", "-", "--max-failures", "0", ...flags], {
-          stdin: numbers(4),
-        })
+        const bounded = yield* spawned(
+          here,
+          ["run", slow, "--input", "-", "--max-failures", "0", "--json", ...flags],
+          {
+            stdin: numbers(4),
+          },
+        )
         assert.strictEqual(bounded.code, 1)
         assert.include(bounded.stderr, "2 has no luck")
+        assert.strictEqual(parsed<RunReport.RunReport>(bounded).status, "failed")
       }).pipe(Effect.scoped),
     30_000,
   )

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs"
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 
@@ -127,6 +127,28 @@ describe("usage", () => {
         "--out",
         join(here, "out"),
       )
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("keeps snapshots, and shows what changed under a version", () =>
+    Effect.gen(function* () {
+      const here = yield* folder
+      const file = join(here, "mine.graph.ts")
+      copyFileSync(example, file)
+      const check = (...flags: ReadonlyArray<string>) =>
+        reel("check", file, "--store", join(here, "store"), ...flags)
+      assert.include((yield* check()).stdout, "no snapshots kept")
+      assert.include((yield* check("--update")).stdout, "snapshot written")
+      const snapshot = join(here, "snapshots", "brightness@1.0.0.json")
+      const committed = readFileSync(snapshot, "utf8")
+      assert.deepStrictEqual([(yield* check()).code, committed.includes('"min": 40')], [0, true])
+      writeFileSync(snapshot, committed.replace('"min": 40', '"min": 50'))
+      const changed = yield* check("--update")
+      assert.strictEqual(changed.code, 1)
+      assert.include(changed.stdout, "nodes.brightness.params.min: 50 -> 40")
+      assert.include(readFileSync(snapshot, "utf8"), '"min": 50')
+      writeFileSync(snapshot, "{")
+      assert.include((yield* check()).stderr, "brightness@1.0.0.json")
     }).pipe(Effect.scoped),
   )
 
