@@ -30,8 +30,11 @@ import { Codec, CodecContext, Dictionary, FormatContext, type Frame, IOContext, 
 import { EncoderFailed, Unwritable } from "../MediaError.ts"
 import { check, type Cleanup, isDrained, NativeFailure } from "./native.ts"
 
-/** Bytes handed to one `write`. */
-const IO_BUFFER = 1 << 18
+/**
+ * Bytes handed to one `write`. The library (6.1.1) frees the context but not its buffer, so this much is lost per
+ * file: with 256 KiB 500 clips cost 190 MB, with 4 KiB 2 MB.
+ */
+const IO_BUFFER = 4096
 
 /** Room for the index: measured 2.1 kB for 120 frames; 4 bytes of size and 8 of composition time per frame. */
 const indexBytes = (frames: number): number => 4096 + 24 * frames
