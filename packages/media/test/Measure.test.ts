@@ -41,7 +41,9 @@ describe("Measure", () => {
       const medians: Array<number> = []
       for (const fps of [24, 30, 60]) {
         const takes = Array.from({ length: 2 * fps }, (_, i) => moving(fps, 48)(i))
-        const { series } = yield* Measure.measure(yield* film(at(`motion-${fps}.mp4`), takes, { rate: [fps, 1] }))
+        const { series } = yield* Measure.measure(
+          yield* film(at(`motion-${fps}.mp4`), takes, { rate: [fps, 1] }),
+        )
         medians.push(Shots.summarize(series, { startSeconds: 0, endSeconds: 2 }).motionMedian)
       }
       assert.isAbove(medians[0] as number, 2)
@@ -51,7 +53,10 @@ describe("Measure", () => {
 
   it.live("refuses more frames than the limit", () =>
     Effect.gen(function* () {
-      const path = yield* film(at("many.mp4"), Array.from({ length: 12 }, (_, i) => ({ at: i, paint: grey(60) })))
+      const path = yield* film(
+        at("many.mp4"),
+        Array.from({ length: 12 }, (_, i) => ({ at: i, paint: grey(60) })),
+      )
       const error = yield* Effect.flip(Measure.measure(path, { maxFrames: 10 }))
       assert.instanceOf(error, MediaError.TooLarge)
       assert.deepInclude(error, { what: "frames", limit: 10 })
@@ -71,9 +76,30 @@ describe("Measure", () => {
     const make = (value: (x: number, y: number) => number) =>
       Uint8Array.from({ length: width * height }, (_, i) => value(i % width, Math.floor(i / width)))
     assert.strictEqual(combing(make(texture), width, height), 0)
-    assert.strictEqual(combing(make((x, y) => texture(x + (y % 2) * 9, y)), width, height), 1)
-    assert.strictEqual(combing(make((x, y) => Math.imul(x * 31 + y * 977, 0x9e3779b1) >>> 24), width, height), 0)
-    assert.strictEqual(combing(make(() => 90), width, height), -1)
+    assert.strictEqual(
+      combing(
+        make((x, y) => texture(x + (y % 2) * 9, y)),
+        width,
+        height,
+      ),
+      1,
+    )
+    assert.strictEqual(
+      combing(
+        make((x, y) => Math.imul(x * 31 + y * 977, 0x9e3779b1) >>> 24),
+        width,
+        height,
+      ),
+      0,
+    )
+    assert.strictEqual(
+      combing(
+        make(() => 90),
+        width,
+        height,
+      ),
+      -1,
+    )
   })
 
   describe.skipIf(realVideos === undefined)("on the real files (REEL_TEST_VIDEOS)", () => {
@@ -82,7 +108,10 @@ describe("Measure", () => {
       Effect.gen(function* () {
         const { series, damage } = yield* Measure.measure(real("skv_bikes.mp4"))
         const shots = Shots.cuts(series, { threshold: 10 })
-        assert.deepStrictEqual(shots.map((shot) => shot.startFrame), [0, 30, 76, 137, 187, 242])
+        assert.deepStrictEqual(
+          shots.map((shot) => shot.startFrame),
+          [0, 30, 76, 137, 187, 242],
+        )
         assert.strictEqual(shots.at(-1)?.endSeconds, 10)
         assert.deepInclude(damage, { expectedFrames: 250, decodedFrames: 250, damaged: false })
       }),
@@ -97,7 +126,15 @@ describe("Measure", () => {
     )
     it.live("sees that the others are whole and progressive", () =>
       Effect.gen(function* () {
-        for (const name of ["intel_asl_walk.mkv", "mdn_rabbit320.webm", "mpy_no_duration.webm", "tc_nasa_13013.mp4", "mb_cursed-vfr.mp4", "ax_portrait_4k60.mp4", "mb_sar_2x1.mp4"]) {
+        for (const name of [
+          "intel_asl_walk.mkv",
+          "mdn_rabbit320.webm",
+          "mpy_no_duration.webm",
+          "tc_nasa_13013.mp4",
+          "mb_cursed-vfr.mp4",
+          "ax_portrait_4k60.mp4",
+          "mb_sar_2x1.mp4",
+        ]) {
           const { damage, series } = yield* Measure.measure(real(name))
           assert.isFalse(damage.damaged, name)
           assert.notInclude([...series.samples.interlaced], 1, name)

@@ -3,7 +3,16 @@ import { Effect } from "effect"
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { Measure, Pdq, Probe, type SampleCorpus, SampleCorpus as Corpus, Shots, Standardize, Verify } from "../src/index.ts"
+import {
+  Measure,
+  Pdq,
+  Probe,
+  type SampleCorpus,
+  SampleCorpus as Corpus,
+  Shots,
+  Standardize,
+  Verify,
+} from "../src/index.ts"
 import { lumaPlanes, mean, scratch } from "./films.ts"
 
 const folder = scratch()
@@ -44,18 +53,29 @@ const judge = (path: string) =>
                     : "kept"
     return { verdict, windows, summaries } satisfies Judged
   }).pipe(
-    Effect.catchTag("NotAVideo", () => Effect.succeed<Judged>({ verdict: "not-a-video", windows: [], summaries: [] })),
+    Effect.catchTag("NotAVideo", () =>
+      Effect.succeed<Judged>({ verdict: "not-a-video", windows: [], summaries: [] }),
+    ),
     Effect.catchTag("NoVideoStream", () =>
       Effect.succeed<Judged>({ verdict: "no-video-stream", windows: [], summaries: [] }),
     ),
   )
 
-const digest = (file: string): string => createHash("sha256").update(readFileSync(at(file))).digest("hex")
+const digest = (file: string): string =>
+  createHash("sha256")
+    .update(readFileSync(at(file)))
+    .digest("hex")
 
 const clipOf = (file: string, window: Shots.Window, crop: Shots.Crop | null = null) =>
   Effect.gen(function* () {
     const out = at(`${file}-${window.shot}.clip`)
-    const clip = yield* Standardize.standardize({ path: at(file), startSeconds: window.startSeconds, crop, out, target })
+    const clip = yield* Standardize.standardize({
+      path: at(file),
+      startSeconds: window.startSeconds,
+      crop,
+      out,
+      target,
+    })
     yield* Verify.verifyClip(out, target)
     return clip
   })

@@ -3,7 +3,12 @@ import { Schema } from "effect"
 import { type Measure, Shots } from "../src/index.ts"
 
 /** A series at `fps` with cuts at the given frames; everything else is calm. */
-const series = (frames: number, fps: number, cutsAt: ReadonlyArray<number>, boxes: ReadonlyArray<ReadonlyArray<number>> = []): Measure.FrameSeries => ({
+const series = (
+  frames: number,
+  fps: number,
+  cutsAt: ReadonlyArray<number>,
+  boxes: ReadonlyArray<ReadonlyArray<number>> = [],
+): Measure.FrameSeries => ({
   frames,
   seconds: Float64Array.from({ length: frames }, (_, i) => i / fps),
   stepSeconds: 1 / fps,
@@ -25,16 +30,36 @@ const series = (frames: number, fps: number, cutsAt: ReadonlyArray<number>, boxe
 describe("Shots", () => {
   it("covers every frame once", () => {
     const shots = Shots.cuts(series(100, 25, [30, 32, 70]))
-    assert.deepStrictEqual(shots.map((s) => [s.startFrame, s.endFrame]), [[0, 30], [30, 32], [32, 70], [70, 100]])
+    assert.deepStrictEqual(
+      shots.map((s) => [s.startFrame, s.endFrame]),
+      [
+        [0, 30],
+        [30, 32],
+        [32, 70],
+        [70, 100],
+      ],
+    )
     assert.strictEqual(shots.at(-1)?.endSeconds, 4)
-    assert.deepStrictEqual(Shots.cuts(series(100, 25, [30, 32, 70]), { minShotFrames: 15 }).map((s) => s.startFrame), [0, 30, 70])
+    assert.deepStrictEqual(
+      Shots.cuts(series(100, 25, [30, 32, 70]), { minShotFrames: 15 }).map((s) => s.startFrame),
+      [0, 30, 70],
+    )
     assert.deepStrictEqual(Shots.cuts(series(0, 25, [])), [])
   })
 
   it("takes windows of the exact length that do not cross a cut", () => {
     const shots = Shots.cuts(series(750, 25, [130, 240]))
     const windows = Shots.windows(shots, { seconds: 5 })
-    assert.deepStrictEqual(windows.map((w) => [w.shot, w.startSeconds]), [[0, 0], [2, 9.6], [2, 14.6], [2, 19.6], [2, 24.6]])
+    assert.deepStrictEqual(
+      windows.map((w) => [w.shot, w.startSeconds]),
+      [
+        [0, 0],
+        [2, 9.6],
+        [2, 14.6],
+        [2, 19.6],
+        [2, 24.6],
+      ],
+    )
     for (const w of windows) {
       assert.closeTo(w.endSeconds - w.startSeconds, 5, 1e-9)
       assert.isAtMost(w.endSeconds, (shots[w.shot] as Shots.Shot).endSeconds + 0.002)
@@ -53,7 +78,10 @@ describe("Shots", () => {
     assert.closeTo(summary.longestFreezeSeconds, 51 / 25, 1e-9)
     assert.closeTo(summary.staticShare, 50 / 124, 1e-9)
     assert.strictEqual(summary.frames, 125)
-    assert.deepStrictEqual(Schema.decodeUnknownSync(Shots.ClipSummary)(JSON.parse(JSON.stringify(summary))), summary)
+    assert.deepStrictEqual(
+      Schema.decodeUnknownSync(Shots.ClipSummary)(JSON.parse(JSON.stringify(summary))),
+      summary,
+    )
   })
 
   it("counts the cuts of the densest second, without the one that begins the window", () => {
@@ -63,9 +91,18 @@ describe("Shots", () => {
   })
 
   it("crops to what any frame shows, and leaves thin borders alone", () => {
-    const bars = [[0, 40, 640, 280], [0, 0, 0, 0], [0, 38, 640, 280]]
+    const bars = [
+      [0, 40, 640, 280],
+      [0, 0, 0, 0],
+      [0, 38, 640, 280],
+    ]
     const window = { startSeconds: 0, endSeconds: 5 }
-    assert.deepStrictEqual(Shots.summarize(series(250, 25, [], bars), window).crop, { x: 0, y: 38, width: 640, height: 282 })
+    assert.deepStrictEqual(Shots.summarize(series(250, 25, [], bars), window).crop, {
+      x: 0,
+      y: 38,
+      width: 640,
+      height: 282,
+    })
     assert.isNull(Shots.summarize(series(250, 25, [], [[2, 3, 637, 354]]), window).crop)
     assert.isNull(Shots.summarize(series(250, 25, [], [[0, 0, 0, 0]]), window).crop)
   })

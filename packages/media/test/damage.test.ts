@@ -59,7 +59,8 @@ const end = <A, E>(effect: Effect.Effect<A, E>, label: string): Effect.Effect<A 
     Effect.map((exit) => {
       if (exit._tag === "Success") return exit.value
       const reason = exit.cause.reasons[0]
-      if (reason === undefined || !Cause.isFailReason(reason)) assert.fail(`${label}: ${Cause.pretty(exit.cause)}`)
+      if (reason === undefined || !Cause.isFailReason(reason))
+        assert.fail(`${label}: ${Cause.pretty(exit.cause)}`)
       const tag = (reason.error as { readonly _tag: string })._tag
       assert.include(TYPED, tag, label)
       return undefined
@@ -87,21 +88,23 @@ const survey = (bytes: Buffer, extension: string, seeds: ReadonlyArray<number>) 
   })
 
 describe("damaged files", () => {
-  it.live("end in a value or a typed error, mp4", () =>
-    Effect.gen(function* () {
-      const takes = Array.from({ length: 60 }, (_, i) => ({
-        at: i,
-        paint: (picture: Parameters<ReturnType<typeof grey>>[0]) => {
-          grey(120)(picture)
-          for (let k = 0; k < picture.y.length; k++) {
-            picture.y[k] = 60 + ((k * 7 + i * 13 + Math.imul(k, 2654435761)) & 127)
-          }
-        },
-      }))
-      const path = yield* film(join(folder, "whole.mp4"), takes, { gop: 12 })
-      yield* survey(readFileSync(path), "mp4", [1, 2, 3, 4, 5])
-      yield* survey(readFileSync(path), "avi", [6])
-    }),
+  it.live(
+    "end in a value or a typed error, mp4",
+    () =>
+      Effect.gen(function* () {
+        const takes = Array.from({ length: 60 }, (_, i) => ({
+          at: i,
+          paint: (picture: Parameters<ReturnType<typeof grey>>[0]) => {
+            grey(120)(picture)
+            for (let k = 0; k < picture.y.length; k++) {
+              picture.y[k] = 60 + ((k * 7 + i * 13 + Math.imul(k, 2654435761)) & 127)
+            }
+          },
+        }))
+        const path = yield* film(join(folder, "whole.mp4"), takes, { gop: 12 })
+        yield* survey(readFileSync(path), "mp4", [1, 2, 3, 4, 5])
+        yield* survey(readFileSync(path), "avi", [6])
+      }),
     60_000,
   )
 
@@ -109,7 +112,12 @@ describe("damaged files", () => {
     "end in a value or a typed error, webm, mkv, av1 (REEL_TEST_VIDEOS)",
     () =>
       Effect.gen(function* () {
-        for (const [file, seed] of [["mdn_rabbit320.webm", 11], ["intel_asl_walk.mkv", 12], ["mpy_no_duration.webm", 13], ["ax_hdr10-av1.mp4", 14]] as const) {
+        for (const [file, seed] of [
+          ["mdn_rabbit320.webm", 11],
+          ["intel_asl_walk.mkv", 12],
+          ["mpy_no_duration.webm", 13],
+          ["ax_hdr10-av1.mp4", 14],
+        ] as const) {
           const bytes = readFileSync(join(realVideos ?? "", file))
           yield* survey(bytes, file.endsWith("mp4") ? "mp4" : file.slice(-4), [seed])
         }

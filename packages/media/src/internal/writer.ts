@@ -26,7 +26,17 @@ import {
   AVSEEK_SET,
   AVSEEK_SIZE,
 } from "node-av/constants"
-import { Codec, CodecContext, Dictionary, FormatContext, type Frame, IOContext, Packet, Rational, type Stream } from "node-av/lib"
+import {
+  Codec,
+  CodecContext,
+  Dictionary,
+  FormatContext,
+  type Frame,
+  IOContext,
+  Packet,
+  Rational,
+  type Stream,
+} from "node-av/lib"
 import { EncoderFailed, Unwritable } from "../MediaError.ts"
 import { check, type Cleanup, isDrained, NativeFailure } from "./native.ts"
 
@@ -154,7 +164,7 @@ export class Writer {
   private write(bytes: Buffer): number {
     if (this.failure !== undefined) return IO_FAILED
     try {
-      for (let done = 0; done < bytes.length; ) {
+      for (let done = 0; done < bytes.length;) {
         const count = writeSync(this.fd, bytes, done, bytes.length - done, this.position)
         done += count
         this.position += count
