@@ -47,7 +47,7 @@ const theirs = async (jobs: ReadonlyArray<Job>): Promise<void> => {
         "fps=24,scale=1280:720:force_original_aspect_ratio=increase:flags=bicubic" +
         `:in_color_matrix=${matrix}:out_color_matrix=bt709:out_range=tv,crop=1280:720,setsar=1,format=yuv420p`
       const input = `-v error -nostdin -y -threads 1 -ss ${startSeconds} -i`.split(" ")
-      const picture = `-an -filter_threads 1 -frames:v 120 -c:v libx264 -threads 1 -preset ${preset} -crf ${crf} -g ${gop}`
+      const picture = `-an -filter_threads 1 -frames:v 120 -c:v libx264 -threads 1 -preset ${preset} -crf ${crf} -g ${gop} -x264-params mbtree=0`
       const colour = "-movflags +faststart -colorspace bt709 -color_primaries bt709 -color_trc bt709"
       await exit("ffmpeg", input.concat(path, "-vf", filters, picture.split(" "), colour.split(" "), out))
     }
