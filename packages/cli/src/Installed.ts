@@ -1,6 +1,10 @@
-/** What comes with this installation beside the command itself: its graphs, and the processes that run operators. */
-import type { Graph } from "@reelgraph/core"
-import { Failure, Workers } from "@reelgraph/engine"
+/** What comes with this installation beside the command itself: graphs, operators, and the processes that run them. */
+import { existsSync, readdirSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+
+import { type Graph, Operator } from "@reelgraph/core"
+import type { Workers } from "@reelgraph/engine"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
@@ -12,32 +16,40 @@ export interface InstalledGraph {
 
 /** The graphs that can be run by name. */
 export const graphs: Effect.Effect<ReadonlyArray<InstalledGraph>> = Effect.map(
-  Effect.promise(
-    (): Promise<{ readonly graphs?: ReadonlyArray<InstalledGraph> }> => import("@reelgraph/graphs"),
-  ),
-  (module) => module.graphs ?? [],
+  Effect.promise(() => import("@reelgraph/graphs")),
+  ({ graphs }) => graphs,
 )
 
-interface LocalRuntime {
-  readonly LocalWorkers?: {
-    readonly layer: (options: { readonly store: string; readonly cores?: number }) => Layer.Layer<Workers>
-  }
+export interface InstalledOperator {
+  readonly family: string
+  readonly operator: Operator.Any
 }
+
+/** Every operator of every family: a family is a folder with an index. */
+export const operators: Effect.Effect<ReadonlyArray<InstalledOperator>> = Effect.gen(function* () {
+  const root = fileURLToPath(new URL("..", import.meta.resolve("@reelgraph/operators/ports")))
+  const families = readdirSync(root)
+    .filter((name) => existsSync(join(root, name, "index.ts")))
+    .sort()
+  const found = yield* Effect.forEach(families, (family) =>
+    Effect.map(
+      Effect.promise(
+        (): Promise<Record<string, unknown>> => import(pathToFileURL(join(root, family, "index.ts")).href),
+      ),
+      (module) =>
+        Object.values(module)
+          .filter(Operator.isOperator)
+          .map((operator): InstalledOperator => ({ family, operator })),
+    ),
+  )
+  return found.flat()
+})
 
 /** Worker processes on this machine, over the blobs of a store. */
 export const workers = (store: string): Layer.Layer<Workers> =>
   Layer.unwrap(
     Effect.map(
-      Effect.promise((): Promise<LocalRuntime> => import("@reelgraph/local")),
-      ({ LocalWorkers }) => LocalWorkers?.layer({ store }) ?? withoutWorkers,
+      Effect.promise(() => import("@reelgraph/local")),
+      ({ LocalWorkers }) => LocalWorkers.layer({ store }),
     ),
   )
-
-/** Runs what needs no worker process. */
-const withoutWorkers: Layer.Layer<Workers> = Layer.sync(Workers, () => ({
-  cores: 2,
-  call: ({ node }) =>
-    Effect.fail(
-      Failure.fromError(new Failure.WorkerLost({ node, how: "no worker processes in this installation" })),
-    ),
-}))

@@ -137,10 +137,160 @@ const show = Command.make(
   Command.withExamples([{ command: "reel show last", description: "The newest run" }]),
 )
 
+const target = Argument.String("FILE|ID").pipe(
+  Argument.withDescription(
+    "A file, known by its content alone, or at least 6 digits of the digest of an item or artifact",
+  ),
+)
+
+const lineage = Command.make(
+  "lineage",
+  {
+    target,
+    up: Flag.Boolean("up").pipe(
+      Flag.withDescription("Back to what it was made from (the default)"),
+      Flag.withDefault(false),
+    ),
+    down: Flag.Boolean("down").pipe(
+      Flag.withDescription("Forth to what was made from it"),
+      Flag.withDefault(false),
+    ),
+    store,
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Lineage.ts")),
+      (command) => command.run(options),
+    ),
+).pipe(
+  Command.withDescription("Trace a thing back to its sources, or forth to everything made from it"),
+  Command.withExamples([
+    { command: "reel lineage ./dataset/clips/talk-3f2a91bc.mp4", description: "Where a clip comes from" },
+    { command: "reel lineage 8d2f10aa --down --json", description: "What was made from an item" },
+  ]),
+)
+
+const impact = Command.make("impact", { target, store, json }, (options) =>
+  Effect.flatMap(
+    Effect.promise(() => import("./commands/Impact.ts")),
+    (command) => command.run(options),
+  ),
+).pipe(
+  Command.withDescription(
+    "List everything made from a source, the outputs of runs that hold it, and what was dropped on the way: what a takedown needs",
+  ),
+  Command.withShortDescription("List everything made from a source"),
+  Command.withExamples([
+    { command: "reel impact ./talks/talk.mp4", description: "All that came of a video" },
+  ]),
+)
+
+const graphs = Command.make(
+  "graphs",
+  {
+    graph: graph.pipe(Argument.optional),
+    mermaid: Flag.Boolean("mermaid").pipe(
+      Flag.withDescription("Print the drawing of a graph as Mermaid"),
+      Flag.withDefault(false),
+    ),
+    dot: Flag.Boolean("dot").pipe(
+      Flag.withDescription("Print the drawing of a graph for Graphviz"),
+      Flag.withDefault(false),
+    ),
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Graphs.ts")),
+      (command) => command.run({ ...options, graph: Option.getOrUndefined(options.graph) }),
+    ),
+).pipe(
+  Command.withDescription("List the installed graphs, or show one: its nodes, params and drawing"),
+  Command.withShortDescription("List the graphs, or show one"),
+  Command.withExamples([
+    { command: "reel graphs curate", description: "The nodes of a graph with their params" },
+    { command: "reel graphs ./my.graph.ts --mermaid", description: "A drawing for Markdown" },
+  ]),
+)
+
+const operators = Command.make(
+  "operators",
+  {
+    of: Argument.String("OPERATOR|GRAPH").pipe(
+      Argument.withDescription("An operator, a family of them, or a graph whose operators to show"),
+      Argument.optional,
+    ),
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Operators.ts")),
+      (command) => command.run({ ...options, of: Option.getOrUndefined(options.of) }),
+    ),
+).pipe(
+  Command.withDescription("Show operators: versions, ports with their tensors, params, resources"),
+  Command.withShortDescription("Show operators and their params"),
+  Command.withExamples([
+    { command: "reel operators standardize", description: "One operator" },
+    { command: "reel operators ./my.graph.ts", description: "Those of a graph of your own" },
+  ]),
+)
+
+const check = Command.make(
+  "check",
+  {
+    graph: graph.pipe(Argument.optional),
+    update: Flag.Boolean("update").pipe(
+      Flag.withDescription("Write the snapshots that are missing; never changes one"),
+      Flag.withDefault(false),
+    ),
+    store,
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Check.ts")),
+      (command) => command.run({ ...options, graph: Option.getOrUndefined(options.graph) }),
+    ),
+).pipe(
+  Command.withDescription(
+    "Verify graphs, compare them with their committed snapshots, and tell operators whose code changed under their version",
+  ),
+  Command.withShortDescription("Verify graphs and their snapshots"),
+  Command.withExamples([
+    { command: "reel check", description: "All installed graphs" },
+    { command: "reel check ./my.graph.ts --update", description: "Keep a snapshot of a graph of your own" },
+  ]),
+)
+
+const diff = Command.make(
+  "diff",
+  {
+    a: Argument.String("RUN_A"),
+    b: Argument.String("RUN_B"),
+    store,
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Diff.ts")),
+      (command) => command.run(options),
+    ),
+).pipe(
+  Command.withDescription(
+    "Compare two runs: their graphs and params, ledgers, and the items that only one has",
+  ),
+  Command.withShortDescription("Compare two runs"),
+  Command.withExamples([
+    { command: "reel diff curate-20260114 last", description: "An earlier run with the newest" },
+  ]),
+)
+
 /** The whole command. */
 export const reel = Command.make("reel").pipe(
   Command.withDescription(
     "Declarative dataflow for text-to-video: run graphs of operators, and trace what they made",
   ),
-  Command.withSubcommands([run, plan, runs, show]),
+  Command.withSubcommands([graphs, operators, check, plan, run, runs, show, diff, lineage, impact]),
 )

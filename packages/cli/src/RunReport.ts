@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import * as Format from "./Format.ts"
 import type { Skipped } from "./InputSource.ts"
 import * as ItemLabel from "./ItemLabel.ts"
+import type { Written } from "./Outputs.ts"
 
 export interface Failed {
   readonly node: string
@@ -39,8 +40,8 @@ export interface RunReport {
   readonly skipped: ReadonlyArray<Skipped>
   readonly warnings: ReadonlyArray<string>
   readonly store: string
-  /** Files written by `--out`. */
-  readonly written?: ReadonlyArray<string>
+  /** What `--out` wrote. */
+  readonly written?: ReadonlyArray<Written>
 }
 
 type Reader = typeof Journal.Service
@@ -187,11 +188,9 @@ export const lines = (report: RunReport): ReadonlyArray<string> => {
     `run      ${report.run}`,
     `outputs  ${outputs.length === 0 ? "none" : outputs.join(", ")} (in the store ${report.store}${report.written === undefined ? "; --out DIR writes them as files" : ""})`,
   )
-  if (report.written !== undefined) {
-    const shown = report.written.slice(0, 5)
-    for (const file of shown) out.push(`written  ${Format.line(file)}`)
-    if (report.written.length > shown.length)
-      out.push(`written  and ${Format.count(report.written.length - shown.length)} more files`)
+  for (const { files, folder, items, manifest } of report.written ?? []) {
+    const beside = files === 0 ? "" : `, ${Format.counted(files, "file")} in ${Format.line(folder)}`
+    out.push(`written  ${Format.line(manifest)} (${Format.counted(items, "row")})${beside}`)
   }
   return out
 }

@@ -23,6 +23,17 @@ export class GraphUnknown extends Schema.TaggedError<GraphUnknown>()("GraphUnkno
   }
 }
 
+/** Neither an operator, nor a family of them, nor a graph. */
+export class OperatorUnknown extends Schema.TaggedError<OperatorUnknown>()("OperatorUnknown", {
+  name: Schema.String,
+  known: Names,
+}) {
+  readonly exitCode = 2
+  override get message() {
+    return `there is no operator or graph ${this.name}.${Suggest.sentence(this.name, this.known)} \`reel operators\` lists them`
+  }
+}
+
 /** A graph file that does not exist. */
 export class GraphFileMissing extends Schema.TaggedError<GraphFileMissing>()("GraphFileMissing", {
   file: Schema.String,

@@ -11,6 +11,7 @@ import * as Format from "../Format.ts"
 import * as GraphSource from "../GraphSource.ts"
 import * as InputSource from "../InputSource.ts"
 import * as Installed from "../Installed.ts"
+import * as Outputs from "../Outputs.ts"
 import * as Progress from "../Progress.ts"
 import * as RunReport from "../RunReport.ts"
 import { Screen } from "../Screen.ts"
@@ -32,6 +33,7 @@ export interface Options {
 export const run: (options: Options) => Task = Effect.fn("reel.run")(function* (options: Options) {
   const found = yield* GraphSource.find(options.graph)
   const graph = yield* Settings.apply(found.graph, options.set)
+  if (options.out !== undefined) yield* Outputs.check(options.out, graph)
   const prepared = yield* InputSource.prepare(graph, options.input, options.maxFailures)
   const services = Installed.workers(options.store).pipe(Layer.provideMerge(StoreFolder.layer(options.store)))
   yield* Effect.provide(execute(graph, prepared, options), services)
@@ -87,7 +89,13 @@ const execute = Effect.fnUntraced(function* (
     }),
   )
   const told = reportOf(report.warnings)!
-  print(told)
+  const written =
+    options.out === undefined
+      ? undefined
+      : yield* Outputs.write(options.out, graph, journal.run(report.run)!, journal, options.store).pipe(
+          Effect.onError(() => Effect.sync(() => print(told))),
+        )
+  print(written === undefined ? told : { ...told, written })
   if (told.failed.length + told.skipped.length > 0)
     return yield* new ExitCode.Ended({ exitCode: ExitCode.withFailures })
 })
