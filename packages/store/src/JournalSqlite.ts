@@ -24,7 +24,7 @@ type Send = <R extends Request>(
 const serviceOf = (file: string, db: DatabaseSync, send: Send) =>
   Journal.of({
     file,
-    ...Reader.make(db),
+    ...Reader.make(db, file),
     beginRun: (row) => send({ _tag: "BeginRun", row }, "written"),
     endRun: (run, end) => Effect.asVoid(send({ _tag: "EndRun", run, end }, "written")),
     operator: (row) => send({ _tag: "Operator", row }, "written"),
@@ -50,8 +50,13 @@ const open = (file: string): Effect.Effect<DatabaseSync, JournalError | JournalN
     try: () => {
       if (file !== ":memory:") mkdirSync(dirname(file), { recursive: true })
       const db = new DatabaseSync(file)
-      prepare(db, file)
-      return db
+      try {
+        prepare(db, file)
+        return db
+      } catch (cause) {
+        db.close()
+        throw cause
+      }
     },
     catch: (cause) =>
       cause instanceof JournalNewer
@@ -78,6 +83,8 @@ const writerThread = (file: string, durability: "full" | "normal") =>
       Effect.sync(() => {
         const worker = new Worker(new URL("./internal/journalThread.ts", import.meta.url), {
           workerData: { file, durability },
+          // What it handles is short-lived and small: without a bound V8 grows the space for it to 48 MB.
+          resourceLimits: { maxYoungGenerationSizeMb: 8 },
         })
         worker.on("message", (replies: ReadonlyArray<Reply>) => {
           for (const reply of replies) {

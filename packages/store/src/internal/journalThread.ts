@@ -27,14 +27,18 @@ const writer = new JournalWriter(db)
 /** Requests to one transaction at most; bounds how long a commit takes. */
 const largest = 512
 
+/** SQLITE_TOOBIG, CONSTRAINT, MISMATCH, RANGE: of the request at fault alone. A full or locked disk is everybody's. */
+const ofOneRequest = new Set([18, 19, 20, 25])
+
 const commit = (batch: ReadonlyArray<Envelope>): ReadonlyArray<Reply> => {
   try {
     const values = writer.transact(batch.map(({ request }) => request))
     return batch.map(({ id }, i) => ({ id, value: values[i]! }))
   } catch (cause) {
-    if (batch.length > 1) return batch.flatMap((envelope) => commit([envelope]))
-    const { message } = cause as Error
-    return [{ id: batch[0]!.id, error: { message, code: (cause as { readonly errcode?: number }).errcode } }]
+    const { message, errcode: code } = cause as Error & { readonly errcode?: number }
+    if (batch.length > 1 && (code === undefined || ofOneRequest.has(code & 0xff)))
+      return batch.flatMap((envelope) => commit([envelope]))
+    return batch.map(({ id }) => ({ id, error: { message, code } }))
   }
 }
 
