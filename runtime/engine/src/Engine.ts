@@ -12,7 +12,7 @@
  * this thread, `concurrency` x `size` of each `batch` node, and `concurrency` of each node in workers.
  */
 import { type Graph, Ledger, type Verify } from "@reelgraph/core"
-import { BlobStore, Journal, JournalError, type NewItem, type RunStatus } from "@reelgraph/store"
+import { BlobStore, Journal, type JournalError, type NewItem, type RunStatus } from "@reelgraph/store"
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -181,7 +181,7 @@ export const run: <E = never, R = never>(
       warnings: GraphChecks.changedOperators(graph, journal),
     } satisfies Report
   },
-  Effect.catchDefect((defect) => (defect instanceof JournalError ? Effect.fail(defect) : Effect.die(defect))),
+  GraphChecks.journalErrors,
 ) as any
 
 const checkInputs = (

@@ -134,16 +134,14 @@ describe("a call", () => {
         record: Schema.Struct({ n: Schema.Int.check(Schema.isLessThan(2)) }),
       })
       const graph = Graph.make("small", { version }, (g) => ({
-        out: g
-          .input("in", Num)
-          .pipe(
-            Operator.map("small", {
-              version,
-              input: Small,
-              output: Num,
-              run: (record) => Effect.succeed(record),
-            })(),
-          ),
+        out: g.input("in", Num).pipe(
+          Operator.map("small", {
+            version,
+            input: Small,
+            output: Num,
+            run: (record) => Effect.succeed(record),
+          })(),
+        ),
       }))
       const run = yield* go(graph, { in: nums(4) })
       assert.deepStrictEqual(run.numbers(), [0, 1])

@@ -65,16 +65,14 @@ describe("a side input of all items", () => {
   it.effect("whose producer also feeds the main input does not block, however many there are", () =>
     Effect.gen(function* () {
       const graph = Graph.make("both", { version }, (g) => {
-        const items = g
-          .input("in", Num)
-          .pipe(
-            Operator.map("same", {
-              version,
-              input: Num,
-              output: Num,
-              run: (record) => Effect.succeed(record),
-            })(),
-          )
+        const items = g.input("in", Num).pipe(
+          Operator.map("same", {
+            version,
+            input: Num,
+            output: Num,
+            run: (record) => Effect.succeed(record),
+          })(),
+        )
         return { out: items.pipe(CountAll().with({ all: items })) }
       })
       const run = yield* go(graph, { in: nums(5000) })
