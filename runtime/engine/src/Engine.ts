@@ -96,7 +96,7 @@ export const run: <E = never, R = never>(
     const startedMs = clock.currentTimeMillisUnsafe()
     const name = yield* runName(graph.name, startedMs)
     const definition = GraphChecks.definition(graph)
-    const id = yield* journal.beginRun({
+    const begun = journal.beginRun({
       name,
       graph: graph.name,
       version: graph.version,
@@ -112,8 +112,7 @@ export const run: <E = never, R = never>(
     for (const output of Object.keys(graph.outputs)) given[output] = 0
     options.observe?.({ name, graph, startedMs, nodes, inputs: taken })
 
-    const context: NodeRunner.RunContext = {
-      run: id,
+    const shared: Omit<NodeRunner.RunContext, "run"> = {
       journal,
       blobs,
       workers,
@@ -124,7 +123,8 @@ export const run: <E = never, R = never>(
     }
     const ledger = (): Ledger.Ledger => Object.fromEntries(nodes.map(({ id, tally }) => [id, tally.ledger()]))
 
-    const work = Effect.gen(function* () {
+    const work = Effect.fnUntraced(function* (id: number) {
+      const context: NodeRunner.RunContext = { ...shared, run: id }
       const wires = yield* wire(graph)
       const sources = Object.entries(graph.inputs).map(([input, port]) =>
         feed(context, input, port.record, inputs[input]!, wires.from(input), taken[input]!),
@@ -154,10 +154,10 @@ export const run: <E = never, R = never>(
     })
 
     const statusOf = (exit: Exit.Exit<unknown, unknown>): RunStatus => {
-      if (Exit.isSuccess(exit)) return context.failures.count > 0 ? "finished-with-failures" : "done"
+      if (Exit.isSuccess(exit)) return shared.failures.count > 0 ? "finished-with-failures" : "done"
       return exit.cause.reasons.every(({ _tag }) => _tag === "Interrupt") ? "interrupted" : "failed"
     }
-    yield* Effect.onExit(work, (exit) => {
+    const end = (id: number, exit: Exit.Exit<unknown, unknown>) => {
       const problem = Exit.isFailure(exit) ? GraphChecks.problemOf(exit.cause) : undefined
       const noted = journal.endRun(id, {
         endedMs: clock.currentTimeMillisUnsafe(),
@@ -167,12 +167,16 @@ export const run: <E = never, R = never>(
       })
       // What ended a run early is not to be hidden by a journal that cannot say so.
       return Exit.isSuccess(exit) ? noted : Effect.ignore(noted)
-    })
+    }
+    // Once it is in the journal that a run began, its end is to be there too, unless the process is killed.
+    yield* Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(begun, (id) => Effect.onExit(restore(work(id)), (exit) => end(id, exit))),
+    )
     return {
       run: name,
       graph: graph.name,
       version: graph.version,
-      status: context.failures.count > 0 ? "finished-with-failures" : "done",
+      status: shared.failures.count > 0 ? "finished-with-failures" : "done",
       startedMs,
       endedMs: clock.currentTimeMillisUnsafe(),
       ledger: ledger(),

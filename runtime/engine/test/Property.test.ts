@@ -2,11 +2,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { drop, Graph, keep, Operator } from "@reelgraph/core"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
 import { Engine } from "../src/index.ts"
 import { go, memory, Num, num, version } from "./harness.ts"
+
+/** A long time for graphs this small. */
+const turns = Effect.forEach(Array.from({ length: 2000 }), () => Effect.yieldNow, { discard: true })
 
 const Kinds = ["map", "filter", "flatMap", "batch", "collect", "side"] as const
 
@@ -154,7 +158,10 @@ describe("a random graph", () => {
         }).pipe(Effect.provide(memory))
         yield* Effect.gen(function* () {
           let calls = 0
-          const hook = Effect.suspend(() => (++calls > stopAt ? Effect.never : Effect.yieldNow))
+          const stop = yield* Latch.make()
+          const hook = Effect.suspend(() =>
+            ++calls > stopAt ? Effect.andThen(stop.open, Effect.never) : Effect.yieldNow,
+          )
           const source = (numbers: ReadonlyArray<number>) => Stream.fromIterable(numbers.map(num))
           yield* Effect.exit(
             Effect.raceFirst(
@@ -162,10 +169,8 @@ describe("a random graph", () => {
                 a: source(a),
                 b: source(b),
               }),
-              Effect.gen(function* () {
-                for (let i = 0; i < 2000 && calls <= stopAt; i++) yield* Effect.yieldNow
-                return yield* Effect.interrupt
-              }),
+              // From within a call, or once everything has had time to end.
+              Effect.andThen(Effect.raceFirst(stop.await, turns), Effect.interrupt),
             ),
           )
           assert.deepStrictEqual((yield* results(graph)).numbers, expected)

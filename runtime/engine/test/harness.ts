@@ -75,7 +75,7 @@ export const go = (
   options: Engine.Options = {},
 ): Effect.Effect<Finished, Engine.RunError, any> =>
   Effect.gen(function* () {
-    let live: Engine.Live | undefined
+    const seen: Array<Engine.Live> = []
     const report = yield* Engine.run(
       graph,
       Object.fromEntries(
@@ -84,17 +84,18 @@ export const go = (
           Stream.isStream(records) ? records : Stream.fromIterable(records),
         ]),
       ),
-      { ...options, observe: (seen) => void (live = seen) },
+      { ...options, observe: (live) => void seen.push(live) },
     )
     const journal = yield* Journal
     assert.deepStrictEqual(Ledger.imbalances(report.ledger), [])
-    assert.isDefined(live)
+    assert.strictEqual(seen.length, 1)
+    const live = seen[0]!
     assert.deepStrictEqual(
-      live!.nodes.map(({ id, tally }) => [id, tally.in, tally.kept, tally.failed, tally.ended]),
+      live.nodes.map(({ id, tally }) => [id, tally.in, tally.kept, tally.failed, tally.ended]),
       Object.entries(report.ledger).map(([id, node]) => [id, node.in, node.kept, node.failed, true]),
     )
     assert.deepStrictEqual(
-      live!.inputs,
+      live.inputs,
       Object.fromEntries(
         Object.entries(report.inputs).map(([input, count]) => [input, { count, ended: true }]),
       ),
@@ -102,5 +103,5 @@ export const go = (
     const stored = journal.run(report.run)!
     assert.strictEqual(stored.status, report.status)
     assert.deepStrictEqual(JSON.parse(stored.ledger), report.ledger)
-    return finished(journal, report, live!)
+    return finished(journal, report, live)
   })

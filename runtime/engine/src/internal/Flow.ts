@@ -55,7 +55,7 @@ export const forEachChunk = <A, E, R>(
         body,
       ),
       { disableYield: true },
-    ) as Effect.Effect<never, E | Cause.Done, R>,
+    ),
     (error): error is Cause.Done => isDone(error),
     () => Effect.void,
   ) as Effect.Effect<void, E, R>

@@ -354,11 +354,12 @@ const callStretch = (
     })
     const flusher = yield* Effect.forkChild(
       Effect.gen(function* () {
-        while (!over) {
+        while (true) {
           yield* Effect.sleep(flushAfterMs)
           flushing = true
           yield* flush
           flushing = false
+          if (over) return
         }
       }),
     )
