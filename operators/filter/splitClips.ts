@@ -37,7 +37,7 @@ export const SplitClips = Operator.flatMap("split-clips", {
     maxBlur: atLeast(0, 8),
   }),
   run: (
-    { damage: _, measures, overview: __, ...video },
+    { file, measures, name, video },
     { cutScore, maxBlur, maxPerShot, minShotFrames, skipFirstSeconds },
   ) =>
     Effect.gen(function* () {
@@ -60,7 +60,9 @@ export const SplitClips = Operator.flatMap("split-clips", {
         )
       }
       return windows.map((window) => ({
-        ...video,
+        name,
+        file,
+        video,
         window,
         summary: Shots.summarize(series, window, { maxBlur, threshold: cutScore }),
       }))

@@ -160,12 +160,11 @@ const frameAt = (series: FrameSeries, seconds: number): number => {
   return low
 }
 
+/** Share of a side by which two opposite bars may differ. Dark scenery at one side alone is no bar. */
+const BAR_ASYMMETRY = 0.02
+
 /** The smallest rectangle that holds the content of all sampled frames; null when it is nearly the whole picture. */
-const unionCrop = (
-  series: FrameSeries,
-  samples: ReadonlyArray<number>,
-  minBarShare: number,
-): Crop | null => {
+const unionCrop = (series: FrameSeries, samples: ReadonlyArray<number>, minBarShare: number): Crop | null => {
   let left = series.codedWidth
   let top = series.codedHeight
   let right = 0
@@ -182,8 +181,10 @@ const unionCrop = (
   if (right <= left || bottom <= top) return null
   const slackX = Math.max(4, series.codedWidth * minBarShare)
   const slackY = Math.max(4, series.codedHeight * minBarShare)
-  const barsX = left > slackX || series.codedWidth - right > slackX
-  const barsY = top > slackY || series.codedHeight - bottom > slackY
+  const areBars = (before: number, after: number, side: number, slack: number): boolean =>
+    (before > slack || after > slack) && Math.abs(before - after) <= Math.max(4, side * BAR_ASYMMETRY)
+  const barsX = areBars(left, series.codedWidth - right, series.codedWidth, slackX)
+  const barsY = areBars(top, series.codedHeight - bottom, series.codedHeight, slackY)
   if (!barsX && !barsY) return null
   // Inwards to even pixels: a line of bar must not stay, and chroma has half the lines.
   const box: Box = {

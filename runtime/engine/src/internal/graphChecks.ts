@@ -18,7 +18,7 @@ export const check = (graph: Graph.Graph, cores: number): Effect.Effect<void, Ve
   })
 
 export const definition = (graph: Graph.Graph): { readonly json: string; readonly digest: string } => {
-  const json = Canonical.stringify(GraphJson.fromGraph(graph) as unknown as Canonical.Json)
+  const json = Canonical.stringify(GraphJson.fromGraph(graph))
   return { json, digest: Digest.ofBytes(json) }
 }
 
