@@ -6,11 +6,11 @@ import { fileURLToPath } from "node:url"
 
 import * as Effect from "effect/Effect"
 
-import type { Measured, Task } from "./engine/child.ts"
-import { lineBytes } from "./engine/graph.ts"
+import type { Measured, Task } from "./engineChild.ts"
+import { lineBytes } from "./engineGraph.ts"
 import type { Bench } from "./main.ts"
 
-const main = fileURLToPath(new URL("engine/child.ts", import.meta.url))
+const main = fileURLToPath(new URL("engineChild.ts", import.meta.url))
 const folder = join(process.cwd(), "out", `bench-engine-${process.pid}`)
 
 const items = 10_000

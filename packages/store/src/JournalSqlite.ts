@@ -15,6 +15,7 @@ import * as Reader from "./internal/journalReader.ts"
 import * as Tables from "./internal/journalSchema.ts"
 import type { Envelope, Reply } from "./internal/journalThread.ts"
 import { JournalWriter, type Request, type Response } from "./internal/JournalWriter.ts"
+import * as Wire from "./internal/journalWire.ts"
 
 type Send = <R extends Request>(
   request: R,
@@ -69,7 +70,7 @@ const opened = (file: string) => Effect.acquireRelease(open(file), (db) => Effec
 /** A thread that writes, and the function that asks it to. */
 const writerThread = (file: string, durability: "full" | "normal") =>
   Effect.gen(function* () {
-    const waiting = new Map<number, (reply: Effect.Effect<any, JournalError>) => void>()
+    const waiting = new Map<number, (reply: Effect.Effect<unknown, JournalError>) => void>()
     const lost = (problem: string) => new JournalError({ file, action: "written", problem })
     let ended: string | undefined
     let next = 0
@@ -109,8 +110,10 @@ const writerThread = (file: string, durability: "full" | "normal") =>
         Effect.callback((resume) => {
           if (ended !== undefined) return resume(Effect.fail(lost(ended)))
           const id = next++
-          waiting.set(id, resume)
-          worker.postMessage({ id, request } satisfies Envelope)
+          waiting.set(id, (reply) =>
+            resume(Effect.map(reply, (value) => Wire.receiveResponse(request, value) as any)),
+          )
+          worker.postMessage({ id, request: Wire.send(request) } satisfies Envelope)
         }),
       )
     return send

@@ -186,7 +186,10 @@ export const make = (db: DatabaseSync, file: string) => {
     itemByDigest: (digest: string) =>
       itemOf(get("SELECT id, digest, record FROM items WHERE digest = ?", Buffer.from(digest, "hex"))),
     startingWith: (prefix: string) => {
-      const range = ["0", "f"].map((digit) => Buffer.from(prefix.padEnd(64, digit), "hex")) as [Buffer, Buffer]
+      const range = ["0", "f"].map((digit) => Buffer.from(prefix.padEnd(64, digit), "hex")) as [
+        Buffer,
+        Buffer,
+      ]
       return {
         items: all("SELECT id FROM items WHERE digest BETWEEN ? AND ? LIMIT 10", ...range).map(
           (row) => row["id"] as number,

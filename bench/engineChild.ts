@@ -8,7 +8,7 @@ import { Journal, StoreFs } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
-import { graph, rows, type Variant } from "./graph.ts"
+import { graph, rows, type Variant } from "./engineGraph.ts"
 
 export interface Task extends Variant {
   readonly store: string
