@@ -100,7 +100,7 @@ const run = Effect.gen(function* () {
       ...measured,
     })),
   )
-  const [small] = sizes
+  const small = sizes.at(0)!
   const calls = nodes * items
   const rate = (ms: number) => `${count(calls / (ms / 1000))} calls/s`
   return [
@@ -203,9 +203,9 @@ const run = Effect.gen(function* () {
         count(size),
         `${count((nodes * size) / (ms / 1000))} calls/s`,
         count(rss),
-        (rss / small!.rss).toFixed(2),
+        (rss / small.rss).toFixed(2),
         count(peak),
-        (peak / small!.peak).toFixed(2),
+        (peak / small.peak).toFixed(2),
         heap.toFixed(1),
       ]),
     ),

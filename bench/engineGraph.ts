@@ -30,11 +30,9 @@ export interface Variant {
 
 export const lineBytes = 10
 
-const steps = ["one", "two", "three", "four", "five"] as const
-
 export const graph = ({ edited = false, log, poison = false }: Variant): Graph.Graph => {
   const file = log === undefined ? undefined : openSync(log, "a")
-  const step = (name: (typeof steps)[number], index: number) =>
+  const step = (name: "one" | "two" | "three" | "four" | "five", index: number) =>
     Operator.map(name, {
       version: edited && name === "three" ? "1.1.0" : "1.0.0",
       input: Row,
@@ -47,8 +45,10 @@ export const graph = ({ edited = false, log, poison = false }: Variant): Graph.G
       },
     })()
   return Graph.make("bench", { version: "1.0.0" }, (g) => {
-    const [one, two, three, four, five] = steps.map(step)
-    return { out: g.input("in", Row).pipe(one!, two!, three!, four!, five!) }
+    const rows = g.input("in", Row)
+    return {
+      out: rows.pipe(step("one", 0), step("two", 1), step("three", 2), step("four", 3), step("five", 4)),
+    }
   })
 }
 

@@ -91,7 +91,7 @@ export const Misbehave = Operator.map("misbehave", {
   timeoutMs: 400,
   retries: 1,
   params: Schema.Struct({
-    how: Schema.Literals(["abort", "exit", "throw", "hang", "spin", "reject", "fill"]),
+    how: Schema.Literals(["abort", "exit", "throw", "hang", "spin", "reject"]),
     at: Schema.Int,
     log: Schema.String,
   }),
@@ -114,11 +114,6 @@ export const Misbehave = Operator.map("misbehave", {
         case "reject":
           void Promise.reject(new Error("nobody listens"))
           return yield* Effect.never
-        case "fill": {
-          // More than a heap may hold: the process is ended by V8.
-          const held: Array<Array<number>> = []
-          for (;;) held.push(Array.from({ length: 1_000_000 }, (_, i) => i + Math.sqrt(i)))
-        }
       }
     }),
 })

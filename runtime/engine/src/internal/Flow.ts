@@ -58,7 +58,7 @@ export const forEachChunk = <A, E, R>(
     ),
     (error): error is Cause.Done => isDone(error),
     () => Effect.void,
-  ) as Effect.Effect<void, E, R>
+  )
 
 const isDone = (error: unknown): error is Cause.Done =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "Done"
