@@ -1,1 +1,3 @@
-export {}
+export * as Main from "./Main.ts"
+export * as RunReport from "./RunReport.ts"
+export * as Screen from "./Screen.ts"

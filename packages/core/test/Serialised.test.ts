@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 
 import { assert, describe, it } from "@effect/vitest"
@@ -155,6 +156,11 @@ describe("the JSON schema of graphs", () => {
       }
       if (typeof object["pattern"] === "string") assert.instanceOf(new RegExp(object["pattern"], "u"), RegExp)
     }
+  })
+
+  it("is the one that is committed", () => {
+    const committed = readFileSync(new URL("../graph.schema.json", import.meta.url), "utf8")
+    assert.deepStrictEqual(JSON.parse(committed), JSON.parse(JSON.stringify(schema)))
   })
 
   it("has only references that resolve", () => {

@@ -46,12 +46,10 @@ const theirs = async (jobs: ReadonlyArray<Job>): Promise<void> => {
       const filters =
         "fps=24,scale=1280:720:force_original_aspect_ratio=increase:flags=bicubic" +
         `:in_color_matrix=${matrix}:out_color_matrix=bt709:out_range=tv,crop=1280:720,setsar=1,format=yuv420p`
-      await exit("ffmpeg", [
-        ...["-v", "error", "-nostdin", "-y", "-threads", "1", "-ss", String(startSeconds), "-i", path, "-an"],
-        ...["-filter_threads", "1", "-vf", filters, "-frames:v", "120", "-c:v", "libx264", "-threads", "1"],
-        ...["-preset", preset, "-crf", String(crf), "-g", String(gop), "-movflags", "+faststart"],
-        ...["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", out],
-      ])
+      const input = `-v error -nostdin -y -threads 1 -ss ${startSeconds} -i`.split(" ")
+      const picture = `-an -filter_threads 1 -frames:v 120 -c:v libx264 -threads 1 -preset ${preset} -crf ${crf} -g ${gop} -x264-params mbtree=0`
+      const colour = "-movflags +faststart -colorspace bt709 -color_primaries bt709 -color_trc bt709"
+      await exit("ffmpeg", input.concat(path, "-vf", filters, picture.split(" "), colour.split(" "), out))
     }
   }
   await Promise.all([0, 1].map((half) => worker(jobs.filter((_, i) => i % 2 === half))))
@@ -108,6 +106,8 @@ const main = async (folder: string | undefined, rounds: number): Promise<void> =
 if (process.argv[2] === "--worker") {
   const jobs = JSON.parse(process.argv[3] ?? "[]") as ReadonlyArray<Job>
   await Effect.runPromise(
-    Effect.forEach(jobs, ({ path, startSeconds, out }) => Standardize.standardize({ path, startSeconds, out })),
+    Effect.forEach(jobs, ({ path, startSeconds, out }) =>
+      Standardize.standardize({ path, startSeconds, out }),
+    ),
   )
 } else await main(process.argv[2], Number(process.argv[3] ?? 3))

@@ -139,12 +139,19 @@ export const transformReference = (a: Float32Array): Float64Array =>
 /** The same as `shrink`, every mean taken anew. */
 export const shrinkReference = ({ width, height, data }: Luma): Float32Array => {
   // The window of output o covers [o - back, o + ahead] where that exists.
-  const mean = (plane: ReadonlyArray<number>, at: (k: number) => number, length: number, window: number, o: number) => {
+  const mean = (
+    plane: ReadonlyArray<number>,
+    at: (k: number) => number,
+    length: number,
+    window: number,
+    o: number,
+  ) => {
     const ahead = ((window + 2) >> 1) - 1
     const back = window - 1 - ahead
     let sum = 0
     let n = 0
-    for (let k = Math.max(0, o - back); k <= Math.min(length - 1, o + ahead); k++, n++) sum += plane[at(k)] as number
+    for (let k = Math.max(0, o - back); k <= Math.min(length - 1, o + ahead); k++, n++)
+      sum += plane[at(k)] as number
     return sum / n
   }
   let plane: ReadonlyArray<number> = Array.from(data)
@@ -199,7 +206,9 @@ const bitsOf = (b: Float64Array): string => {
  */
 export const hash = (luma: Luma): { readonly hash: string; readonly quality: number } => {
   if (luma.width < SIDE || luma.height < SIDE) {
-    throw new RangeError(`PDQ needs at least ${SIDE} x ${SIDE} pixels, got ${luma.width} x ${luma.height}; scale it up`)
+    throw new RangeError(
+      `PDQ needs at least ${SIDE} x ${SIDE} pixels, got ${luma.width} x ${luma.height}; scale it up`,
+    )
   }
   const small = shrink(luma)
   return { hash: bitsOf(transform(small)), quality: qualityOf(small) }

@@ -9,7 +9,14 @@ import { AV_PKT_DATA_DISPLAYMATRIX } from "node-av/constants"
 import { avGetPixFmtName, Codec } from "node-av/lib"
 import { isHdr, matrixName, primariesName, rangeName, transferName } from "./internal/colour.ts"
 import { fromAdapter, Pace, withCleanup } from "./internal/native.ts"
-import { claimedDuration, type Container, openContainer, ratio, Reader, refineOpen } from "./internal/reader.ts"
+import {
+  claimedDuration,
+  type Container,
+  openContainer,
+  ratio,
+  Reader,
+  refineOpen,
+} from "./internal/reader.ts"
 import { NotAVideo, type OpenError, UnsupportedCodec } from "./MediaError.ts"
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
@@ -112,7 +119,8 @@ export const describe = async (container: Container, pace: Pace): Promise<VideoI
     throw new UnsupportedCodec({ path: container.path, codec: container.codecName })
   }
   const { width, height } = parameters
-  if (width <= 0 || height <= 0) throw new NotAVideo({ path: container.path, reason: "the video stream has no size" })
+  if (width <= 0 || height <= 0)
+    throw new NotAVideo({ path: container.path, reason: "the video stream has no size" })
   const claimed = claimedDuration(container)
   const limit = claimed > 0 ? RATE_SAMPLE : Number.POSITIVE_INFINITY
   const stamps: Array<number> = []
@@ -140,11 +148,18 @@ export const describe = async (container: Container, pace: Pace): Promise<VideoI
         ? ([packets, "packets"] as const)
         : ([Math.max(ended ? packets : 0, Math.round(durationSeconds * fps)), "duration"] as const)
   const { sampleAspectRatio, rotation, ...colour } = geometryOf(container)
-  const upright = [Math.max(1, Math.round((width * sampleAspectRatio[0]) / sampleAspectRatio[1])), height] as const
+  const upright = [
+    Math.max(1, Math.round((width * sampleAspectRatio[0]) / sampleAspectRatio[1])),
+    height,
+  ] as const
   const turned = rotation === 90 || rotation === 270
   const stated = Number(parameters.bitRate)
   const bitRate =
-    stated > 0 ? stated : durationSeconds > 0 ? (container.fileBytes * 8) / durationSeconds : Math.max(0, Number(format.bitRate))
+    stated > 0
+      ? stated
+      : durationSeconds > 0
+        ? (container.fileBytes * 8) / durationSeconds
+        : Math.max(0, Number(format.bitRate))
   const pixelFormat = avGetPixFmtName(parameters.format as never) ?? "unknown"
   return {
     container: container.formatName,
@@ -180,14 +195,13 @@ export const describe = async (container: Container, pace: Pace): Promise<VideoI
  * Fails with `FileUnreadable`, `NotAVideo`, `NoVideoStream`, `UnsupportedCodec` or `TooLarge`. Reads at most
  * 1000 packets when the container states a duration, and all of them when it does not; decodes nothing.
  */
-export const probe = Effect.fn("Probe.probe")(
-  (path: string): Effect.Effect<VideoInfo, OpenError> =>
-    fromAdapter(
-      (signal) =>
-        withCleanup(async (cleanup) => {
-          const pace = new Pace(signal)
-          return describe(await openContainer(path, cleanup, pace), pace)
-        }),
-      refineOpen,
-    ),
+export const probe = Effect.fn("Probe.probe")((path: string): Effect.Effect<VideoInfo, OpenError> =>
+  fromAdapter(
+    (signal) =>
+      withCleanup(async (cleanup) => {
+        const pace = new Pace(signal)
+        return describe(await openContainer(path, cleanup, pace), pace)
+      }),
+    refineOpen,
+  ),
 )

@@ -74,7 +74,12 @@ const VALLEY: ReadonlyArray<Shot> = [
 
 const RECIPES: ReadonlyArray<Recipe> = [
   { file: "journey.mp4", expect: "kept", clips: 2, note: "three shots; two are long enough", shots: VALLEY },
-  { file: "short.mp4", expect: "too-short", note: "3 s", shots: [{ palette: "winter", seed: 21, frames: 72 }] },
+  {
+    file: "short.mp4",
+    expect: "too-short",
+    note: "3 s",
+    shots: [{ palette: "winter", seed: 21, frames: 72 }],
+  },
   {
     file: "black.mp4",
     expect: "black",
@@ -84,7 +89,13 @@ const RECIPES: ReadonlyArray<Recipe> = [
     filters: "eq=brightness=-1:contrast=0,noise=c0_strength=10:c0_flags=t:c0_seed=22",
     still: true,
   },
-  { file: "still.mp4", expect: "static", note: "6 s of one picture", shots: [{ palette: "noon", seed: 23, frames: 144 }], still: true },
+  {
+    file: "still.mp4",
+    expect: "static",
+    note: "6 s of one picture",
+    shots: [{ palette: "noon", seed: 23, frames: 144 }],
+    still: true,
+  },
   {
     file: "blurry.mp4",
     expect: "blurry",
@@ -92,7 +103,14 @@ const RECIPES: ReadonlyArray<Recipe> = [
     shots: [{ palette: "noon", seed: 24, frames: 132, city: true }],
     filters: "gblur=sigma=9:steps=2",
   },
-  { file: "tiny.mp4", expect: "low-resolution", note: "320 x 180", shots: [{ palette: "desert", seed: 25, frames: 132 }], width: 320, height: 180 },
+  {
+    file: "tiny.mp4",
+    expect: "low-resolution",
+    note: "320 x 180",
+    shots: [{ palette: "desert", seed: 25, frames: 132 }],
+    width: 320,
+    height: 180,
+  },
   {
     file: "letterbox.mp4",
     expect: "kept",
@@ -124,7 +142,13 @@ const RECIPES: ReadonlyArray<Recipe> = [
     filters: "scale=in_range=tv:out_range=pc,format=yuv420p",
     range: "pc",
   },
-  { file: "choppy.mp4", expect: "low-frame-rate", note: "10 frames a second", shots: [{ palette: "dusk", seed: 29, frames: 60 }], fps: 10 },
+  {
+    file: "choppy.mp4",
+    expect: "low-frame-rate",
+    note: "10 frames a second",
+    shots: [{ palette: "dusk", seed: 29, frames: 60 }],
+    fps: 10,
+  },
   {
     file: "slideshow.mp4",
     expect: "jitter",
@@ -175,7 +199,14 @@ const film = (directory: string, recipe: Recipe, pace: Pace): Promise<void> =>
         ? undefined
         : Filters.open(
             cleanup,
-            { width, height, format: AV_PIX_FMT_YUV420P, timeBase: { num: 1, den: fps }, colorSpace: 1, colorRange: 1 },
+            {
+              width,
+              height,
+              format: AV_PIX_FMT_YUV420P,
+              timeBase: { num: 1, den: fps },
+              colorSpace: 1,
+              colorRange: 1,
+            },
             `[in]${recipe.filters}[out0]`,
           )
     let written = 0
@@ -221,7 +252,8 @@ const tone = (): Buffer => {
   wav.writeUInt16LE(16, 34)
   wav.write("data", 36, "latin1")
   wav.writeUInt32LE(rate * 2, 40)
-  for (let i = 0; i < rate; i++) wav.writeInt16LE(Math.round(8_000 * Math.sin((2 * Math.PI * 440 * i) / rate)), 44 + i * 2)
+  for (let i = 0; i < rate; i++)
+    wav.writeInt16LE(Math.round(8_000 * Math.sin((2 * Math.PI * 440 * i) / rate)), 44 + i * 2)
   return wav
 }
 

@@ -164,11 +164,7 @@ const frameAt = (series: FrameSeries, seconds: number): number => {
 const BAR_ASYMMETRY = 0.02
 
 /** The smallest rectangle that holds the content of all sampled frames; null when it is nearly the whole picture. */
-const unionCrop = (
-  series: FrameSeries,
-  samples: ReadonlyArray<number>,
-  minBarShare: number,
-): Crop | null => {
+const unionCrop = (series: FrameSeries, samples: ReadonlyArray<number>, minBarShare: number): Crop | null => {
   let left = series.codedWidth
   let top = series.codedHeight
   let right = 0

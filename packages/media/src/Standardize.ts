@@ -15,7 +15,14 @@ import { type Cleanup, fromAdapter, Pace, withCleanup } from "./internal/native.
 import { colourOf, pictureFilters } from "./internal/picture.ts"
 import { Reader, refineDecode } from "./internal/reader.ts"
 import { Writer } from "./internal/writer.ts"
-import { type DecodeError, EncoderFailed, type EncodeError, EndsEarly, Undecodable, Unwritable } from "./MediaError.ts"
+import {
+  type DecodeError,
+  EncoderFailed,
+  type EncodeError,
+  EndsEarly,
+  Undecodable,
+  Unwritable,
+} from "./MediaError.ts"
 import { Fingerprint, type FrameHash, hash } from "./Pdq.ts"
 import { geometryOf } from "./Probe.ts"
 import { Crop } from "./Shots.ts"
@@ -147,7 +154,8 @@ class Painter {
     const geometry = geometryOf(container)
     const pixelFormat = avGetPixFmtName(frame.format as never) ?? "unknown"
     const crop = this.options.crop ?? undefined
-    const fits = crop !== undefined && crop.x + crop.width <= frame.width && crop.y + crop.height <= frame.height
+    const fits =
+      crop !== undefined && crop.x + crop.width <= frame.width && crop.y + crop.height <= frame.height
     return {
       width: frame.width,
       height: frame.height,
@@ -196,7 +204,10 @@ class Press {
     this.scaler.push(picture)
     if (!this.scaler.pull(this.small)) throw new Error("the scaler kept a frame")
     copyPlane(this.small, this.plane)
-    this.fingerprint.push({ seconds: this.written / this.target.fps, ...hash({ width, height, data: this.plane }) })
+    this.fingerprint.push({
+      seconds: this.written / this.target.fps,
+      ...hash({ width, height, data: this.plane }),
+    })
   }
 }
 
@@ -216,7 +227,8 @@ const run = (options: StandardizeOptions, signal: AbortSignal): Promise<Standard
     const rate = rateOf(target.fps)
     const step = rate[1] / rate[0]
     const window = options.endSeconds === undefined ? expected * step : options.endSeconds - startSeconds
-    if (window < expected * step - 2 * SLACK) throw endsEarly(Math.max(0, Math.floor((window + SLACK) / step)))
+    if (window < expected * step - 2 * SLACK)
+      throw endsEarly(Math.max(0, Math.floor((window + SLACK) / step)))
 
     const pace = new Pace(signal)
     const reader = await Reader.open(path, cleanup, pace)
@@ -283,7 +295,10 @@ const run = (options: StandardizeOptions, signal: AbortSignal): Promise<Standard
           if (!drainWeaver()) return false
           weaver.filters.close()
         }
-        weaver = { filters: new Filters(shape, "[in]bwdif=mode=send_frame:parity=auto:deint=all[out0]"), shape }
+        weaver = {
+          filters: new Filters(shape, "[in]bwdif=mode=send_frame:parity=auto:deint=all[out0]"),
+          shape,
+        }
       }
       weaver.filters.push(next)
       return drainWeaver()

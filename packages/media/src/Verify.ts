@@ -56,7 +56,8 @@ const factsOf = (path: string, signal: AbortSignal): Promise<ClipFacts> =>
         matrix: matrixName(frame.colorSpace),
         sampleAspectRatio: geometry.sampleAspectRatio,
         rotation: geometry.rotation,
-        audioStreams: container.format.streams.filter((s) => s.codecpar.codecType === AVMEDIA_TYPE_AUDIO).length,
+        audioStreams: container.format.streams.filter((s) => s.codecpar.codecType === AVMEDIA_TYPE_AUDIO)
+          .length,
       }
       return true
     })
@@ -102,7 +103,9 @@ export const verifyClip = Effect.fn("Verify.verifyClip")(
     fromAdapter((signal) => factsOf(path, signal), refineDecode(path)).pipe(
       Effect.flatMap((facts) => {
         const found = mismatches(facts, target)
-        return found.length === 0 ? Effect.succeed(facts) : Effect.fail(new ClipMismatch({ path, mismatches: found }))
+        return found.length === 0
+          ? Effect.succeed(facts)
+          : Effect.fail(new ClipMismatch({ path, mismatches: found }))
       }),
     ),
 )

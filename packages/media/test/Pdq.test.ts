@@ -20,9 +20,13 @@ const picture = (width: number, height: number, seed: number): Pdq.Luma => {
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
       const position =
-        Math.imul(Math.floor(x / 9), 73856093) ^ Math.imul(Math.floor(y / 7), 19349663) ^ Math.imul(seed, 83492791)
+        Math.imul(Math.floor(x / 9), 73856093) ^
+        Math.imul(Math.floor(y / 7), 19349663) ^
+        Math.imul(seed, 83492791)
       const block = Math.imul(position, 2654435761 | 0) >>> 24
-      const ramp = Math.floor((Math.floor((x * 255) / (width - 1)) + Math.floor((y * 255) / (height - 1))) / 2)
+      const ramp = Math.floor(
+        (Math.floor((x * 255) / (width - 1)) + Math.floor((y * 255) / (height - 1))) / 2,
+      )
       data[y * width + x] = Math.floor((block * (seed % 4) + ramp * 3) / (3 + (seed % 4)))
     }
   }
@@ -30,15 +34,22 @@ const picture = (width: number, height: number, seed: number): Pdq.Luma => {
 }
 
 describe("Pdq", () => {
-  it.each(cases)("agrees with pdqhash on $width x $height, seed $seed", ({ seed, width, height, hash, quality }) => {
-    const ours = Pdq.hash(picture(width, height, seed))
-    // A smooth ramp has coefficients of zero, whose side of the median is a matter of rounding.
-    if (quality >= 50) assert.isAtMost(Pdq.distance(ours.hash, hash), 2)
-    assert.strictEqual(ours.quality, quality)
-  })
+  it.each(cases)(
+    "agrees with pdqhash on $width x $height, seed $seed",
+    ({ seed, width, height, hash, quality }) => {
+      const ours = Pdq.hash(picture(width, height, seed))
+      // A smooth ramp has coefficients of zero, whose side of the median is a matter of rounding.
+      if (quality >= 50) assert.isAtMost(Pdq.distance(ours.hash, hash), 2)
+      assert.strictEqual(ours.quality, quality)
+    },
+  )
 
   it("filters and transforms as the definitions read", () => {
-    for (const [width, height] of [[64, 64], [131, 97], [320, 180]] as const) {
+    for (const [width, height] of [
+      [64, 64],
+      [131, 97],
+      [320, 180],
+    ] as const) {
       const luma = picture(width, height, 3)
       const fast = Pdq.shrink(luma)
       const slow = Pdq.shrinkReference(luma)
@@ -57,7 +68,11 @@ describe("Pdq", () => {
   })
 
   it("matches clips frame by frame, in both directions, on usable frames only", () => {
-    const frame = (digit: string, quality = 100): Pdq.FrameHash => ({ seconds: 0, hash: digit.repeat(64), quality })
+    const frame = (digit: string, quality = 100): Pdq.FrameHash => ({
+      seconds: 0,
+      hash: digit.repeat(64),
+      quality,
+    })
     const a = [frame("0"), frame("f"), frame("3", 10)]
     assert.strictEqual(Pdq.matchFraction(a, a), 1)
     assert.strictEqual(Pdq.matchFraction(a, [frame("0")]), 0.5)
@@ -66,6 +81,9 @@ describe("Pdq", () => {
   })
 
   it("refuses a picture that is smaller than its grid", () => {
-    assert.throws(() => Pdq.hash({ width: 63, height: 64, data: new Uint8Array(63 * 64) }), /at least 64 x 64/)
+    assert.throws(
+      () => Pdq.hash({ width: 63, height: 64, data: new Uint8Array(63 * 64) }),
+      /at least 64 x 64/,
+    )
   })
 })

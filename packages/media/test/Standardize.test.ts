@@ -15,10 +15,20 @@ const failure = <A, E>(exit: Exit.Exit<A, E>): unknown => {
   return reason !== undefined && Cause.isFailReason(reason) ? reason.error : reason
 }
 
-const run = (takes: ReadonlyArray<Take>, name: string, options: Partial<Standardize.StandardizeOptions> & { film?: Parameters<typeof film>[2] }) =>
+const run = (
+  takes: ReadonlyArray<Take>,
+  name: string,
+  options: Partial<Standardize.StandardizeOptions> & { film?: Parameters<typeof film>[2] },
+) =>
   Effect.gen(function* () {
     const path = yield* film(at(`${name}-source.mp4`), takes, options.film)
-    const clip = yield* Standardize.standardize({ path, startSeconds: 0, out: at(`${name}.mp4`), target: small, ...options })
+    const clip = yield* Standardize.standardize({
+      path,
+      startSeconds: 0,
+      out: at(`${name}.mp4`),
+      target: small,
+      ...options,
+    })
     yield* Verify.verifyClip(clip.out, options.target ?? small)
     return { clip, lumas: (yield* lumaPlanes(clip.out)).map(mean) }
   })
@@ -36,30 +46,36 @@ describe("Standardize", () => {
     [50, 1],
     [60, 1],
     [10, 1],
-  ] as ReadonlyArray<readonly [number, number]>)("shows no frame of the shot after the window, nor of the one before, from %s/%s fps", ([num, den]) =>
-    Effect.gen(function* () {
-      // Dark, then 2 s of grey, then bright: the window is exactly the grey shot.
-      const fps = num / den
-      const from = Math.ceil(fps * 0.7)
-      const to = Math.ceil(from + fps * 2 - 1e-6)
-      const takes = run24(to + Math.ceil(fps), (i) => grey(i < from ? 40 : i < to ? 120 : 220))
-      const { clip, lumas } = yield* run(takes, `cut-${num}-${den}`, {
-        startSeconds: from / fps,
-        endSeconds: from / fps + 2,
-        film: { rate: [num, den] },
-      })
-      assert.strictEqual(lumas.length, 48)
-      lumas.forEach((luma, k) => assert.closeTo(luma, 120, 3, `clip frame ${k}`))
-      assert.strictEqual(clip.endSeconds, clip.startSeconds + 2)
-    }),
+  ] as ReadonlyArray<readonly [number, number]>)(
+    "shows no frame of the shot after the window, nor of the one before, from %s/%s fps",
+    ([num, den]) =>
+      Effect.gen(function* () {
+        // Dark, then 2 s of grey, then bright: the window is exactly the grey shot.
+        const fps = num / den
+        const from = Math.ceil(fps * 0.7)
+        const to = Math.ceil(from + fps * 2 - 1e-6)
+        const takes = run24(to + Math.ceil(fps), (i) => grey(i < from ? 40 : i < to ? 120 : 220))
+        const { clip, lumas } = yield* run(takes, `cut-${num}-${den}`, {
+          startSeconds: from / fps,
+          endSeconds: from / fps + 2,
+          film: { rate: [num, den] },
+        })
+        assert.strictEqual(lumas.length, 48)
+        lumas.forEach((luma, k) => assert.closeTo(luma, 120, 3, `clip frame ${k}`))
+        assert.strictEqual(clip.endSeconds, clip.startSeconds + 2)
+      }),
   )
 
   it.live("starts at the exact frame, far from a keyframe", () =>
     Effect.gen(function* () {
-      const { clip, lumas } = yield* run(run24(180, (i) => grey(30 + i)), "ramp", {
-        startSeconds: 77 / 24,
-        film: { gop: 250 },
-      })
+      const { clip, lumas } = yield* run(
+        run24(180, (i) => grey(30 + i)),
+        "ramp",
+        {
+          startSeconds: 77 / 24,
+          film: { gop: 250 },
+        },
+      )
       lumas.forEach((luma, k) => assert.closeTo(luma, 30 + 77 + k, 0.8, `clip frame ${k}`))
       assert.strictEqual(clip.sourceFrames, 48)
     }),
@@ -82,9 +98,14 @@ describe("Standardize", () => {
       // Coded: white at the left. A quarter turn clockwise brings the left edge to the top.
       const paint: Take["paint"] = (picture) => {
         grey(40)(picture)
-        for (let y = 0; y < picture.height; y++) picture.y.fill(220, y * picture.width, y * picture.width + 80)
+        for (let y = 0; y < picture.height; y++)
+          picture.y.fill(220, y * picture.width, y * picture.width + 80)
       }
-      const { clip } = yield* run(run24(60, () => paint), "turned", { film: { rotation: 90 } })
+      const { clip } = yield* run(
+        run24(60, () => paint),
+        "turned",
+        { film: { rotation: 90 } },
+      )
       const info = yield* Probe.probe(at("turned-source.mp4"))
       assert.deepStrictEqual([info.rotation, info.width, info.height], [90, 96, 160])
       const [plane = new Uint8Array()] = yield* lumaPlanes(clip.out)
@@ -95,7 +116,11 @@ describe("Standardize", () => {
 
   it.live("brings full range to limited range", () =>
     Effect.gen(function* () {
-      const { lumas } = yield* run(run24(60, (i) => grey(i % 2 === 0 ? 255 : 0)), "full", { film: { range: "pc" } })
+      const { lumas } = yield* run(
+        run24(60, (i) => grey(i % 2 === 0 ? 255 : 0)),
+        "full",
+        { film: { range: "pc" } },
+      )
       lumas.forEach((luma, k) => assert.closeTo(luma, k % 2 === 0 ? 235 : 16, 2.5, `clip frame ${k}`))
     }),
   )
@@ -108,7 +133,11 @@ describe("Standardize", () => {
         picture.y.fill(16, 160 * 84)
       }
       const crop = { x: 0, y: 12, width: 160, height: 72 }
-      const { clip } = yield* run(run24(60, () => paint), "bars", { crop })
+      const { clip } = yield* run(
+        run24(60, () => paint),
+        "bars",
+        { crop },
+      )
       for (const plane of yield* lumaPlanes(clip.out)) assert.isAbove(Math.min(...plane), 170)
     }),
   )
@@ -124,14 +153,21 @@ describe("Standardize", () => {
 
   it.live("says how many frames there were when the source ends early, and leaves no file", () =>
     Effect.gen(function* () {
-      const path = yield* film(at("brief.mp4"), run24(40, () => grey(90)))
+      const path = yield* film(
+        at("brief.mp4"),
+        run24(40, () => grey(90)),
+      )
       const out = at("brief-out.mp4")
-      const error = failure(yield* Effect.exit(Standardize.standardize({ path, startSeconds: 0, out, target: small })))
+      const error = failure(
+        yield* Effect.exit(Standardize.standardize({ path, startSeconds: 0, out, target: small })),
+      )
       assert.instanceOf(error, MediaError.EndsEarly)
       assert.deepInclude(error, { expected: 48, got: 40 })
       assert.isFalse(existsSync(out))
       const narrow = failure(
-        yield* Effect.exit(Standardize.standardize({ path, startSeconds: 0, endSeconds: 1, out, target: small })),
+        yield* Effect.exit(
+          Standardize.standardize({ path, startSeconds: 0, endSeconds: 1, out, target: small }),
+        ),
       )
       assert.deepInclude(narrow, { expected: 48, got: 24 })
     }),
@@ -139,15 +175,22 @@ describe("Standardize", () => {
 
   it.live("says why it cannot write", () =>
     Effect.gen(function* () {
-      const path = yield* film(at("plain.mp4"), run24(60, () => grey(90)))
+      const path = yield* film(
+        at("plain.mp4"),
+        run24(60, () => grey(90)),
+      )
       const missing = failure(
-        yield* Effect.exit(Standardize.standardize({ path, startSeconds: 0, out: at("no/such/folder.mp4"), target: small })),
+        yield* Effect.exit(
+          Standardize.standardize({ path, startSeconds: 0, out: at("no/such/folder.mp4"), target: small }),
+        ),
       )
       assert.instanceOf(missing, MediaError.Unwritable)
       assert.strictEqual(missing.code, "ENOENT")
       if (!existsSync("/dev/full")) return
       const full = failure(
-        yield* Effect.exit(Standardize.standardize({ path, startSeconds: 0, out: "/dev/full", target: small })),
+        yield* Effect.exit(
+          Standardize.standardize({ path, startSeconds: 0, out: "/dev/full", target: small }),
+        ),
       )
       assert.instanceOf(full, MediaError.Unwritable)
       assert.strictEqual(full.code, "ENOSPC")
@@ -158,7 +201,10 @@ describe("Standardize", () => {
 
   it.live("stops when interrupted, closes every file and removes what it began", () =>
     Effect.gen(function* () {
-      const path = yield* film(at("long.mp4"), run24(300, (i) => grey(40 + (i % 100))))
+      const path = yield* film(
+        at("long.mp4"),
+        run24(300, (i) => grey(40 + (i % 100))),
+      )
       const descriptors = () => (existsSync("/proc/self/fd") ? readdirSync("/proc/self/fd").length : 0)
       const out = at("interrupted.mp4")
       const target = { width: 1280, height: 720, fps: 24, frames: 240 }
@@ -183,13 +229,15 @@ describe("Standardize", () => {
       ["mpy_no_duration.webm", 1, 24],
       ["tc_nasa_13013.mp4", 9, 24],
       ["mdn_rabbit320.webm", 4, 24],
-    ] as ReadonlyArray<readonly [string, number, number]>)("makes a standard clip of %s", ([name, startSeconds, frames]) =>
-      Effect.gen(function* () {
-        const target = { width: 1280, height: 720, fps: 24, frames }
-        const out = at(`real-${name}.mp4`)
-        yield* Standardize.standardize({ path: real(name), startSeconds, out, target })
-        yield* Verify.verifyClip(out, target)
-      }),
+    ] as ReadonlyArray<readonly [string, number, number]>)(
+      "makes a standard clip of %s",
+      ([name, startSeconds, frames]) =>
+        Effect.gen(function* () {
+          const target = { width: 1280, height: 720, fps: 24, frames }
+          const out = at(`real-${name}.mp4`)
+          yield* Standardize.standardize({ path: real(name), startSeconds, out, target })
+          yield* Verify.verifyClip(out, target)
+        }),
     )
   })
 })

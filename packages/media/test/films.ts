@@ -45,7 +45,11 @@ export const grey =
   }
 
 /** Encodes the takes, nearly lossless. */
-export const film = (path: string, takes: ReadonlyArray<Take>, options: FilmOptions = {}): Effect.Effect<string, undefined> =>
+export const film = (
+  path: string,
+  takes: ReadonlyArray<Take>,
+  options: FilmOptions = {},
+): Effect.Effect<string, undefined> =>
   fromAdapter(
     (signal) =>
       withCleanup(async (cleanup) => {

@@ -234,6 +234,11 @@ export class Journal extends Context.Service<
     ) => ReadonlyArray<{ readonly item: number; readonly reason: string; readonly detail: string }>
     readonly item: (id: number) => StoredItem | undefined
     readonly itemByDigest: (digest: string) => StoredItem | undefined
+    /** Row ids of items whose digest begins with these hex digits, and blobs whose SHA-256 does: some of many. */
+    readonly startingWith: (prefix: string) => {
+      readonly items: ReadonlyArray<number>
+      readonly artifacts: ReadonlyArray<string>
+    }
     readonly boundOperator: (digest: string) => number | undefined
     /** The latest call of any other binding of an operator of this name on the input. */
     readonly earlier: (input: number, name: string) => Earlier | undefined

@@ -45,5 +45,6 @@ export type {
   StoredItem,
 } from "./Journal.ts"
 export * as JournalSqlite from "./JournalSqlite.ts"
+export * as Lineage from "./Lineage.ts"
 export * as Manifest from "./Manifest.ts"
 export * as StoreFs from "./StoreFs.ts"

@@ -60,6 +60,8 @@ export const isHdr = (transfer: string): boolean => transfer === "smpte2084" || 
 
 /** 1 = limited ("tv"), 2 = full ("pc"); video without a mark is limited, except for the J formats of JPEG. */
 export const rangeName = (code: number, pixelFormat: string): "tv" | "pc" =>
-  code === 2 || (code === 0 && (pixelFormat.startsWith("yuvj") || pixelFormat.startsWith("rgb") || pixelFormat.startsWith("gbr")))
+  code === 2 ||
+  (code === 0 &&
+    (pixelFormat.startsWith("yuvj") || pixelFormat.startsWith("rgb") || pixelFormat.startsWith("gbr")))
     ? "pc"
     : "tv"

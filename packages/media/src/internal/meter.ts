@@ -47,7 +47,8 @@ class Stage {
   constructor(shape: FrameShape) {
     this.shape = shape
     const [w, h] = smallSize(shape.width, shape.height)
-    const open = (description: string, outputs?: number) => Filters.open(this.cleanup, shape, description, outputs)
+    const open = (description: string, outputs?: number) =>
+      Filters.open(this.cleanup, shape, description, outputs)
     try {
       this.small = open(`[in]scale=${w}:${h}:flags=area,format=gray[out0]`)
       this.full = open(

@@ -69,11 +69,30 @@ const SCALE_MATRIX: Readonly<Record<string, string>> = {
 }
 
 /** zscale's names for matrices, transfers and primaries. */
-const Z_MATRIX: Readonly<Record<string, string>> = { ...{ bt709: "709", smpte170m: "170m", bt470bg: "470bg" }, bt2020nc: "2020_ncl", bt2020c: "2020_cl" }
-const Z_TRANSFER: Readonly<Record<string, string>> = { smpte2084: "smpte2084", "arib-std-b67": "arib-std-b67" }
-const Z_PRIMARIES: Readonly<Record<string, string>> = { bt709: "709", bt2020: "2020", smpte432: "smpte432", smpte431: "smpte431", smpte170m: "170m", bt470bg: "470bg" }
+const Z_MATRIX: Readonly<Record<string, string>> = {
+  bt709: "709",
+  smpte170m: "170m",
+  bt470bg: "470bg",
+  bt2020nc: "2020_ncl",
+  bt2020c: "2020_cl",
+}
+const Z_TRANSFER: Readonly<Record<string, string>> = {
+  smpte2084: "smpte2084",
+  "arib-std-b67": "arib-std-b67",
+}
+const Z_PRIMARIES: Readonly<Record<string, string>> = {
+  bt709: "709",
+  bt2020: "2020",
+  smpte432: "smpte432",
+  smpte431: "smpte431",
+  smpte170m: "170m",
+  bt470bg: "470bg",
+}
 
-const geometry = (source: PictureSource, target: PictureTarget): { before: string; size: readonly [number, number]; after: string } => {
+const geometry = (
+  source: PictureSource,
+  target: PictureTarget,
+): { before: string; size: readonly [number, number]; after: string } => {
   const turned = source.rotation === 90 || source.rotation === 270
   const tw = turned ? target.height : target.width
   const th = turned ? target.width : target.height
@@ -99,7 +118,8 @@ const geometry = (source: PictureSource, target: PictureTarget): { before: strin
   }
   const sw = Math.max(tw, evenUp(area.width * aspect * scale))
   const sh = Math.max(th, evenUp(area.height * scale))
-  const crop = source.crop === undefined ? "" : `crop=${area.width}:${area.height}:${area.x}:${area.y}:exact=1,`
+  const crop =
+    source.crop === undefined ? "" : `crop=${area.width}:${area.height}:${area.x}:${area.y}:exact=1,`
   return { before: crop, size: [sw, sh], after: `,crop=${tw}:${th}${turn}` }
 }
 

@@ -13,7 +13,16 @@ import {
   AVMEDIA_TYPE_VIDEO,
   AVSEEK_FLAG_BACKWARD,
 } from "node-av/constants"
-import { avGetCodecName, Codec, CodecContext, Dictionary, FormatContext, Frame, Packet, type Stream } from "node-av/lib"
+import {
+  avGetCodecName,
+  Codec,
+  CodecContext,
+  Dictionary,
+  FormatContext,
+  Frame,
+  Packet,
+  type Stream,
+} from "node-av/lib"
 import {
   type DecodeError,
   FileUnreadable,
@@ -64,7 +73,8 @@ export const ratio = (q: { readonly num: number; readonly den: number }): number
 export const checkSize = (path: string, width: number, height: number): void => {
   if (width > MAX_SIDE) throw new TooLarge({ path, what: "width", limit: MAX_SIDE, got: width })
   if (height > MAX_SIDE) throw new TooLarge({ path, what: "height", limit: MAX_SIDE, got: height })
-  if (width * height > MAX_PIXELS) throw new TooLarge({ path, what: "pixels", limit: MAX_PIXELS, got: width * height })
+  if (width * height > MAX_PIXELS)
+    throw new TooLarge({ path, what: "pixels", limit: MAX_PIXELS, got: width * height })
 }
 
 const fileSize = async (path: string): Promise<number> => {
@@ -101,7 +111,8 @@ export const openContainer = async (path: string, cleanup: Cleanup, pace: Pace):
   const streams = format.streams
   const moving = streams.filter(
     (stream) =>
-      stream.codecpar.codecType === AVMEDIA_TYPE_VIDEO && (stream.disposition & AV_DISPOSITION_ATTACHED_PIC) === 0,
+      stream.codecpar.codecType === AVMEDIA_TYPE_VIDEO &&
+      (stream.disposition & AV_DISPOSITION_ATTACHED_PIC) === 0,
   )
   const best = format.findBestStream(AVMEDIA_TYPE_VIDEO)
   const stream = moving.find((candidate) => candidate.index === best) ?? moving[0]
@@ -227,7 +238,7 @@ export class Reader {
     const { format, stream, path } = this.container
     const { counts, decoder, packet, pace } = this
     const index = stream.index
-    for (let ended = false; !ended; ) {
+    for (let ended = false; !ended;) {
       if (pace.due) await pace.rest()
       const read = format.readFrameSync(packet)
       if (read < 0) {
@@ -261,7 +272,10 @@ export class Reader {
         let pts = frame.bestEffortTimestamp
         const last = this.lastPts
         if (pts === AV_NOPTS_VALUE) {
-          pts = last === AV_NOPTS_VALUE ? BigInt(Math.round(this.container.originSeconds / this.container.tick)) : last + this.stepTicks
+          pts =
+            last === AV_NOPTS_VALUE
+              ? BigInt(Math.round(this.container.originSeconds / this.container.tick))
+              : last + this.stepTicks
         } else if (last !== AV_NOPTS_VALUE && pts < last) pts = last
         this.lastPts = pts
         frame.pts = pts

@@ -72,11 +72,46 @@ export interface Palette {
 }
 
 export const palettes = {
-  noon: { top: [64, 130, 214], horizon: [198, 226, 240], sun: [255, 250, 214], far: [122, 160, 176], near: [44, 110, 52], ball: [232, 92, 60] },
-  dusk: { top: [38, 24, 70], horizon: [236, 122, 72], sun: [255, 206, 120], far: [98, 58, 96], near: [28, 20, 42], ball: [120, 222, 226] },
-  desert: { top: [96, 160, 200], horizon: [250, 226, 178], sun: [255, 255, 240], far: [214, 164, 112], near: [168, 92, 48], ball: [40, 90, 160] },
-  winter: { top: [150, 176, 200], horizon: [236, 240, 246], sun: [255, 255, 255], far: [176, 192, 210], near: [226, 232, 240], ball: [180, 40, 70] },
-  night: { top: [8, 12, 34], horizon: [34, 46, 92], sun: [226, 230, 240], far: [24, 32, 66], near: [10, 14, 28], ball: [250, 210, 90] },
+  noon: {
+    top: [64, 130, 214],
+    horizon: [198, 226, 240],
+    sun: [255, 250, 214],
+    far: [122, 160, 176],
+    near: [44, 110, 52],
+    ball: [232, 92, 60],
+  },
+  dusk: {
+    top: [38, 24, 70],
+    horizon: [236, 122, 72],
+    sun: [255, 206, 120],
+    far: [98, 58, 96],
+    near: [28, 20, 42],
+    ball: [120, 222, 226],
+  },
+  desert: {
+    top: [96, 160, 200],
+    horizon: [250, 226, 178],
+    sun: [255, 255, 240],
+    far: [214, 164, 112],
+    near: [168, 92, 48],
+    ball: [40, 90, 160],
+  },
+  winter: {
+    top: [150, 176, 200],
+    horizon: [236, 240, 246],
+    sun: [255, 255, 255],
+    far: [176, 192, 210],
+    near: [226, 232, 240],
+    ball: [180, 40, 70],
+  },
+  night: {
+    top: [8, 12, 34],
+    horizon: [34, 46, 92],
+    sun: [226, 230, 240],
+    far: [24, 32, 66],
+    near: [10, 14, 28],
+    ball: [250, 210, 90],
+  },
 } as const satisfies Readonly<Record<string, Palette>>
 
 export type PaletteName = keyof typeof palettes
@@ -89,7 +124,14 @@ interface Layer {
   readonly colour: (x: number, y: number, edge: number) => Rgb
 }
 
-const ridge = (height: number, seed: number, level: number, rough: number, base: Rgb, speed: number): Layer => ({
+const ridge = (
+  height: number,
+  seed: number,
+  level: number,
+  rough: number,
+  base: Rgb,
+  speed: number,
+): Layer => ({
   speed,
   edge: (x) => {
     let sum = 0
@@ -116,7 +158,8 @@ const skyline = (height: number, seed: number, base: Rgb, lit: Rgb, speed: numbe
       const inHouse = ((x % side) + side) % side
       const window = inHouse % 10 > 2 && inHouse % 10 < 8 && (y - edge) % 14 > 4 && (y - edge) % 14 < 11
       const on = random(Math.floor(x / 10) * 977 + Math.floor((y - edge) / 14), seed + 3) > 0.45
-      const tone = (random(Math.floor(x / side), seed + 5) - 0.5) * 40 + (random(Math.imul(x, 31) + y, seed) - 0.5) * 10
+      const tone =
+        (random(Math.floor(x / side), seed + 5) - 0.5) * 40 + (random(Math.imul(x, 31) + y, seed) - 0.5) * 10
       if (window && on && inHouse < side - 3) return lit
       return [base[0] + tone, base[1] + tone, base[2] + tone]
     },

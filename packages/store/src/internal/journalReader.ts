@@ -174,6 +174,18 @@ export const make = (db: DatabaseSync) => {
     item: (id: number) => itemOf(get("SELECT id, digest, record FROM items WHERE id = ?", id)),
     itemByDigest: (digest: string) =>
       itemOf(get("SELECT id, digest, record FROM items WHERE digest = ?", Buffer.from(digest, "hex"))),
+    startingWith: (prefix: string) => {
+      const range = ["0", "f"].map((digit) => Buffer.from(prefix.padEnd(64, digit), "hex")) as [Buffer, Buffer]
+      return {
+        items: all("SELECT id FROM items WHERE digest BETWEEN ? AND ? LIMIT 10", ...range).map(
+          (row) => row["id"] as number,
+        ),
+        artifacts: all(
+          "SELECT DISTINCT sha256 FROM artifacts WHERE sha256 BETWEEN ? AND ? LIMIT 10",
+          ...range,
+        ).map((row) => hex(row["sha256"])),
+      }
+    },
     boundOperator: (digest: string) =>
       get("SELECT id FROM operators WHERE digest = ?", Buffer.from(digest, "hex"))?.["id"] as
         | number

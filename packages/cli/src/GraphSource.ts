@@ -1,0 +1,136 @@
+/** Where graphs come from: the installed ones by name, and a person's own by the path of a file. */
+import { existsSync, statSync } from "node:fs"
+import { basename, resolve } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+
+import { Graph } from "@reelgraph/core"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+
+import * as Installed from "./Installed.ts"
+import * as OwnModules from "./OwnModules.ts"
+import { GraphAmbiguous, GraphFileMissing, GraphNotExported, GraphUnknown } from "./UsageError.ts"
+
+/** A graph, and where it came from: the file of a person's own, or the folder of snapshots of an installed one. */
+export interface Found {
+  readonly graph: Graph.Graph
+  readonly file: string | undefined
+  readonly snapshots: string | undefined
+}
+
+/** A graph file that failed while it was loaded: its syntax, its imports, or the graph it makes. */
+export class GraphFileBroken extends Schema.TaggedError<GraphFileBroken>()("GraphFileBroken", {
+  file: Schema.String,
+  /** Line of the file, when it is known. */
+  line: Schema.optionalKey(Schema.Int),
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `${this.file}${this.line === undefined ? "" : `:${this.line}`} does not load: ${this.problem}`
+  }
+}
+
+export type GraphSourceError =
+  | GraphUnknown
+  | GraphFileMissing
+  | GraphFileBroken
+  | GraphNotExported
+  | GraphAmbiguous
+
+/** `curate@1.0.0` */
+export const label = (graph: Graph.Graph): string => `${graph.name}@${graph.version}`
+
+const isPath = (given: string): boolean =>
+  /\.[cm]?[jt]s$/.test(given) || given.startsWith(".") || given.includes("/") || given.includes("\\")
+
+/** The graph of a name (the latest version unless one is given) or of a file. */
+export const find = (given: string): Effect.Effect<Found, GraphSourceError> =>
+  isPath(given) ? fromFile(given) : fromName(given)
+
+const fromName = (given: string): Effect.Effect<Found, GraphUnknown> =>
+  Effect.flatMap(Installed.graphs, (graphs) => {
+    const named = graphs.filter(({ graph }) => graph.name === given || label(graph) === given)
+    const [found] = named.sort((a, b) => compareVersions(b.graph.version, a.graph.version))
+    return found === undefined
+      ? Effect.fail(new GraphUnknown({ name: given, known: graphs.map(({ graph }) => label(graph)) }))
+      : Effect.succeed({ graph: found.graph, file: undefined, snapshots: found.snapshots })
+  })
+
+const compareVersions = (a: string, b: string): number => {
+  const [left, right] = [a, b].map((version) => version.split(/[.-]/).map(Number)) as [number[], number[]]
+  for (let part = 0; part < 3; part++) {
+    const apart = (left[part] ?? 0) - (right[part] ?? 0)
+    if (apart !== 0) return apart
+  }
+  // 1.0.0-beta comes before 1.0.0.
+  return b.length - a.length
+}
+
+const fromFile = Effect.fn("GraphSource.fromFile")(function* (given: string) {
+  const file = resolve(given)
+  if (!existsSync(file) || !statSync(file).isFile()) return yield* new GraphFileMissing({ file: given })
+  OwnModules.allow()
+  const module = yield* Effect.tryPromise({
+    try: (): Promise<Record<string, unknown>> => import(pathToFileURL(file).href),
+    catch: (cause) => broken(given, file, cause),
+  })
+  if (Graph.isGraph(module["default"])) return { graph: module["default"], file, snapshots: undefined }
+  const graphs = Object.entries(module).filter((entry): entry is [string, Graph.Graph] =>
+    Graph.isGraph(entry[1]),
+  )
+  const [first] = graphs
+  if (first === undefined)
+    return yield* new GraphNotExported({ file: given, exports: Object.keys(module).sort() })
+  if (graphs.length > 1)
+    return yield* new GraphAmbiguous({ file: given, graphs: graphs.map(([name]) => name) })
+  return { graph: first[1], file, snapshots: undefined }
+})
+
+/** What went wrong while a file was imported, in one line, with the line of the file that it came from. */
+const broken = (given: string, file: string, cause: unknown): GraphFileBroken => {
+  if (!(cause instanceof Error))
+    return new GraphFileBroken({ file: given, problem: `it threw ${String(cause)}` })
+  const line = lineOf(file, cause)
+  const at = line === undefined ? {} : { line }
+  const code = "code" in cause ? cause.code : undefined
+  if (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND")
+    return new GraphFileBroken({ file: given, ...at, problem: missingModule(file, cause) })
+  if (cause instanceof SyntaxError)
+    return new GraphFileBroken({ file: given, ...at, problem: `syntax error: ${firstLine(cause.message)}` })
+  if (code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX")
+    return new GraphFileBroken({
+      file: given,
+      ...at,
+      problem: `${firstLine(cause.message)}; only types that can be erased are understood`,
+    })
+  return new GraphFileBroken({
+    file: given,
+    ...at,
+    problem: cause.message === "" ? cause.name : cause.message,
+  })
+}
+
+const firstLine = (text: string): string => text.split("\n", 1)[0] ?? ""
+
+/** The first place in the file that a stack or a syntax error names. */
+const lineOf = (file: string, error: Error): number | undefined => {
+  for (const place of [pathToFileURL(file).href, file]) {
+    const start = error.stack?.indexOf(`${place}:`) ?? -1
+    if (start < 0) continue
+    const line = Number.parseInt(error.stack!.slice(start + place.length + 1), 10)
+    if (Number.isInteger(line)) return line
+  }
+  return undefined
+}
+
+/** `Cannot find package 'x' imported from /here/graph.ts` */
+const missingModule = (file: string, cause: Error): string => {
+  const [, kind, name] = /^Cannot find (package|module) '([^']*)'/.exec(cause.message) ?? []
+  if (name === undefined) return firstLine(cause.message)
+  if (kind === "package")
+    return `it imports ${name}, which is not installed; run npm install ${name} in its folder`
+  const path = name.startsWith("file:") ? fileURLToPath(name) : name
+  return path === file
+    ? `it cannot be found`
+    : `it imports ${basename(path)}, and there is no file ${path}; check the name and its ending`
+}

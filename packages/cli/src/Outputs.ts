@@ -1,0 +1,191 @@
+/**
+ * The outputs of a run as files: for each a Parquet manifest `DIR/<output>.parquet`, and the files that its records
+ * name as `DIR/<output>/<name>-<digits of its digest>.<ending>`.
+ *
+ * Files are links to the store where that is possible (they are read-only, like everything in it). A file of somebody
+ * else is never replaced.
+ */
+import { createHash } from "node:crypto"
+import * as fs from "node:fs"
+import { extname, join, resolve, sep } from "node:path"
+
+import { Graph } from "@reelgraph/core"
+import { type Artifact, artifactsIn, BlobStore, type Journal, Manifest, type Run } from "@reelgraph/store"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+
+import * as ItemLabel from "./ItemLabel.ts"
+import { OutputTaken } from "./UsageError.ts"
+
+/** A file of an output could not be written. */
+export class OutputUnwritable extends Schema.TaggedError<OutputUnwritable>()("OutputUnwritable", {
+  file: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `--out: cannot write ${this.file}: ${this.problem}; the run itself is done, and running it again writes the rest`
+  }
+}
+
+/** What was written of one output. */
+export interface Written {
+  readonly output: string
+  readonly manifest: string
+  readonly folder: string
+  readonly items: number
+  readonly files: number
+}
+
+const graphKey = "reelgraph.graph"
+const runKey = "reelgraph.run"
+
+/** A name that every file system takes. */
+const fileName = (text: string): string =>
+  text
+    .normalize("NFKD")
+    .replaceAll(/[^A-Za-z0-9._-]+/g, "-")
+    .replaceAll(/^[.-]+|[.-]+$/g, "")
+    .slice(0, 60)
+
+const manifestOf = (folder: string, output: string): string => join(folder, `${fileName(output)}.parquet`)
+
+/** Fails when something in the folder is in the way: told before anything runs. */
+export const check = Effect.fn("Outputs.check")(function* (folder: string, graph: Graph.Graph) {
+  const status = fs.existsSync(folder) ? fs.statSync(folder) : undefined
+  if (status?.isDirectory() === false)
+    return yield* new OutputTaken({ file: folder, why: "is a file, not a folder" })
+  for (const output of Object.keys(graph.outputs)) {
+    const manifest = manifestOf(folder, output)
+    if (!fs.existsSync(manifest)) continue
+    const writtenBy = yield* Manifest.describe(manifest).pipe(
+      Effect.map(({ metadata }) => metadata[graphKey]),
+      Effect.orElseSucceed(() => undefined),
+    )
+    if (writtenBy !== graph.name) {
+      const why =
+        writtenBy === undefined ? "was not written by reel" : `holds an output of graph ${writtenBy}`
+      return yield* new OutputTaken({ file: manifest, why })
+    }
+  }
+})
+
+/** Writes every output of a run. A manifest of the same graph is replaced. */
+export const write = Effect.fn("Outputs.write")(function* (
+  folder: string,
+  graph: Graph.Graph,
+  run: Run,
+  journal: typeof Journal.Service,
+  store: string,
+) {
+  const written: Array<Written> = []
+  for (const [output, from] of Object.entries(graph.outputs)) {
+    const items = journal
+      .runItems(run.id, `out:${output}`)
+      .map((id) => ({ id, digest: journal.item(id)?.digest ?? "" }))
+      .sort((a, b) => (a.digest < b.digest ? -1 : 1))
+    const into = join(folder, fileName(output))
+    const there = new Set<string>()
+    for (const { id } of items) {
+      const record: unknown = JSON.parse(journal.item(id)?.record ?? "null")
+      const named = artifactsIn(record).filter(({ sha256 }) => !there.has(sha256))
+      const name = named.length === 0 ? "" : fileName(ItemLabel.nameOf(journal, id) ?? output)
+      for (const artifact of named) {
+        there.add(artifact.sha256)
+        const role = named.length === 1 ? "" : `-${fileName(roleOf(record, artifact.sha256))}`
+        const base = name.slice(0, name.length - extname(name).length)
+        const file = `${base === "" ? output : base}${role}-${artifact.sha256.slice(0, 8)}${ending(artifact)}`
+        yield* place(artifact, join(into, file), store)
+      }
+    }
+    const manifest = yield* Manifest.writeEncoded(
+      manifestOf(folder, output),
+      Stream.map(Stream.fromIterable(items), ({ digest, id }) => ({
+        item: digest,
+        record: JSON.parse(journal.item(id)?.record ?? "null") as unknown,
+      })),
+      Graph.portOf(graph, from)!.record,
+      { metadata: { [graphKey]: graph.name, "reelgraph.version": graph.version, [runKey]: run.name } },
+    )
+    written.push({ output, manifest: manifest.path, folder: into, items: items.length, files: there.size })
+  }
+  return written
+})
+
+/** The field of a record under which it names a blob. */
+const roleOf = (record: unknown, sha256: string): string => {
+  const pending: Array<{ readonly field: string; readonly value: unknown }> = [
+    { field: "file", value: record },
+  ]
+  while (pending.length > 0) {
+    const { field, value } = pending.pop()!
+    if (typeof value !== "object" || value === null) continue
+    if ("sha256" in value && value.sha256 === sha256) return field
+    for (const [name, inner] of Object.entries(value))
+      pending.push({ field: Array.isArray(value) ? field : name, value: inner })
+  }
+  return "file"
+}
+
+const endings: { readonly [mediaType: string]: string } = {
+  "video/mp4": ".mp4",
+  "video/quicktime": ".mov",
+  "video/x-matroska": ".mkv",
+  "video/webm": ".webm",
+  "audio/mpeg": ".mp3",
+  "audio/wav": ".wav",
+  "image/png": ".png",
+  "image/jpeg": ".jpg",
+  "text/plain": ".txt",
+  "application/json": ".json",
+  "application/x-ndjson": ".ndjson",
+  "application/vnd.apache.parquet": ".parquet",
+  "application/octet-stream": ".bin",
+}
+
+/** `.mp4`; for a type that is not known, its own name: `application/x-safetensors` gives `.safetensors`. */
+const ending = ({ mediaType }: Artifact): string => {
+  const type = mediaType.split(";", 1)[0]!.trim().toLowerCase()
+  const [, own] = /\/(?:x-|vnd\.)?([a-z0-9]+)$/.exec(type) ?? []
+  return endings[type] ?? (own === undefined ? ".bin" : `.${own}`)
+}
+
+/** Puts a blob where a file is wanted. */
+const place = (artifact: Artifact, file: string, store: string) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const blobs = yield* BlobStore
+      const path = yield* blobs.localPath(artifact)
+      const failed = (cause: unknown) =>
+        new OutputUnwritable({ file, problem: cause instanceof Error ? cause.message : String(cause) })
+      const attempt = <A>(body: () => A) => Effect.try({ try: body, catch: failed })
+      const there = yield* attempt(() => fs.statSync(file, { throwIfNoEntry: false }))
+      if (there !== undefined) {
+        const blob = yield* attempt(() => fs.statSync(path))
+        if (there.ino === blob.ino && there.dev === blob.dev) return
+        const same = there.size === artifact.bytes && (yield* digestOf(file, failed)) === artifact.sha256
+        if (!same) return yield* failed("another file of this name is there; move it away")
+        return
+      }
+      yield* attempt(() => fs.mkdirSync(join(file, ".."), { recursive: true }))
+      // A person's own file that the store only refers to is copied: a link would tie the two together.
+      const isOurs = path.startsWith(resolve(store) + sep)
+      const linked = isOurs && (yield* Effect.isSuccess(attempt(() => fs.linkSync(path, file))))
+      if (linked) return
+      const part = `${file}.part`
+      yield* Effect.tryPromise({
+        try: () => fs.promises.copyFile(path, part, fs.constants.COPYFILE_FICLONE),
+        catch: failed,
+      })
+      yield* attempt(() => fs.renameSync(part, file))
+    }),
+  )
+
+const digestOf = (file: string, failed: (cause: unknown) => OutputUnwritable) =>
+  Effect.suspend(() => {
+    const hash = createHash("sha256")
+    return Stream.fromAsyncIterable<Buffer, OutputUnwritable>(fs.createReadStream(file), failed).pipe(
+      Stream.runForEach((bytes) => Effect.sync(() => hash.update(bytes))),
+      Effect.map(() => hash.digest("hex")),
+    )
+  })

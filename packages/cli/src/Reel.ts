@@ -1,0 +1,296 @@
+/**
+ * The commands of `reel`, with their flags and help. What a command does is loaded when it is given: help and
+ * versions come up without the engine, the store or any graph.
+ */
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { Argument, Command, Flag } from "effect/cli"
+
+const store = Flag.String("store").pipe(
+  Flag.withMetavar("DIR"),
+  Flag.withDescription("Folder of results and history (default .reel, or $REEL_STORE)"),
+  Flag.withFallbackConfig(Config.String("REEL_STORE")),
+  Flag.withDefault(".reel"),
+)
+const json = Flag.Boolean("json").pipe(
+  Flag.withDescription("Print one JSON document on stdout and nothing else there"),
+  Flag.withDefault(false),
+)
+const input = Flag.String("input").pipe(
+  Flag.withMetavar("NAME=PATH|GLOB"),
+  Flag.withDescription(
+    "Files for an input of the graph: a file, a folder or a quoted pattern; for records a .json or .ndjson file, or - for NDJSON on stdin. NAME= may be left out when there is one input. Repeatable",
+  ),
+  Flag.atLeast(0),
+)
+const set = Flag.String("set").pipe(
+  Flag.withMetavar("NODE.PARAM=VALUE"),
+  Flag.withDescription("Changes a param: JSON, or text. Repeatable"),
+  Flag.atLeast(0),
+)
+const seed = Flag.Int("seed").pipe(
+  Flag.withMetavar("N"),
+  Flag.withDescription("Seed of everything random (default 0)"),
+  Flag.withDefault(0),
+)
+const graph = Argument.String("GRAPH").pipe(
+  Argument.withDescription("A name (curate, curate@1.0.0) or the path of a .ts, .js or .mjs file"),
+)
+
+const run = Command.make(
+  "run",
+  {
+    graph,
+    input,
+    set,
+    store,
+    seed,
+    maxFailures: Flag.Int("max-failures").pipe(
+      Flag.withMetavar("N"),
+      Flag.withDescription("Failed items after which the run ends (default: it goes on)"),
+      Flag.filter(
+        (value) => value >= 0,
+        (value) => `Expected 0 or more, got ${value}`,
+      ),
+      Flag.optional,
+    ),
+    out: Flag.String("out").pipe(
+      Flag.withMetavar("DIR"),
+      Flag.withDescription("Writes the outputs there: a manifest for each, and the files they name"),
+      Flag.optional,
+    ),
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Run.ts")),
+      (command) =>
+        command.run({
+          ...options,
+          maxFailures: Option.getOrUndefined(options.maxFailures),
+          out: Option.getOrUndefined(options.out),
+        }),
+    ),
+).pipe(
+  Command.withDescription(
+    "Run a graph on inputs. Results that are in the store are not made again; a run that was ended goes on where it was",
+  ),
+  Command.withShortDescription("Run a graph on inputs"),
+  Command.withExamples([
+    { command: "reel run curate --input videos=./talks --out ./dataset", description: "A folder of videos" },
+    {
+      command: "reel run curate --input 'videos=talks/*.mp4' --set standardize.crf=18",
+      description: "A pattern, with a param changed",
+    },
+    {
+      command: "reel run ./my.graph.ts --input notes.ndjson --json",
+      description: "A graph of your own, on records, with the report as JSON",
+    },
+  ]),
+)
+
+const plan = Command.make("plan", { graph, input, set, store, seed, json }, (options) =>
+  Effect.flatMap(
+    Effect.promise(() => import("./commands/Plan.ts")),
+    (command) => command.run(options),
+  ),
+).pipe(
+  Command.withDescription(
+    "Say what a run would do: per node the results that are there, those that are not, and why",
+  ),
+  Command.withShortDescription("Say what a run would do"),
+  Command.withExamples([
+    {
+      command: "reel plan curate --input videos=./talks --set split.seconds=4",
+      description: "What a changed param would cost",
+    },
+  ]),
+)
+
+const runs = Command.make("runs", { store, json }, (options) =>
+  Effect.flatMap(
+    Effect.promise(() => import("./commands/Runs.ts")),
+    (command) => command.run(options),
+  ),
+).pipe(
+  Command.withDescription("List the runs of a store, newest first"),
+  Command.withExamples([{ command: "reel runs --store ./results", description: "Of another store" }]),
+)
+
+const show = Command.make(
+  "show",
+  {
+    run: Argument.String("RUN").pipe(
+      Argument.withDescription("Name of a run, the beginning of one, or last"),
+    ),
+    store,
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Show.ts")),
+      (command) => command.run(options),
+    ),
+).pipe(
+  Command.withDescription("Show a run: its ledger, what was dropped and why, what failed"),
+  Command.withExamples([{ command: "reel show last", description: "The newest run" }]),
+)
+
+const target = Argument.String("FILE|ID").pipe(
+  Argument.withDescription(
+    "A file, known by its content alone, or at least 6 digits of the digest of an item or artifact",
+  ),
+)
+
+const lineage = Command.make(
+  "lineage",
+  {
+    target,
+    up: Flag.Boolean("up").pipe(
+      Flag.withDescription("Back to what it was made from (the default)"),
+      Flag.withDefault(false),
+    ),
+    down: Flag.Boolean("down").pipe(
+      Flag.withDescription("Forth to what was made from it"),
+      Flag.withDefault(false),
+    ),
+    store,
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Lineage.ts")),
+      (command) => command.run(options),
+    ),
+).pipe(
+  Command.withDescription("Trace a thing back to its sources, or forth to everything made from it"),
+  Command.withExamples([
+    { command: "reel lineage ./dataset/clips/talk-3f2a91bc.mp4", description: "Where a clip comes from" },
+    { command: "reel lineage 8d2f10aa --down --json", description: "What was made from an item" },
+  ]),
+)
+
+const impact = Command.make("impact", { target, store, json }, (options) =>
+  Effect.flatMap(
+    Effect.promise(() => import("./commands/Impact.ts")),
+    (command) => command.run(options),
+  ),
+).pipe(
+  Command.withDescription(
+    "List everything made from a source, the outputs of runs that hold it, and what was dropped on the way: what a takedown needs",
+  ),
+  Command.withShortDescription("List everything made from a source"),
+  Command.withExamples([
+    { command: "reel impact ./talks/talk.mp4", description: "All that came of a video" },
+  ]),
+)
+
+const graphs = Command.make(
+  "graphs",
+  {
+    graph: graph.pipe(Argument.optional),
+    mermaid: Flag.Boolean("mermaid").pipe(
+      Flag.withDescription("Print the drawing of a graph as Mermaid"),
+      Flag.withDefault(false),
+    ),
+    dot: Flag.Boolean("dot").pipe(
+      Flag.withDescription("Print the drawing of a graph for Graphviz"),
+      Flag.withDefault(false),
+    ),
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Graphs.ts")),
+      (command) => command.run({ ...options, graph: Option.getOrUndefined(options.graph) }),
+    ),
+).pipe(
+  Command.withDescription("List the installed graphs, or show one: its nodes, params and drawing"),
+  Command.withShortDescription("List the graphs, or show one"),
+  Command.withExamples([
+    { command: "reel graphs curate", description: "The nodes of a graph with their params" },
+    { command: "reel graphs ./my.graph.ts --mermaid", description: "A drawing for Markdown" },
+  ]),
+)
+
+const operators = Command.make(
+  "operators",
+  {
+    of: Argument.String("OPERATOR|GRAPH").pipe(
+      Argument.withDescription("An operator, a family of them, or a graph whose operators to show"),
+      Argument.optional,
+    ),
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Operators.ts")),
+      (command) => command.run({ ...options, of: Option.getOrUndefined(options.of) }),
+    ),
+).pipe(
+  Command.withDescription("Show operators: versions, ports with their tensors, params, resources"),
+  Command.withShortDescription("Show operators and their params"),
+  Command.withExamples([
+    { command: "reel operators standardize", description: "One operator" },
+    { command: "reel operators ./my.graph.ts", description: "Those of a graph of your own" },
+  ]),
+)
+
+const check = Command.make(
+  "check",
+  {
+    graph: graph.pipe(Argument.optional),
+    update: Flag.Boolean("update").pipe(
+      Flag.withDescription("Write the snapshots that are missing; never changes one"),
+      Flag.withDefault(false),
+    ),
+    store,
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Check.ts")),
+      (command) => command.run({ ...options, graph: Option.getOrUndefined(options.graph) }),
+    ),
+).pipe(
+  Command.withDescription(
+    "Verify graphs, compare them with their committed snapshots, and tell operators whose code changed under their version",
+  ),
+  Command.withShortDescription("Verify graphs and their snapshots"),
+  Command.withExamples([
+    { command: "reel check", description: "All installed graphs" },
+    { command: "reel check ./my.graph.ts --update", description: "Keep a snapshot of a graph of your own" },
+  ]),
+)
+
+const diff = Command.make(
+  "diff",
+  {
+    a: Argument.String("RUN_A"),
+    b: Argument.String("RUN_B"),
+    store,
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Diff.ts")),
+      (command) => command.run(options),
+    ),
+).pipe(
+  Command.withDescription(
+    "Compare two runs: their graphs and params, ledgers, and the items that only one has",
+  ),
+  Command.withShortDescription("Compare two runs"),
+  Command.withExamples([
+    { command: "reel diff curate-20260114 last", description: "An earlier run with the newest" },
+  ]),
+)
+
+/** The whole command. */
+export const reel = Command.make("reel").pipe(
+  Command.withDescription(
+    "Declarative dataflow for text-to-video: run graphs of operators, and trace what they made",
+  ),
+  Command.withSubcommands([graphs, operators, check, plan, run, runs, show, diff, lineage, impact]),
+)

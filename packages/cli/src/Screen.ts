@@ -1,0 +1,63 @@
+/**
+ * Where the command prints: results on stdout, everything else on stderr. On a terminal some lines of stderr can be
+ * kept at the bottom and drawn anew; whatever else is told appears above them.
+ */
+import * as Context from "effect/Context"
+
+export interface Stream {
+  readonly isTTY?: boolean
+  readonly columns?: number
+  readonly rows?: number
+  readonly write: (text: string) => unknown
+}
+
+export class Screen extends Context.Service<
+  Screen,
+  {
+    /** Whether progress is read by a person at a terminal. */
+    readonly isTerminal: boolean
+    readonly columns: () => number
+    readonly rows: () => number
+    /** Results: a line on stdout. */
+    readonly print: (text: string) => void
+    /** All else: a line on stderr. */
+    readonly tell: (text: string) => void
+    /** Text of others, such as what an operator logs, to stderr as it is. */
+    readonly pass: (text: string) => void
+    /** The lines at the bottom of the terminal; none to take them away and show the cursor again. */
+    readonly pin: (lines: ReadonlyArray<string>) => void
+  }
+>()("reelgraph/cli/Screen") {}
+
+const escape = "\u001B["
+const hideCursor = `${escape}?25l`
+/** What brings a terminal back to its usual state. */
+export const showCursor = `${escape}?25h`
+const eraseBelow = `${escape}J`
+
+/** A screen over two streams. */
+export const make = (stdout: Stream, stderr: Stream): typeof Screen.Service => {
+  let pinned: ReadonlyArray<string> = []
+  const erase = () => (pinned.length === 0 ? "" : `\r${escape}${pinned.length}A${eraseBelow}`)
+  const draw = (lines: ReadonlyArray<string>) => lines.map((line) => `${line}\n`).join("")
+  const pass = (text: string) => void stderr.write(`${erase()}${text}${draw(pinned)}`)
+  return Screen.of({
+    isTerminal: stderr.isTTY === true,
+    columns: () => stderr.columns ?? 80,
+    rows: () => stderr.rows ?? 24,
+    print: (text) => {
+      // Both streams may be the same terminal.
+      if (pinned.length > 0) stderr.write(erase())
+      stdout.write(`${text}\n`)
+      if (pinned.length > 0) stderr.write(draw(pinned))
+    },
+    tell: (text) => pass(`${text}\n`),
+    pass: (text) => pass(text.endsWith("\n") ? text : `${text}\n`),
+    pin: (lines) => {
+      const begins = pinned.length === 0 && lines.length > 0 ? hideCursor : ""
+      const ends = pinned.length > 0 && lines.length === 0 ? showCursor : ""
+      stderr.write(`${begins}${erase()}${draw(lines)}${ends}`)
+      pinned = lines
+    },
+  })
+}

@@ -1,0 +1,203 @@
+/** `reel impact`: everything that was made from a source, and where it went. What a takedown needs. */
+import { type Artifact, artifactsIn, Journal, Lineage, Status } from "@reelgraph/store"
+import * as Effect from "effect/Effect"
+
+import * as Format from "../Format.ts"
+import * as ItemLabel from "../ItemLabel.ts"
+import { Screen } from "../Screen.ts"
+import * as StoreFolder from "../StoreFolder.ts"
+import * as Target from "../Target.ts"
+import type { Task } from "../Task.ts"
+
+export interface Options {
+  readonly target: string
+  readonly store: string
+  readonly json: boolean
+}
+
+type Reader = typeof Journal.Service
+
+/** An output of a run that holds items made from the source. */
+interface Delivered {
+  readonly run: string
+  readonly output: string
+}
+
+interface Derived {
+  readonly item: string
+  readonly name: string | undefined
+  readonly artifacts: ReadonlyArray<Artifact>
+  readonly outputs: ReadonlyArray<Delivered>
+}
+
+/** What one operator made of the source. */
+interface Group {
+  readonly operator: string
+  readonly version: string
+  readonly items: Array<Derived>
+}
+
+export interface Impact {
+  readonly given: string
+  readonly sha256?: string
+  readonly sources: ReadonlyArray<{ readonly item: string; readonly name: string }>
+  readonly groups: ReadonlyArray<Group>
+  readonly lost: ReadonlyArray<{
+    readonly item: string
+    readonly name: string
+    readonly operator: string
+    readonly version: string
+    readonly how: "dropped" | "failed"
+    readonly reason: string
+    readonly detail: string
+  }>
+  /** Outputs of runs that hold the source or what was made from it. */
+  readonly outputs: ReadonlyArray<Delivered & { readonly items: number }>
+}
+
+export const run: (options: Options) => Task = Effect.fn("reel.impact")(function* (options: Options) {
+  const screen = yield* Screen
+  yield* Effect.provide(
+    Effect.gen(function* () {
+      const journal = yield* Journal
+      const target = yield* Target.find(journal, options.target, options.store)
+      const impact = of(journal, target)
+      screen.print(options.json ? JSON.stringify(impact, null, 2) : lines(impact).join("\n"))
+    }),
+    StoreFolder.layerJournal(options.store),
+  )
+})
+
+/** Follows a source through the whole journal. */
+export const of = (journal: Reader, target: Target.Target): Impact => {
+  const walk = Lineage.down(journal, target.items)
+  const delivered = deliveries(journal, walk)
+  const digestOf = (item: number): string => journal.item(item)?.digest ?? "?"
+  const groups = new Map<string, Group>()
+  const grouped = new Set(target.items)
+  const lost: Array<Impact["lost"][number]> = []
+  for (const { item, links, lostBy } of walk.values()) {
+    for (const { items, step } of links) {
+      const { name: operator, version } = step.operator
+      const key = `${operator}@${version}`
+      let group = groups.get(key)
+      if (group === undefined) groups.set(key, (group = { operator, version, items: [] }))
+      for (const made of items) {
+        if (grouped.has(made)) continue
+        grouped.add(made)
+        const stored = journal.item(made)
+        const record: unknown = JSON.parse(stored?.record ?? "null")
+        group.items.push({
+          item: stored?.digest ?? "?",
+          name: ItemLabel.nameIn(record),
+          artifacts: artifactsIn(record),
+          outputs: delivered.get(made) ?? [],
+        })
+      }
+    }
+    for (const { detail, operator, reason, status } of lostBy) {
+      lost.push({
+        item: digestOf(item),
+        name: ItemLabel.of(journal, item),
+        operator: operator.name,
+        version: operator.version,
+        how: status === Status.failed ? "failed" : "dropped",
+        reason: reason ?? "",
+        detail: detail ?? "",
+      })
+    }
+  }
+  const outputs = new Map<string, Delivered & { items: number }>()
+  for (const places of delivered.values()) {
+    for (const { output, run } of places) {
+      const there = outputs.get(`${run}\0${output}`)
+      if (there === undefined) outputs.set(`${run}\0${output}`, { run, output, items: 1 })
+      else there.items++
+    }
+  }
+  return {
+    given: target.given,
+    ...(target.sha256 === undefined ? {} : { sha256: target.sha256 }),
+    sources: target.items.map((item) => ({ item: digestOf(item), name: ItemLabel.of(journal, item) })),
+    groups: [...groups.values()].filter(({ items }) => items.length > 0),
+    lost,
+    outputs: [...outputs.values()],
+  }
+}
+
+/** The outputs of runs in which the items of a walk are found. */
+const deliveries = (journal: Reader, walk: Lineage.Walk): ReadonlyMap<number, ReadonlyArray<Delivered>> => {
+  const found = new Map<number, Array<Delivered>>()
+  for (const { id, name: run } of journal.runs()) {
+    for (const port of journal.runPorts(id)) {
+      if (!port.startsWith("out:")) continue
+      const place: Delivered = { run, output: port.slice("out:".length) }
+      for (const item of journal.runItems(id, port)) {
+        if (!walk.has(item)) continue
+        const places = found.get(item)
+        if (places === undefined) found.set(item, [place])
+        else places.push(place)
+      }
+    }
+  }
+  return found
+}
+
+/** Examples that are listed. */
+const few = 5
+
+const kinds = (items: ReadonlyArray<Derived>): string => {
+  const byType = new Map<string, { count: number; bytes: number }>()
+  for (const { bytes, mediaType } of items.flatMap(({ artifacts }) => artifacts)) {
+    const kind = byType.get(mediaType) ?? { count: 0, bytes: 0 }
+    kind.count++
+    kind.bytes += bytes
+    byType.set(mediaType, kind)
+  }
+  return [...byType]
+    .map(([type, { bytes, count }]) => `${Format.count(count)} ${type}, ${Format.bytes(bytes)}`)
+    .join("; ")
+}
+
+const lines = (impact: Impact): ReadonlyArray<string> => {
+  const derived = impact.groups.reduce((sum, { items }) => sum + items.length, 0)
+  const source = impact.sources.map(({ item, name }) => `${name} (item ${Format.short(item)})`).join(", ")
+  const out = [
+    `${source}: ${derived === 0 ? "nothing was made from it" : `${Format.counted(derived, "item")} made from it`}`,
+  ]
+  if (impact.groups.length > 0) {
+    const rows = impact.groups.map(({ items, operator, version }) => [
+      `${operator}@${version}`,
+      Format.count(items.length),
+      Format.count(items.filter(({ outputs }) => outputs.length > 0).length),
+      kinds(items),
+      items
+        .slice(0, 3)
+        .map(({ item }) => Format.short(item))
+        .join(" ") + (items.length > 3 ? " ..." : ""),
+    ])
+    out.push(
+      "",
+      ...Format.table(["made by", "items", "in outputs", "artifacts", "digests"], rows, [false, true, true]),
+    )
+  }
+  if (impact.lost.length > 0) {
+    const rows = impact.lost
+      .slice(0, 2 * few)
+      .map(({ detail, how, name, operator, reason, version }) => [
+        name,
+        how,
+        `${operator}@${version}`,
+        Format.cut(detail === "" ? reason : `${reason}: ${detail}`, 100),
+      ])
+    out.push("", ...Format.table(["went no further", "", "at", "why"], rows))
+    if (impact.lost.length > rows.length)
+      out.push(`and ${Format.count(impact.lost.length - rows.length)} more`)
+  }
+  if (impact.outputs.length > 0) {
+    const rows = impact.outputs.map(({ items, output, run }) => [run, output, Format.count(items)])
+    out.push("", ...Format.table(["in the outputs of", "output", "items"], rows, [false, false, true]))
+  } else out.push("", "no output of any run holds it or anything made from it")
+  if (derived > few) out.push("", "--json lists every item and artifact")
+  return out
+}

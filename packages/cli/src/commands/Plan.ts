@@ -1,0 +1,81 @@
+/** `reel plan`: what a run would do, before it does anything. */
+import { Plan } from "@reelgraph/engine"
+import * as Effect from "effect/Effect"
+
+import * as Format from "../Format.ts"
+import * as GraphSource from "../GraphSource.ts"
+import * as InputSource from "../InputSource.ts"
+import { Screen } from "../Screen.ts"
+import * as Settings from "../Settings.ts"
+import * as StoreFolder from "../StoreFolder.ts"
+import type { Task } from "../Task.ts"
+
+export interface Options {
+  readonly graph: string
+  readonly input: ReadonlyArray<string>
+  readonly set: ReadonlyArray<string>
+  readonly store: string
+  readonly seed: number
+  readonly json: boolean
+}
+
+export const run: (options: Options) => Task = Effect.fn("reel.plan")(function* (options: Options) {
+  const found = yield* GraphSource.find(options.graph)
+  const graph = yield* Settings.apply(found.graph, options.set)
+  const prepared = yield* InputSource.prepare(graph, options.input)
+  const plan = yield* Effect.provide(
+    Plan.make(graph, prepared.inputs, { seed: options.seed }),
+    StoreFolder.layer(options.store),
+  )
+  const screen = yield* Screen
+  screen.print(
+    options.json
+      ? JSON.stringify({ ...plan, skipped: prepared.skipped }, null, 2)
+      : lines(plan, prepared.skipped).join("\n"),
+  )
+})
+
+const total = (misses: Plan.NodePlan["misses"]): number =>
+  Object.values(misses).reduce((sum, count) => sum + count, 0)
+
+/** Why results are missing, the most frequent reason first. */
+const reasons = ({ misses, more }: Plan.NodePlan): string => {
+  const sorted = Object.entries(misses).sort(([, a], [, b]) => b - a)
+  const told = sorted
+    .slice(0, 3)
+    .map(([reason, count]) =>
+      sorted.length === 1 ? Format.cut(reason, 100) : `${Format.count(count)} ${Format.cut(reason, 70)}`,
+    )
+  if (sorted.length > told.length) told.push(`${sorted.length - told.length} more reasons`)
+  return [told.join("; "), more ? "+ more after upstream" : ""].filter((text) => text !== "").join(" ")
+}
+
+/** A plan for people. */
+export const lines = (
+  plan: Plan.Plan,
+  skipped: ReadonlyArray<InputSource.Skipped> = [],
+): ReadonlyArray<string> => {
+  const rows = plan.nodes.map((node) => [
+    node.id,
+    Format.count(node.hits),
+    Format.count(total(node.misses)),
+    node.estimatedMs === undefined ? "?" : node.estimatedMs === 0 ? "" : Format.duration(node.estimatedMs),
+    reasons(node),
+  ])
+  const known = plan.nodes.reduce((sum, { estimatedMs }) => sum + (estimatedMs ?? 0), 0)
+  const complete = plan.nodes.every(({ estimatedMs, more }) => estimatedMs !== undefined && !more)
+  const missing = plan.nodes.reduce((sum, { misses }) => sum + total(misses), 0)
+  const inputs = Object.entries(plan.inputs).map(([name, count]) => `${name} ${Format.count(count)}`)
+  const work =
+    missing === 0
+      ? "nothing to do: every result is there"
+      : `${Format.counted(missing, "call")} to make${known === 0 ? "" : `, ${complete ? "about" : "at least"} ${Format.duration(known)} of work`}`
+  return [
+    `${plan.graph}@${plan.version}: ${work}`,
+    `inputs: ${inputs.join(", ")}`,
+    "",
+    ...Format.table(["node", "hits", "misses", "time", "why"], rows, [false, true, true, true]),
+    ...skipped.map(({ problem, source }) => `skipped: ${source}: ${Format.line(problem)}`),
+    ...plan.warnings.map((warning) => `warning: ${Format.line(warning)}`),
+  ]
+}

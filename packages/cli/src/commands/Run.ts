@@ -1,0 +1,104 @@
+/** `reel run`: runs a graph, shows how it goes, and reports what became of every item. */
+import { Engine } from "@reelgraph/engine"
+import { Journal } from "@reelgraph/store"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+
+import * as ExitCode from "../ExitCode.ts"
+import * as Format from "../Format.ts"
+import * as GraphSource from "../GraphSource.ts"
+import * as InputSource from "../InputSource.ts"
+import * as Installed from "../Installed.ts"
+import * as Outputs from "../Outputs.ts"
+import * as Progress from "../Progress.ts"
+import * as RunReport from "../RunReport.ts"
+import { Screen } from "../Screen.ts"
+import * as Settings from "../Settings.ts"
+import * as StoreFolder from "../StoreFolder.ts"
+import type { Task } from "../Task.ts"
+
+export interface Options {
+  readonly graph: string
+  readonly input: ReadonlyArray<string>
+  readonly set: ReadonlyArray<string>
+  readonly store: string
+  readonly seed: number
+  readonly maxFailures: number | undefined
+  readonly out: string | undefined
+  readonly json: boolean
+}
+
+export const run: (options: Options) => Task = Effect.fn("reel.run")(function* (options: Options) {
+  const found = yield* GraphSource.find(options.graph)
+  const graph = yield* Settings.apply(found.graph, options.set)
+  if (options.out !== undefined) yield* Outputs.check(options.out, graph)
+  const prepared = yield* InputSource.prepare(graph, options.input, options.maxFailures)
+  const services = Installed.workers(options.store).pipe(Layer.provideMerge(StoreFolder.layer(options.store)))
+  yield* Effect.provide(execute(graph, prepared, options), services)
+})
+
+const execute = Effect.fnUntraced(function* (
+  graph: GraphSource.Found["graph"],
+  prepared: InputSource.Prepared,
+  options: Options,
+) {
+  const journal = yield* Journal
+  const screen = yield* Screen
+  let name: string | undefined
+  const running = Effect.scoped(
+    Effect.gen(function* () {
+      const { observe } = yield* Progress.show(prepared.totals)
+      return yield* Engine.run(graph, prepared.inputs, {
+        seed: options.seed,
+        ...(options.maxFailures === undefined ? {} : { maxFailures: options.maxFailures }),
+        observe: (live) => {
+          name = live.name
+          observe(live)
+        },
+      })
+    }),
+  )
+  const reportOf = (warnings: ReadonlyArray<string>): RunReport.RunReport | undefined => {
+    const recorded = name === undefined ? undefined : journal.run(name)
+    return recorded === undefined
+      ? undefined
+      : RunReport.read(journal, recorded, options.store, { skipped: prepared.skipped, warnings })
+  }
+  const print = (report: RunReport.RunReport) =>
+    options.json
+      ? screen.print(JSON.stringify(report, null, 2))
+      : screen.print(RunReport.lines(report).join("\n"))
+
+  // A run that ended early is told of as well, before the store is closed.
+  const report = yield* Effect.onExit(running, (exit) =>
+    Effect.sync(() => {
+      if (Exit.isSuccess(exit)) return
+      const report = reportOf([])
+      if (report === undefined) return
+      print(report)
+      const kept = Object.values(report.ledger).reduce(
+        (sum, node) => sum + node.in - Math.max(0, openOf(node)),
+        0,
+      )
+      const how = Cause.hasInterruptsOnly(exit.cause) ? "interrupted" : "ended early"
+      screen.tell(
+        `reel: ${how}; ${Format.counted(kept, "result")} kept in ${options.store}: the same command goes on from there`,
+      )
+    }),
+  )
+  const told = reportOf(report.warnings)!
+  const written =
+    options.out === undefined
+      ? undefined
+      : yield* Outputs.write(options.out, graph, journal.run(report.run)!, journal, options.store).pipe(
+          Effect.onError(() => Effect.sync(() => print(told))),
+        )
+  print(written === undefined ? told : { ...told, written })
+  if (told.failed.length + told.skipped.length > 0)
+    return yield* new ExitCode.Ended({ exitCode: ExitCode.withFailures })
+})
+
+const openOf = (node: RunReport.RunReport["ledger"][string]): number =>
+  node.in - node.kept - node.failed - Object.values(node.dropped).reduce((sum, count) => sum + count, 0)
