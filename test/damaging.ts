@@ -61,9 +61,9 @@ export const damages = {
     const [from, to] = stretch(bytes, draw)
     return Buffer.concat([bytes.subarray(0, from), bytes.subarray(to)])
   },
-  "halves swapped": (bytes) => {
-    const half = bytes.length >> 1
-    return Buffer.concat([bytes.subarray(half), bytes.subarray(0, half)])
+  "halves swapped": (bytes, draw) => {
+    const at = Math.floor((0.25 + draw() / 2) * bytes.length)
+    return Buffer.concat([bytes.subarray(at), bytes.subarray(0, at)])
   },
   "end of another file": (bytes, draw, other) => {
     const share = draw()
@@ -120,7 +120,8 @@ export const damageFiles = Effect.fn("damageFiles")(function* (
         const of = sources[Math.floor(draw() * sources.length)]!
         const other = sources[Math.floor(draw() * sources.length)]!
         const ending = endings[Math.floor(draw() * endings.length)]!
-        const name = `${String(i).padStart(4, "0")}-${kind.replaceAll(/[^a-z0-9]+/gi, "-")}.${ending}`
+        // Longer than the names of whole files: of two clips that look alike, the shorter name stays.
+        const name = `damaged-${String(i).padStart(4, "0")}-${kind.replaceAll(/[^a-z0-9]+/gi, "-")}.${ending}`
         const bytes = damages[kind](await readFile(of), draw, await readFile(other))
         await writeFile(join(folder, name), bytes)
         return { name, kind, of }

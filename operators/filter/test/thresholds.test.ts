@@ -93,6 +93,9 @@ describe("Damaged", () => {
     // More frames than promised make up for nothing.
     [{ decodedFrames: 260, errors: 25 }, 0.1, "damaged"],
     [{ decodedFrames: 0 }, 1, "keep"],
+    // All of it is no more than all of it.
+    [{ decodedFrames: 1, errors: 239 }, 1, "keep"],
+    [{ decodedFrames: 1, errors: 239 }, 0.99, "damaged"],
     [{ expectedFrames: 0, decodedFrames: 0, errors: 1 }, 0.5, "damaged"],
   ] as const)("%j with %d: %s", ([change, maxShare, expected]) =>
     Effect.map(decision(Damaged({ maxShare }), damage(change)), (decided) =>
