@@ -65,22 +65,32 @@ const ffmpeg = (folder: string, { name, video, window }: Window, out: string): P
   const filters =
     "fps=24,scale=1280:720:force_original_aspect_ratio=increase:flags=bicubic" +
     `:in_color_matrix=${matrix}:out_color_matrix=bt709:out_range=tv,crop=1280:720,setsar=1,format=yuv420p`
-  const args = [
-    ...["-v", "error", "-nostdin", "-y", "-threads", "1", "-ss", String(window.startSeconds)],
-    ...["-i", join(folder, name), "-an", "-filter_threads", "1", "-vf", filters, "-frames:v", "120"],
-    ...["-c:v", "libx264", "-threads", "1", "-preset", preset, "-crf", String(crf), "-g", String(gop)],
-    ...[
-      "-movflags",
-      "+faststart",
-      "-colorspace",
-      "bt709",
-      "-color_primaries",
-      "bt709",
-      "-color_trc",
-      "bt709",
-      out,
-    ],
+  const input = ["-v", "error", "-nostdin", "-y", "-threads", "1", "-ss", String(window.startSeconds)]
+  const picture = [
+    "-i",
+    join(folder, name),
+    "-an",
+    "-filter_threads",
+    "1",
+    "-vf",
+    filters,
+    "-frames:v",
+    "120",
   ]
+  const codec = [
+    "-c:v",
+    "libx264",
+    "-threads",
+    "1",
+    "-preset",
+    preset,
+    "-crf",
+    String(crf),
+    "-g",
+    String(gop),
+  ]
+  const colour = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"]
+  const args = [...input, ...picture, ...codec, "-movflags", "+faststart", ...colour, out]
   return new Promise((resolve, reject) => {
     const child = spawn("ffmpeg", args, { stdio: ["ignore", "ignore", "inherit"] })
     child.once("error", reject)
