@@ -19,7 +19,8 @@ export const Damaged = Operator.filter("damaged", {
   run: ({ damage }, { maxShare }) => {
     const { decodedFrames, errors, expectedFrames, flagged } = damage
     const missing = Math.max(0, expectedFrames - decodedFrames)
-    const share = (missing + flagged + errors) / Math.max(1, expectedFrames)
+    // A frame may be missing and its packet refused: it counts for both, but no share is more than all.
+    const share = Math.min(1, (missing + flagged + errors) / Math.max(1, expectedFrames))
     return Effect.succeed(
       damage.damaged && share > maxShare
         ? drop(

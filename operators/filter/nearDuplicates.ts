@@ -27,8 +27,8 @@ export const NearDuplicates = Operator.collect("near-duplicates", {
     minQuality: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 100 })).pipe(
       Schema.withDecodingDefaultKey(Effect.succeed(50)),
     ),
-    /** Share of frames that must match. */
-    minShare: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })).pipe(
+    /** Share of frames that must match. Of none, every clip would match every other. */
+    minShare: Schema.Finite.check(Schema.isGreaterThan(0), Schema.isLessThanOrEqualTo(1)).pipe(
       Schema.withDecodingDefaultKey(Effect.succeed(Pdq.MATCH_SHARE)),
     ),
   }),
