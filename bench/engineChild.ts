@@ -139,7 +139,10 @@ const [phase, json] = process.argv.slice(2) as [string, string]
 const task = JSON.parse(json) as Task
 const workers = Layer.succeed(
   Workers,
-  Workers.of({ cores: 2, call: () => Effect.die("the benchmark has no calls in workers") }),
+  Workers.of({
+    capacity: { name: "here", cores: 2, memoryGiB: 8, gpus: 0 },
+    call: () => Effect.die("the benchmark has no calls in workers"),
+  }),
 )
 const result = phases.get(phase)!(task)
 const provided =

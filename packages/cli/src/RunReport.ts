@@ -107,7 +107,8 @@ export const read = (
 }
 
 const statusText: { readonly [status in Run["status"]]: string } = {
-  running: "running (or ended by force)",
+  running: "running",
+  killed: "ended by force",
   done: "done",
   failed: "failed",
   "finished-with-failures": "finished, with failed items",

@@ -60,6 +60,11 @@ export interface Call<S = {}> {
   readonly item: Digest.Digest
   /** The key of this call's random numbers; only of use to operators with `seeded: true`. */
   readonly random: CounterRandom.Key
+  /**
+   * For `batch`: the key of each record, in order, so that what a record draws does not depend on the others of its
+   * batch. For other operators, `random` alone.
+   */
+  readonly randoms: ReadonlyArray<CounterRandom.Key>
   /** 1 for the first attempt. */
   readonly attempt: number
   readonly sides: S
@@ -112,7 +117,7 @@ interface Common<In extends Port.Any, P extends Params, S extends Sides> {
   readonly timeoutMs?: number
   /** Further attempts after a failure whose error has `retryable: true`, a time-out or a lost worker. @default 2 */
   readonly retries?: number
-  /** Whether `run` draws from `call.random`: the graph's seed then becomes part of the cache key. @default false */
+  /** Whether `run` draws from `call.random` (`call.randoms` in a batch): the graph's seed then becomes part of the cache key. @default false */
   readonly seeded?: boolean
 }
 

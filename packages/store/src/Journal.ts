@@ -93,8 +93,10 @@ export interface RunRow {
   readonly nodes: ReadonlyArray<string>
 }
 
+/** `killed` is a run whose process has ended without a word. */
 export const RunStatus = Schema.Literals([
   "running",
+  "killed",
   "done",
   "failed",
   "finished-with-failures",

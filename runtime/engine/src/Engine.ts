@@ -90,7 +90,7 @@ export const run: <E = never, R = never>(
     const blobs = yield* BlobStore
     const workers = yield* Workers
     const clock = yield* Clock.Clock
-    yield* GraphChecks.check(graph, workers.cores)
+    yield* GraphChecks.check(graph, workers.capacity)
     yield* checkInputs(graph, Object.keys(inputs))
 
     const startedMs = clock.currentTimeMillisUnsafe()

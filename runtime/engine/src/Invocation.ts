@@ -2,7 +2,7 @@
  * One call of an operator: from decoded records to what the journal keeps. The same code runs on the main
  * thread and in workers.
  */
-import { type CounterRandom, Drop, keep, type Operator } from "@reelgraph/core"
+import { CounterRandom, type Digest, Drop, keep, type Operator } from "@reelgraph/core"
 import type { NewItem } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
@@ -116,6 +116,44 @@ const outcomes = (node: string, operator: Operator.Any, value: any, size: number
   }
 }
 
+const noKey: CounterRandom.Key = { k0: 0, k1: 0 }
+
+/** What an operator sees of its call. Digests are only read when asked for. */
+export class Call implements Operator.Call<unknown> {
+  readonly attempt: number
+  readonly sides: unknown
+  readonly #operator: string
+  readonly #items: () => ReadonlyArray<string>
+  readonly #seed: number | undefined
+
+  /** `items` gives the digests of the records (of their set, for `collect`); without a `seed` nothing is random. */
+  constructor(
+    operator: string,
+    items: () => ReadonlyArray<string>,
+    seed: number | undefined,
+    attempt: number,
+    sides: unknown,
+  ) {
+    this.#operator = operator
+    this.#items = items
+    this.#seed = seed
+    this.attempt = attempt
+    this.sides = sides
+  }
+  get item(): Digest.Digest {
+    return this.#items()[0]! as Digest.Digest
+  }
+  get random(): CounterRandom.Key {
+    return this.#key(this.item)
+  }
+  get randoms(): ReadonlyArray<CounterRandom.Key> {
+    return this.#items().map((item) => this.#key(item))
+  }
+  #key(item: string): CounterRandom.Key {
+    return this.#seed === undefined ? noKey : CounterRandom.key(this.#seed, item, this.#operator)
+  }
+}
+
 const checkPositions = (node: string, emission: Operator.Emission<unknown>, size: number): void => {
   for (const at of emission._tag === "Emit" ? emission.from : [emission.at]) {
     if (!Number.isInteger(at) || at < 0 || at >= size) {
@@ -137,8 +175,10 @@ export interface Job {
   readonly records: ReadonlyArray<string>
   /** Canonical JSON of the records of the side inputs; an array for `all`. */
   readonly sides: { readonly [side: string]: string | ReadonlyArray<string> }
-  readonly item: string
-  readonly random: CounterRandom.Key
+  /** Digests of the records; for `collect`, of their set. */
+  readonly items: ReadonlyArray<string>
+  /** The seed of the run, for operators that draw random numbers. */
+  readonly seed: number | undefined
   readonly attempt: number
   /** Milliseconds after which the worker is killed, counted from when the operator begins. */
   readonly timeoutMs: number | undefined

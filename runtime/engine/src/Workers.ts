@@ -10,8 +10,8 @@ import type { Job, Outcome } from "./Invocation.ts"
 export class Workers extends Context.Service<
   Workers,
   {
-    /** Cores that calls share. */
-    readonly cores: number
+    /** What calls share. */
+    readonly capacity: Resources.Capacity
     /**
      * Makes a call in a worker process. Interrupting it kills the worker. Calls of a higher `priority` (further
      * down the graph) go first when cores are short. `started` is called when the operator begins: waiting for

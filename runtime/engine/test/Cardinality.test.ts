@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { drop, Graph, keep, Operator } from "@reelgraph/core"
+import { CounterRandom, Digest, drop, Graph, keep, Operator } from "@reelgraph/core"
 import { Journal } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -152,6 +152,34 @@ describe("batch", () => {
       const run = yield* go(graph, { in: [...nums(3), ...nums(5, 8)] })
       assert.deepStrictEqual(sizes, [3])
       assert.deepInclude(run.ledger("batch"), { in: 8, kept: 7, dropped: { two: 1 }, cached: 5 })
+    }).pipe(Effect.provide(memory)),
+  )
+
+  it.effect("draws for each record by itself, whatever the batches", () =>
+    Effect.gen(function* () {
+      const draws = (size: number) =>
+        Operator.batch(`draws-${size}`, {
+          version,
+          input: Num,
+          output: Num,
+          size,
+          seeded: true,
+          run: (records, _, { item, random, randoms }) => {
+            assert.deepStrictEqual(random, randoms[0])
+            assert.strictEqual(randoms.length, records.length)
+            assert.strictEqual(item.length, 64)
+            return Effect.succeed(records.map((_, i) => num(randoms[i]!.k0)))
+          },
+        })
+      const keysOf = (operator: string) =>
+        nums(5).map(({ n }) => CounterRandom.key(7, Digest.ofJson({ n }), operator).k0)
+      for (const size of [2, 5]) {
+        const run = yield* go(one(draws(size)()), { in: nums(5) }, { seed: 7 })
+        assert.deepStrictEqual(
+          run.numbers(),
+          [...keysOf(`draws-${size}`)].sort((a, b) => a - b),
+        )
+      }
     }).pipe(Effect.provide(memory)),
   )
 

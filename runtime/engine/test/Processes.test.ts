@@ -61,7 +61,7 @@ describe("a run", { timeout: 60_000 }, () => {
       const calls = linesOf(task.log)
       assert.strictEqual(new Set(calls).size, nodes * items)
       assert.isAtMost(calls.length, nodes * items + 3 * nodes * Flow.chunk)
-      assert.deepStrictEqual(yield* statuses(task.store), ["running", "running", "running", "done"])
+      assert.deepStrictEqual(yield* statuses(task.store), ["killed", "killed", "killed", "done"])
     }),
   )
 

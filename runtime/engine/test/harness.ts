@@ -21,7 +21,10 @@ export const nums = (count: number, start = 0): ReadonlyArray<Num> =>
 /** No test of the engine alone makes calls in worker processes. */
 export const noWorkers = Layer.succeed(
   Workers,
-  Workers.of({ cores: 2, call: () => Effect.die("this test has no workers") }),
+  Workers.of({
+    capacity: { name: "here", cores: 2, memoryGiB: 8, gpus: 0 },
+    call: () => Effect.die("this test has no workers"),
+  }),
 )
 
 export const memory = Layer.mergeAll(JournalSqlite.layerMemory, BlobStoreMemory.layer, noWorkers)

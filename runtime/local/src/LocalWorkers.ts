@@ -1,14 +1,14 @@
 /**
  * Worker processes on this machine. A process is started when a call needs one, reused for later calls, and killed
- * when its call is interrupted or takes too long. Calls share the machine's cores.
+ * when its call is interrupted or takes too long. Calls share the machine's cores and memory.
  */
-import { availableParallelism } from "node:os"
+import { availableParallelism, totalmem } from "node:os"
 
 import { Workers } from "@reelgraph/engine"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
-import { CorePool } from "./internal/CorePool.ts"
+import { ResourcePool } from "./internal/ResourcePool.ts"
 import { WorkerProcess } from "./internal/WorkerProcess.ts"
 
 export interface Options {
@@ -16,14 +16,21 @@ export interface Options {
   readonly store: string
   /** Cores that calls share. @default all of this machine */
   readonly cores?: number
+  /** Main memory that calls share, in GiB. @default all of this machine */
+  readonly memoryGiB?: number
 }
 
 export const layer = (options: Options): Layer.Layer<Workers> =>
   Layer.effect(
     Workers,
     Effect.gen(function* () {
-      const cores = options.cores ?? availableParallelism()
-      const pool = new CorePool(cores)
+      const capacity = {
+        name: "this machine",
+        cores: options.cores ?? availableParallelism(),
+        memoryGiB: options.memoryGiB ?? totalmem() / 2 ** 30,
+        gpus: 0,
+      }
+      const pool = new ResourcePool(capacity)
       const idle: Array<WorkerProcess> = []
       const all = new Set<WorkerProcess>()
 
@@ -52,10 +59,10 @@ export const layer = (options: Options): Layer.Layer<Workers> =>
           return worker.kill
         })
       return Workers.of({
-        cores,
+        capacity,
         call: (job, resources, priority, started) =>
           pool.use(
-            resources.cores,
+            resources,
             priority,
             Effect.acquireUseRelease(acquire, (worker) => worker.call(job, started), release),
           ),

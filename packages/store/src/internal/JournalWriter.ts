@@ -5,6 +5,7 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 
 import type { CallRow, Committed, OperatorRow, RunEnd, RunRow, StoredItem, NewItem } from "../Journal.ts"
+import { uniqueName } from "./processIdentity.ts"
 
 /** What the journal is asked to write. Results are in the order of the requests. */
 export type Request =
@@ -163,13 +164,14 @@ export class JournalWriter {
 
   #beginRun(row: RunRow): number {
     const { lastInsertRowid } = this.#run(
-      "INSERT INTO runs(name, graph, version, digest, definition, started_ms, status, ledger) VALUES(?,?,?,?,?,?,'running','{}')",
+      "INSERT INTO runs(name, graph, version, digest, definition, started_ms, owner, status, ledger) VALUES(?,?,?,?,?,?,?,'running','{}')",
       row.name,
       row.graph,
       row.version,
       row.digest,
       row.definition,
       row.startedMs,
+      uniqueName(),
     )
     const run = Number(lastInsertRowid)
     row.nodes.forEach((name, node) => this.#run("INSERT INTO run_nodes VALUES(?,?,?)", run, node, name))

@@ -2,6 +2,7 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 
 import { type BoundOperator, type Hit, JournalError, type Refusal, type Run, type Step } from "../Journal.ts"
+import { ownerIsAlive } from "./processIdentity.ts"
 
 type Row = Record<string, unknown>
 
@@ -160,7 +161,10 @@ export const make = (db: DatabaseSync, file: string) => {
     definition: row["definition"] as string,
     startedMs: row["started_ms"] as number,
     endedMs: row["ended_ms"] === null ? undefined : (row["ended_ms"] as number),
-    status: row["status"] as Run["status"],
+    status:
+      row["status"] === "running" && ownerIsAlive(row["owner"] as string) === false
+        ? "killed"
+        : (row["status"] as Run["status"]),
     ledger: row["ledger"] as string,
     problem: text(row["problem"]),
   })

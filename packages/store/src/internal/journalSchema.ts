@@ -28,6 +28,7 @@ CREATE TABLE calls(
   output INTEGER, reason TEXT, detail TEXT, attempts INTEGER NOT NULL, started_ms INTEGER NOT NULL, ms REAL NOT NULL,
   run INTEGER NOT NULL, UNIQUE(input, operator)
 ) STRICT;
+CREATE INDEX calls_operator ON calls(operator);
 CREATE INDEX calls_output ON calls(output) WHERE output IS NOT NULL;
 CREATE TABLE call_outputs(call INTEGER NOT NULL, position INTEGER NOT NULL, item INTEGER NOT NULL, PRIMARY KEY(call, position)) STRICT, WITHOUT ROWID;
 CREATE INDEX call_outputs_item ON call_outputs(item);
@@ -38,7 +39,7 @@ CREATE INDEX call_drops_item ON call_drops(item);
 
 CREATE TABLE runs(
   id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, graph TEXT NOT NULL, version TEXT NOT NULL, digest TEXT NOT NULL,
-  definition TEXT NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER, status TEXT NOT NULL, ledger TEXT NOT NULL, problem TEXT
+  definition TEXT NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER, owner TEXT NOT NULL, status TEXT NOT NULL, ledger TEXT NOT NULL, problem TEXT
 ) STRICT;
 CREATE TABLE run_nodes(run INTEGER NOT NULL, node INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY(run, node)) STRICT, WITHOUT ROWID;
 CREATE TABLE run_calls(run INTEGER NOT NULL, node INTEGER NOT NULL, call INTEGER NOT NULL, cached INTEGER NOT NULL, PRIMARY KEY(run, node, call)) STRICT, WITHOUT ROWID;

@@ -2,7 +2,7 @@
  * One node while a run goes on: items are looked up in the journal in chunks; what is there passes on, what is
  * missing is called for, committed, and passed on after that.
  */
-import { CounterRandom, type Graph, type Operator } from "@reelgraph/core"
+import type { Graph } from "@reelgraph/core"
 import {
   artifactsIn,
   type BlobStore,
@@ -20,7 +20,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 
 import * as Failure from "../Failure.ts"
-import { decode, invoke, type Outcome } from "../Invocation.ts"
+import { Call, decode, invoke, type Outcome } from "../Invocation.ts"
 import { RecordInvalid, SideCount, TooManyFailures } from "../RunError.ts"
 import type { Workers } from "../Workers.ts"
 import * as Bind from "./bind.ts"
@@ -220,7 +220,10 @@ const runItems = (context: NodeContext, bound: Bound, inlet: Flow.Inlet, spool: 
 
 const concurrencyOf = ({ node, workers }: NodeContext): number => {
   const { concurrency, resources, worker } = node.operator
-  return Math.max(1, concurrency ?? (worker === undefined ? 1 : Math.floor(workers.cores / resources.cores)))
+  return Math.max(
+    1,
+    concurrency ?? (worker === undefined ? 1 : Math.floor(workers.capacity.cores / resources.cores)),
+  )
 }
 
 /** Looks a chunk up: results that are there are passed on, the rest is put before the runners. */
@@ -494,12 +497,12 @@ const call = (
   const { index, journal, node, seed, workers } = context
   const { operator } = node
   const { timeoutMs } = operator
-  const random = (digest: string) =>
-    operator.seeded ? CounterRandom.key(seed, digest, operator.name) : noKey
+  const drawn = operator.seeded ? seed : undefined
+  const digests = () =>
+    (operator.cardinality === "batch" ? items : [lead]).map((item) => Flow.load(journal, item).digest)
   if (operator.worker !== undefined) {
     return Effect.suspend(() => {
       const loaded = items.map((item) => Flow.load(journal, item))
-      const item = Flow.load(journal, lead).digest
       const job = {
         node: node.id,
         module: operator.worker!,
@@ -508,8 +511,8 @@ const call = (
         params: JSON.stringify(node.params),
         records: loaded.map(({ record }) => record),
         sides: bound.sideJson,
-        item,
-        random: random(item),
+        items: digests(),
+        seed: drawn,
         attempt,
         timeoutMs,
       }
@@ -523,7 +526,7 @@ const call = (
         operator,
         node.value,
         records,
-        new InlineCall(journal, lead, bound.sides, attempt, random),
+        new Call(operator.name, digests, drawn, attempt, bound.sides),
       ),
     ),
   )
@@ -532,37 +535,6 @@ const call = (
     duration: timeoutMs,
     orElse: () => Effect.fail(new Failure.CallTimeout({ node: node.id, timeoutMs })),
   })
-}
-
-const noKey: CounterRandom.Key = { k0: 0, k1: 0 }
-
-/** What an operator on this thread sees of its call. The digest is only read when asked for. */
-class InlineCall implements Operator.Call<unknown> {
-  readonly attempt: number
-  readonly sides: unknown
-  readonly #journal: typeof Journal.Service
-  readonly #item: Flow.Item
-  readonly #random: (digest: string) => CounterRandom.Key
-
-  constructor(
-    journal: typeof Journal.Service,
-    item: Flow.Item,
-    sides: unknown,
-    attempt: number,
-    random: (digest: string) => CounterRandom.Key,
-  ) {
-    this.#journal = journal
-    this.#item = item
-    this.#random = random
-    this.sides = sides
-    this.attempt = attempt
-  }
-  get item(): Operator.Call["item"] {
-    return Flow.load(this.#journal, this.#item).digest as Operator.Call["item"]
-  }
-  get random(): CounterRandom.Key {
-    return this.#random(this.item)
-  }
 }
 
 const decoded = (

@@ -1,17 +1,18 @@
 /** What is checked of a graph before it runs, and said of it afterwards. */
-import { Canonical, Digest, type Graph, GraphJson, Verify } from "@reelgraph/core"
+import { Canonical, Digest, type Graph, GraphJson, type Resources, Verify } from "@reelgraph/core"
 import { type Journal, JournalError } from "@reelgraph/store"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 
 import * as Failure from "../Failure.ts"
 
-/** Fails when a graph cannot run on a machine with so many cores. */
-export const check = (graph: Graph.Graph, cores: number): Effect.Effect<void, Verify.GraphInvalid> =>
+/** Fails when a graph cannot run on a machine with this capacity. */
+export const check = (
+  graph: Graph.Graph,
+  capacity: Resources.Capacity,
+): Effect.Effect<void, Verify.GraphInvalid> =>
   Effect.suspend(() => {
-    const problems = Verify.problems(graph, [
-      { name: "this machine", cores, memoryGiB: Number.MAX_SAFE_INTEGER, gpus: 0 },
-    ])
+    const problems = Verify.problems(graph, [capacity])
     return problems.length === 0
       ? Effect.void
       : Effect.fail(new Verify.GraphInvalid({ graph: graph.name, problems }))

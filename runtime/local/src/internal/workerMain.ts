@@ -69,7 +69,7 @@ const perform = (id: number, job: Invocation.Job) =>
         ]
       }),
     )
-    const call = { item: job.item, random: job.random, attempt: job.attempt, sides } as Operator.Call<unknown>
+    const call = new Invocation.Call(job.operator, () => job.items, job.seed, job.attempt, sides)
     const records = yield* Invocation.decode(job.node, operator, job.records)
     yield* Effect.sync(() => reply({ _tag: "Started", id }))
     return yield* Invocation.invoke(job.node, operator, value, records, call)

@@ -4,15 +4,15 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 
-import { CorePool } from "../src/internal/CorePool.ts"
+import { ResourcePool } from "../src/internal/ResourcePool.ts"
 
 /** A request that holds its cores until it is told to give them back. */
-const hold = (pool: CorePool, cores: number, priority: number, name: string, order: Array<string>) =>
+const hold = (pool: ResourcePool, cores: number, priority: number, name: string, order: Array<string>) =>
   Effect.gen(function* () {
     const done = yield* Deferred.make<void>()
     const fiber = yield* Effect.forkChild(
       pool.use(
-        cores,
+        { cores },
         priority,
         Effect.andThen(
           Effect.sync(() => void order.push(name)),
@@ -24,10 +24,10 @@ const hold = (pool: CorePool, cores: number, priority: number, name: string, ord
     return { done: Effect.andThen(Deferred.succeed(done, undefined), Fiber.join(fiber)), fiber }
   })
 
-describe("CorePool", () => {
+describe("ResourcePool", () => {
   it.effect("grants by priority, then in order; a large request is not overtaken by smaller ones", () =>
     Effect.gen(function* () {
-      const pool = new CorePool(2)
+      const pool = new ResourcePool({ cores: 2 })
       const order: Array<string> = []
       const first = yield* hold(pool, 1, 0, "first", order)
       const large = yield* hold(pool, 2, 1, "large", order)
@@ -40,22 +40,48 @@ describe("CorePool", () => {
       yield* large.done
       yield* small.done
       assert.deepStrictEqual(order, ["first", "late", "large", "small"])
-      assert.strictEqual(pool.free, 2)
+      assert.strictEqual(pool.freeCores, 2)
+    }),
+  )
+
+  it.effect("lets a call wait for memory although cores are free", () =>
+    Effect.gen(function* () {
+      const pool = new ResourcePool({ cores: 4, memoryGiB: 16 })
+      const order: Array<string> = []
+      const done = yield* Deferred.make<void>()
+      const hold = (name: string, memoryGiB: number) =>
+        Effect.forkChild(
+          pool.use(
+            { cores: 1, memoryGiB },
+            0,
+            Effect.andThen(
+              Effect.sync(() => void order.push(name)),
+              Deferred.await(done),
+            ),
+          ),
+          { startImmediately: true },
+        )
+      const fibers = [yield* hold("first", 10), yield* hold("second", 10), yield* hold("small", 1)]
+      assert.deepStrictEqual(order, ["first"])
+      yield* Deferred.succeed(done, undefined)
+      yield* Fiber.joinAll(fibers)
+      assert.deepStrictEqual(order, ["first", "second", "small"])
+      assert.strictEqual(pool.freeCores, 4)
     }),
   )
 
   it.effect("shares a core by fractions that add up exactly, and caps what is more than all", () =>
     Effect.gen(function* () {
-      const pool = new CorePool(1)
+      const pool = new ResourcePool({ cores: 1 })
       const order: Array<string> = []
       const tenths = yield* Effect.forEach(Array.from({ length: 11 }), (_, i) =>
         hold(pool, 0.1, 0, `${i}`, order),
       )
       assert.strictEqual(order.length, 10)
       for (const tenth of tenths) yield* tenth.done
-      assert.strictEqual(pool.free, 1)
+      assert.strictEqual(pool.freeCores, 1)
       const more = yield* hold(pool, 64, 0, "more", order)
-      assert.strictEqual(pool.free, 0)
+      assert.strictEqual(pool.freeCores, 0)
       yield* more.done
     }),
   )
@@ -64,7 +90,7 @@ describe("CorePool", () => {
     "interrupting a request that waits lets those behind it go, one that runs gives its cores back",
     () =>
       Effect.gen(function* () {
-        const pool = new CorePool(2)
+        const pool = new ResourcePool({ cores: 2 })
         const order: Array<string> = []
         const first = yield* hold(pool, 1, 0, "first", order)
         const large = yield* hold(pool, 2, 0, "large", order)
@@ -72,7 +98,7 @@ describe("CorePool", () => {
         yield* Fiber.interrupt(large.fiber)
         assert.deepStrictEqual(order, ["first", "small"])
         yield* Fiber.interrupt(first.fiber)
-        assert.strictEqual(pool.free, 1)
+        assert.strictEqual(pool.freeCores, 1)
       }),
   )
 
@@ -85,13 +111,13 @@ describe("CorePool", () => {
   )
   it.effect.prop("never gives more than there is, and serves every request", [Requests], ([requests]) =>
     Effect.gen(function* () {
-      const pool = new CorePool(2)
+      const pool = new ResourcePool({ cores: 2 })
       let held = 0
       let served = 0
       const fibers = yield* Effect.forEach(requests, ({ cores, priority }, i) =>
         Effect.forkChild(
           pool.use(
-            cores,
+            { cores },
             priority,
             Effect.gen(function* () {
               held += Math.min(cores, 2)
@@ -114,7 +140,7 @@ describe("CorePool", () => {
       }
       for (const [i, { interrupt }] of requests.entries()) if (!interrupt) yield* Fiber.join(fibers[i]!)
       assert.isAtLeast(served + gone, requests.length - requests.filter(({ interrupt }) => interrupt).length)
-      assert.strictEqual(pool.free, 2)
+      assert.strictEqual(pool.freeCores, 2)
     }),
   )
 })
