@@ -19,7 +19,9 @@ const steps: ReadonlyArray<readonly [name: string, command: string, args: Readon
 const failed = steps.filter(([name, command, args]) => {
   const begun = performance.now()
   const { status } = spawnSync(command, args, { cwd: root, stdio: "inherit" })
-  console.log(`${status === 0 ? "ok    " : "FAILED"} ${name} (${((performance.now() - begun) / 1000).toFixed(1)} s)`)
+  console.log(
+    `${status === 0 ? "ok    " : "FAILED"} ${name} (${((performance.now() - begun) / 1000).toFixed(1)} s)`,
+  )
   return status !== 0
 })
 

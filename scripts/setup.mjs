@@ -13,7 +13,10 @@ if (modifiedAt(installed) < modifiedAt(locked)) {
   console.error("installing dependencies (once) ...")
   const npm = process.env.npm_execpath
   const [command, args] = npm ? [process.execPath, [npm]] : ["npm", []]
-  const { status } = spawnSync(command, [...args, "ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: root, stdio: ["ignore", 2, 2] })
+  const { status } = spawnSync(command, [...args, "ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+  })
   if (status !== 0) {
     console.error("npm ci failed; fix the message above and run the command again")
     process.exit(status ?? 1)

@@ -11,7 +11,9 @@ export const Brightness = Operator.filter("brightness", {
   params: Schema.Struct({ min: Schema.Finite }),
   run: ({ summary }, { min }) =>
     Effect.succeed(
-      summary.lumaMean >= min ? keep : drop("too-dark", `mean luma ${summary.lumaMean.toFixed(0)} below ${min}`),
+      summary.lumaMean >= min
+        ? keep
+        : drop("too-dark", `mean luma ${summary.lumaMean.toFixed(0)} below ${min}`),
     ),
 })
 

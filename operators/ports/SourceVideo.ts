@@ -23,7 +23,6 @@ export const SourceVideo = Port.make("SourceVideo", {
       ".avi",
       ".mpg",
       ".mpeg",
-      ".ts",
       ".m2ts",
       ".mts",
       ".wmv",

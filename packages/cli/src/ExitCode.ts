@@ -32,7 +32,7 @@ export const ofCause = (cause: Cause.Cause<unknown>): Told | number => {
   const message =
     "message" in error && typeof error.message === "string" && error.message !== ""
       ? error.message
-      : String(error)
+      : "it gave no reason"
   if ("_tag" in error && typeof error._tag === "string") {
     const exitCode = "exitCode" in error && typeof error.exitCode === "number" ? error.exitCode : failed
     return { exitCode, tag: error._tag, message }

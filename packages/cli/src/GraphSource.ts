@@ -95,14 +95,14 @@ const broken = (given: string, file: string, cause: unknown): GraphFileBroken =>
   const code = "code" in cause ? cause.code : undefined
   if (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND")
     return new GraphFileBroken({ file: given, ...at, problem: missingModule(file, cause) })
-  if (cause instanceof SyntaxError)
-    return new GraphFileBroken({ file: given, ...at, problem: `syntax error: ${firstLine(cause.message)}` })
   if (code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX")
     return new GraphFileBroken({
       file: given,
       ...at,
       problem: `${firstLine(cause.message)}; only types that can be erased are understood`,
     })
+  if (cause instanceof SyntaxError)
+    return new GraphFileBroken({ file: given, ...at, problem: `syntax error: ${firstLine(cause.message)}` })
   return new GraphFileBroken({
     file: given,
     ...at,

@@ -18,13 +18,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 
 import * as InputFiles from "./InputFiles.ts"
-import {
-  InputMissing,
-  InputNameMissing,
-  InputUnknown,
-  type InputNotFound,
-  InputUnreadable,
-} from "./UsageError.ts"
+import { InputMissing, InputNameMissing, InputUnknown, InputUnreadable } from "./UsageError.ts"
 
 /** A file or line that could not be made into a record. */
 export interface Skipped {
@@ -54,8 +48,6 @@ export class TooManySkipped extends Schema.TaggedError<TooManySkipped>()("TooMan
 }
 
 export type InputError = PutError | StoreUnreadable | InputUnreadable | TooManySkipped
-
-export type UsageError = InputMissing | InputNameMissing | InputUnknown | InputNotFound | InputUnreadable
 
 const recordExtensions = [".json", ".ndjson", ".jsonl"]
 

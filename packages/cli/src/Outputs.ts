@@ -88,14 +88,15 @@ export const write = Effect.fn("Outputs.write")(function* (
     const there = new Set<string>()
     for (const { id } of items) {
       const record: unknown = JSON.parse(journal.item(id)?.record ?? "null")
-      const named = artifactsIn(record).filter(({ sha256 }) => !there.has(sha256))
+      const named = (yield* ownFiles(record, store)).filter(({ artifact }) => !there.has(artifact.sha256))
       const name = named.length === 0 ? "" : fileName(ItemLabel.nameOf(journal, id) ?? output)
-      for (const artifact of named) {
+      for (const { artifact, isOurs } of named) {
         there.add(artifact.sha256)
         const role = named.length === 1 ? "" : `-${fileName(roleOf(record, artifact.sha256))}`
         const base = name.slice(0, name.length - extname(name).length)
-        const file = `${base === "" ? output : base}${role}-${artifact.sha256.slice(0, 8)}${ending(artifact)}`
-        yield* place(artifact, join(into, file), store)
+        const digits = artifact.sha256.slice(0, 8)
+        const kind = ending(artifact, isOurs ? "" : extname(name))
+        yield* place(artifact, join(into, `${base === "" ? output : base}${role}-${digits}${kind}`), isOurs)
       }
     }
     const manifest = yield* Manifest.writeEncoded(
@@ -111,6 +112,23 @@ export const write = Effect.fn("Outputs.write")(function* (
   }
   return written
 })
+
+/**
+ * The files of a record: what the store holds of them. A file that the store only refers to, such as the source video
+ * of a clip, is where its owner put it; it counts when the record names nothing else.
+ */
+const ownFiles = (record: unknown, store: string) =>
+  Effect.gen(function* () {
+    const blobs = yield* BlobStore
+    const files = yield* Effect.forEach(artifactsIn(record), (artifact) =>
+      Effect.map(Effect.scoped(blobs.localPath(artifact)), (path) => ({
+        artifact,
+        isOurs: path.startsWith(resolve(store) + sep),
+      })),
+    )
+    const ours = files.filter(({ isOurs }) => isOurs)
+    return ours.length > 0 ? ours : files
+  })
 
 /** The field of a record under which it names a blob. */
 const roleOf = (record: unknown, sha256: string): string => {
@@ -144,14 +162,15 @@ const endings: { readonly [mediaType: string]: string } = {
 }
 
 /** `.mp4`; for a type that is not known, its own name: `application/x-safetensors` gives `.safetensors`. */
-const ending = ({ mediaType }: Artifact): string => {
+const ending = ({ mediaType }: Artifact, given: string): string => {
+  if (given !== "") return given
   const type = mediaType.split(";", 1)[0]!.trim().toLowerCase()
   const [, own] = /\/(?:x-|vnd\.)?([a-z0-9]+)$/.exec(type) ?? []
   return endings[type] ?? (own === undefined ? ".bin" : `.${own}`)
 }
 
 /** Puts a blob where a file is wanted. */
-const place = (artifact: Artifact, file: string, store: string) =>
+const place = (artifact: Artifact, file: string, isOurs: boolean) =>
   Effect.scoped(
     Effect.gen(function* () {
       const blobs = yield* BlobStore
@@ -169,7 +188,6 @@ const place = (artifact: Artifact, file: string, store: string) =>
       }
       yield* attempt(() => fs.mkdirSync(join(file, ".."), { recursive: true }))
       // A person's own file that the store only refers to is copied: a link would tie the two together.
-      const isOurs = path.startsWith(resolve(store) + sep)
       const linked = isOurs && (yield* Effect.isSuccess(attempt(() => fs.linkSync(path, file))))
       if (linked) return
       const part = `${file}.part`

@@ -7,12 +7,7 @@ import { registerHooks } from "node:module"
 
 const ours = /^(effect|@reelgraph\/[a-z-]+)(\/|$)/
 
-let allowed = false
-
-/** From here on, imports of `effect` and `@reelgraph/*` succeed from everywhere. */
-export const allow = (): void => {
-  if (allowed) return
-  allowed = true
+const hook = (): void => {
   registerHooks({
     resolve: (specifier, context, next) => {
       if (!ours.test(specifier)) return next(specifier, context)
@@ -25,3 +20,18 @@ export const allow = (): void => {
     },
   })
 }
+
+let allowed = false
+
+/** From here on, imports of `effect` and `@reelgraph/*` succeed from everywhere. */
+export const allow = (): void => {
+  if (allowed) return
+  allowed = true
+  // oxlint-disable-next-line node/no-process-env -- a process boundary: worker processes import the same files
+  const { env } = process
+  env["NODE_OPTIONS"] = `${env["NODE_OPTIONS"] ?? ""} --import=${import.meta.url}?allow`.trim()
+  hook()
+}
+
+// Loaded before anything else in a worker process.
+if (import.meta.url.endsWith("?allow")) hook()

@@ -178,6 +178,8 @@ export const show = (
     return {
       observe: (begun) => {
         live = begun
+        if (screen.isTerminal) tick()
+        else screen.tell(`run ${begun.name} begins`)
       },
     }
   })

@@ -146,15 +146,21 @@ export const ledgerLines = (ledger: Ledger.Ledger): ReadonlyArray<string> => {
   return Format.table(header, rows, [false, ...header.slice(1).map(() => true)])
 }
 
+/** What happened to a thing, which the facts may name themselves. */
+const naming = (name: string, detail: string): string =>
+  detail === "" ? name : detail.includes(name) ? detail : `${name}: ${detail}`
+
 /** Failed items and skipped files that are told one by one. */
 const listedFailures = 10
 
 /** A run for people. */
 export const lines = (report: RunReport): ReadonlyArray<string> => {
   const took = report.endedMs === undefined ? "" : `, ${Format.duration(report.endedMs - report.startedMs)}`
+  const unread =
+    report.skipped.length === 0 ? "" : `, ${Format.counted(report.skipped.length, "input")} could not be read`
   const out: Array<string> = [
-    `${report.graph}@${report.version}: ${status(report.status)}${took}`,
-    ...(report.problem === undefined ? [] : [Format.line(report.problem)]),
+    `${report.graph}@${report.version}: ${status(report.status)}${unread}${took}`,
+    ...(report.problem === undefined || report.status === "interrupted" ? [] : [Format.line(report.problem)]),
     "",
     ...(Object.keys(report.ledger).length === 0 ? ["(no ledger)"] : ledgerLines(report.ledger)),
   ]
@@ -163,7 +169,7 @@ export const lines = (report: RunReport): ReadonlyArray<string> => {
       node,
       reason,
       Format.count(count),
-      Format.cut(`${example.name}${example.detail === "" ? "" : `: ${example.detail}`}`, 100),
+      Format.cut(naming(example.name, example.detail), 100),
     ])
     out.push("", ...Format.table(["dropped by", "reason", "items", "such as"], rows, [false, false, true]))
   }

@@ -4,6 +4,8 @@
  */
 import * as Context from "effect/Context"
 
+import * as Format from "./Format.ts"
+
 export interface Stream {
   readonly isTTY?: boolean
   readonly columns?: number
@@ -18,8 +20,10 @@ export class Screen extends Context.Service<
     readonly isTerminal: boolean
     readonly columns: () => number
     readonly rows: () => number
-    /** Results: a line on stdout. */
+    /** Results: text on stdout. */
     readonly print: (text: string) => void
+    /** Results for people: lines on stdout, cut where a terminal ends. */
+    readonly show: (lines: ReadonlyArray<string>) => void
     /** All else: a line on stderr. */
     readonly tell: (text: string) => void
     /** Text of others, such as what an operator logs, to stderr as it is. */
@@ -33,30 +37,41 @@ const escape = "\u001B["
 const hideCursor = `${escape}?25l`
 /** What brings a terminal back to its usual state. */
 export const showCursor = `${escape}?25h`
-const eraseBelow = `${escape}J`
+const eraseLine = `${escape}2K`
+
+const up = (lines: number): string => (lines === 0 ? "" : `\r${escape}${lines}A`)
 
 /** A screen over two streams. */
 export const make = (stdout: Stream, stderr: Stream): typeof Screen.Service => {
   let pinned: ReadonlyArray<string> = []
-  const erase = () => (pinned.length === 0 ? "" : `\r${escape}${pinned.length}A${eraseBelow}`)
-  const draw = (lines: ReadonlyArray<string>) => lines.map((line) => `${line}\n`).join("")
-  const pass = (text: string) => void stderr.write(`${erase()}${text}${draw(pinned)}`)
+  // Line by line, and never by erasing all below: what a terminal erases as a whole may end in its scrollback.
+  const erase = () => `${up(pinned.length)}${`${eraseLine}\n`.repeat(pinned.length)}${up(pinned.length)}`
+  const draw = (lines: ReadonlyArray<string>) => lines.map((line) => `${eraseLine}${line}\n`).join("")
+  const pass = (text: string) =>
+    void stderr.write(pinned.length === 0 ? text : `${erase()}${text}${draw(pinned)}`)
+  const print = (text: string) => {
+    // Both streams may be the same terminal.
+    if (pinned.length > 0) stderr.write(erase())
+    stdout.write(`${text}\n`)
+    if (pinned.length > 0) stderr.write(draw(pinned))
+  }
   return Screen.of({
     isTerminal: stderr.isTTY === true,
     columns: () => stderr.columns ?? 80,
     rows: () => stderr.rows ?? 24,
-    print: (text) => {
-      // Both streams may be the same terminal.
-      if (pinned.length > 0) stderr.write(erase())
-      stdout.write(`${text}\n`)
-      if (pinned.length > 0) stderr.write(draw(pinned))
+    print,
+    show: (lines) => {
+      const columns = stdout.isTTY === true ? (stdout.columns ?? 80) : Number.POSITIVE_INFINITY
+      print(lines.map((line) => Format.cut(line, columns)).join("\n"))
     },
     tell: (text) => pass(`${text}\n`),
     pass: (text) => pass(text.endsWith("\n") ? text : `${text}\n`),
     pin: (lines) => {
       const begins = pinned.length === 0 && lines.length > 0 ? hideCursor : ""
       const ends = pinned.length > 0 && lines.length === 0 ? showCursor : ""
-      stderr.write(`${begins}${erase()}${draw(lines)}${ends}`)
+      const fewer = Math.max(0, pinned.length - lines.length)
+      const rest = `${`${eraseLine}\n`.repeat(fewer)}${up(fewer)}`
+      stderr.write(`${begins}${up(pinned.length)}${draw(lines)}${rest}${ends}`)
       pinned = lines
     },
   })

@@ -62,7 +62,7 @@ export const groups = (fingerprints: ReadonlyArray<Fingerprint>, options: Option
   const before = Array.from({ length: pieces }, () => new Int32Array(usable.length))
   /** The last clip that a clip was compared with is remembered: two clips share many pieces. */
   const seen = new Int32Array(fingerprints.length).fill(-1)
-  for (let at = 0; at < usable.length; ) {
+  for (let at = 0; at < usable.length;) {
     const { clip } = usable[at]!
     const first = at
     for (; at < usable.length && usable[at]!.clip === clip; at++) {

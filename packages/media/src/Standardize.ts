@@ -280,7 +280,7 @@ const run = (options: StandardizeOptions, signal: AbortSignal): Promise<Standard
     cleanup.add(undefined, () => weaver?.filters.close())
     const { tick } = reader.container
     const drainWeaver = (): boolean => {
-      while (weaver !== undefined && weaver.filters.pull(woven)) {
+      while (weaver?.filters.pull(woven) === true) {
         const base = weaver.filters.timeBase()
         const seconds = (Number(woven.pts) * base.num) / base.den - reader.container.originSeconds
         if (!take(woven, seconds, 0)) return false

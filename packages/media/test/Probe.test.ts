@@ -53,7 +53,7 @@ describe("Probe", () => {
         0.001,
       ),
     )
-    assert.isFalse(Probe.isVariable([...even].reverse(), 0.001))
+    assert.isFalse(Probe.isVariable(even.toReversed(), 0.001))
   })
 
   it.live("tells apart why a file is no video", () =>

@@ -55,6 +55,8 @@ export interface CallRow {
   /** Why it was dropped, or the tag of its error. */
   readonly reason?: string
   readonly detail?: string
+  /** The call whose result this one takes the place of, because blobs that it names are lost. */
+  readonly replaces?: number
   readonly attempts: number
   readonly startedMs: number
   /** Milliseconds that the last attempt took. */
@@ -225,7 +227,7 @@ export class Journal extends Context.Service<
       calls: ReadonlyArray<number>,
     ) => Effect.Effect<void, JournalError>
 
-    // Reading. Plain functions of microseconds, for hot loops; they throw JournalError.
+    // Reading. Plain functions of microseconds, for hot loops; they throw {@link JournalError}.
     /** The call of (input, operator), if there is one. */
     readonly find: (input: number, operator: number) => Hit | undefined
     /** What a `collect` call took out. */

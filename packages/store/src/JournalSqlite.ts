@@ -15,6 +15,7 @@ import * as Reader from "./internal/journalReader.ts"
 import * as Tables from "./internal/journalSchema.ts"
 import type { Envelope, Reply } from "./internal/journalThread.ts"
 import { JournalWriter, type Request, type Response } from "./internal/JournalWriter.ts"
+import * as Wire from "./internal/journalWire.ts"
 
 type Send = <R extends Request>(
   request: R,
@@ -24,7 +25,7 @@ type Send = <R extends Request>(
 const serviceOf = (file: string, db: DatabaseSync, send: Send) =>
   Journal.of({
     file,
-    ...Reader.make(db),
+    ...Reader.make(db, file),
     beginRun: (row) => send({ _tag: "BeginRun", row }, "written"),
     endRun: (run, end) => Effect.asVoid(send({ _tag: "EndRun", run, end }, "written")),
     operator: (row) => send({ _tag: "Operator", row }, "written"),
@@ -50,8 +51,13 @@ const open = (file: string): Effect.Effect<DatabaseSync, JournalError | JournalN
     try: () => {
       if (file !== ":memory:") mkdirSync(dirname(file), { recursive: true })
       const db = new DatabaseSync(file)
-      prepare(db, file)
-      return db
+      try {
+        prepare(db, file)
+        return db
+      } catch (cause) {
+        db.close()
+        throw cause
+      }
     },
     catch: (cause) =>
       cause instanceof JournalNewer
@@ -64,7 +70,7 @@ const opened = (file: string) => Effect.acquireRelease(open(file), (db) => Effec
 /** A thread that writes, and the function that asks it to. */
 const writerThread = (file: string, durability: "full" | "normal") =>
   Effect.gen(function* () {
-    const waiting = new Map<number, (reply: Effect.Effect<any, JournalError>) => void>()
+    const waiting = new Map<number, (reply: Effect.Effect<unknown, JournalError>) => void>()
     const lost = (problem: string) => new JournalError({ file, action: "written", problem })
     let ended: string | undefined
     let next = 0
@@ -78,6 +84,8 @@ const writerThread = (file: string, durability: "full" | "normal") =>
       Effect.sync(() => {
         const worker = new Worker(new URL("./internal/journalThread.ts", import.meta.url), {
           workerData: { file, durability },
+          // What it handles is short-lived and small: without a bound V8 grows the space for it to 48 MB.
+          resourceLimits: { maxYoungGenerationSizeMb: 8 },
         })
         worker.on("message", (replies: ReadonlyArray<Reply>) => {
           for (const reply of replies) {
@@ -102,8 +110,10 @@ const writerThread = (file: string, durability: "full" | "normal") =>
         Effect.callback((resume) => {
           if (ended !== undefined) return resume(Effect.fail(lost(ended)))
           const id = next++
-          waiting.set(id, resume)
-          worker.postMessage({ id, request } satisfies Envelope)
+          waiting.set(id, (reply) =>
+            resume(Effect.map(reply, (value) => Wire.receiveResponse(request, value) as any)),
+          )
+          worker.postMessage({ id, request: Wire.send(request) } satisfies Envelope)
         }),
       )
     return send

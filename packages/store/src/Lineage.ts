@@ -87,3 +87,14 @@ const walk = (starts: Iterable<number>, visit: (item: number) => Entry): Walk =>
 /** Items of a walk up that no call gave: where everything begins. */
 export const sources = (entries: Walk): ReadonlyArray<number> =>
   [...entries.values()].filter(({ links }) => links.length === 0).map(({ item }) => item)
+
+/**
+ * Of items that name one artifact, those that the others descend from: a source file is named by the record that
+ * brought it in, and by every record made from that which still refers to it. Takes a walk down from all of them.
+ */
+export const firsts = (entries: Walk, starts: ReadonlyArray<number>): ReadonlyArray<number> => {
+  const reached = new Set<number>()
+  for (const { links } of entries.values())
+    for (const { items } of links) for (const item of items) reached.add(item)
+  return starts.filter((item) => !reached.has(item))
+}

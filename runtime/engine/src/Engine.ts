@@ -2,13 +2,22 @@
  * Runs graphs: streaming with backpressure, durable, cached, resumable.
  *
  * Each node is a few fibers between bounded queues. Items move in chunks; what the journal has is passed on, what
- * it lacks is called for, committed and passed on. Memory is bounded by the graph, not by the number of items.
+ * it lacks is called for, committed and passed on. Memory is bounded by the graph, not by the number of items:
+ * in front of each consumer wait at most 1024 items. Only `collect`, and side inputs, hold a row id per item.
+ *
+ * **What a kill costs.** A result counts once its row is on disk; what a rerun calls for again is what had been
+ * called for and was not on disk. A node makes `concurrency` calls at once. On this thread each of these commits
+ * after at most 256 calls, and after at most 20 ms of them when calls are slower; a `batch` operator commits every
+ * batch, and an operator in workers every call. So a kill costs at most `concurrency` x 256 calls of each node on
+ * this thread, `concurrency` x `size` of each `batch` node, and `concurrency` of each node in workers.
  */
 import { type Graph, Ledger, type Verify } from "@reelgraph/core"
 import { BlobStore, Journal, type JournalError, type NewItem, type RunStatus } from "@reelgraph/store"
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 
@@ -87,7 +96,7 @@ export const run: <E = never, R = never>(
     const startedMs = clock.currentTimeMillisUnsafe()
     const name = yield* runName(graph.name, startedMs)
     const definition = GraphChecks.definition(graph)
-    const id = yield* journal.beginRun({
+    const begun = journal.beginRun({
       name,
       graph: graph.name,
       version: graph.version,
@@ -103,8 +112,7 @@ export const run: <E = never, R = never>(
     for (const output of Object.keys(graph.outputs)) given[output] = 0
     options.observe?.({ name, graph, startedMs, nodes, inputs: taken })
 
-    const context: NodeRunner.RunContext = {
-      run: id,
+    const shared: Omit<NodeRunner.RunContext, "run"> = {
       journal,
       blobs,
       workers,
@@ -115,7 +123,8 @@ export const run: <E = never, R = never>(
     }
     const ledger = (): Ledger.Ledger => Object.fromEntries(nodes.map(({ id, tally }) => [id, tally.ledger()]))
 
-    const work = Effect.gen(function* () {
+    const work = Effect.fnUntraced(function* (id: number) {
+      const context: NodeRunner.RunContext = { ...shared, run: id }
       const wires = yield* wire(graph)
       const sources = Object.entries(graph.inputs).map(([input, port]) =>
         feed(context, input, port.record, inputs[input]!, wires.from(input), taken[input]!),
@@ -145,25 +154,29 @@ export const run: <E = never, R = never>(
     })
 
     const statusOf = (exit: Exit.Exit<unknown, unknown>): RunStatus => {
-      if (Exit.isSuccess(exit)) return context.failures.count > 0 ? "finished-with-failures" : "done"
+      if (Exit.isSuccess(exit)) return shared.failures.count > 0 ? "finished-with-failures" : "done"
       return exit.cause.reasons.every(({ _tag }) => _tag === "Interrupt") ? "interrupted" : "failed"
     }
-    yield* Effect.onExit(work, (exit) => {
+    const end = (id: number, exit: Exit.Exit<unknown, unknown>) => {
       const problem = Exit.isFailure(exit) ? GraphChecks.problemOf(exit.cause) : undefined
-      return Effect.ignore(
-        journal.endRun(id, {
-          endedMs: clock.currentTimeMillisUnsafe(),
-          status: statusOf(exit),
-          ledger: JSON.stringify(ledger()),
-          ...(problem === undefined ? {} : { problem }),
-        }),
-      )
-    })
+      const noted = journal.endRun(id, {
+        endedMs: clock.currentTimeMillisUnsafe(),
+        status: statusOf(exit),
+        ledger: JSON.stringify(ledger()),
+        ...(problem === undefined ? {} : { problem }),
+      })
+      // What ended a run early is not to be hidden by a journal that cannot say so.
+      return Exit.isSuccess(exit) ? noted : Effect.ignore(noted)
+    }
+    // Once it is in the journal that a run began, its end is to be there too, unless the process is killed.
+    yield* Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(begun, (id) => Effect.onExit(restore(work(id)), (exit) => end(id, exit))),
+    )
     return {
       run: name,
       graph: graph.name,
       version: graph.version,
-      status: context.failures.count > 0 ? "finished-with-failures" : "done",
+      status: shared.failures.count > 0 ? "finished-with-failures" : "done",
       startedMs,
       endedMs: clock.currentTimeMillisUnsafe(),
       ledger: ledger(),
@@ -172,6 +185,7 @@ export const run: <E = never, R = never>(
       warnings: GraphChecks.changedOperators(graph, journal),
     } satisfies Report
   },
+  GraphChecks.journalErrors,
 ) as any
 
 const checkInputs = (
@@ -223,7 +237,10 @@ const wire = (graph: Graph.Graph) =>
     }
   })
 
-/** Takes records in through an input: stored first, then passed on. */
+/**
+ * Takes records in through an input: stored first, then passed on. What a slow source has given is not held back
+ * until a chunk is full; what a fast one gives while a chunk is stored makes up the next.
+ */
 const feed = <E, R>(
   { journal, run }: NodeRunner.RunContext,
   input: string,
@@ -233,38 +250,42 @@ const feed = <E, R>(
   taken: { count: number; ended: boolean },
 ): Effect.Effect<void, E | RecordInvalid | JournalError, R> => {
   const codec = RecordCodec.of(schema)
-  return records.pipe(
-    Stream.rechunk(Flow.chunk),
-    Stream.runForEachArray((values) =>
-      Effect.gen(function* () {
-        const rows: Array<NewItem> = []
-        for (const value of values) {
-          try {
-            rows.push(codec.encode(value))
-          } catch (cause) {
-            return yield* new RecordInvalid({
-              input,
-              position: taken.count + rows.length,
-              problem: cause instanceof Error ? cause.message : String(cause),
-            })
+  return Effect.gen(function* () {
+    const arrived = yield* Queue.bounded<unknown, Cause.Done>(Flow.chunk)
+    const pull = Effect.andThen(
+      Stream.runForEachArray(records, (values) => Queue.offerAll(arrived, values)),
+      Queue.end(arrived),
+    )
+    const store = Flow.forEachChunk(
+      arrived,
+      () => ({ min: 1, max: Flow.chunk }),
+      (values) =>
+        Effect.gen(function* () {
+          const rows: Array<NewItem> = []
+          for (const value of values) {
+            try {
+              rows.push(codec.encode(value))
+            } catch (cause) {
+              return yield* new RecordInvalid({
+                input,
+                position: taken.count + rows.length,
+                problem: cause instanceof Error ? cause.message : String(cause),
+              })
+            }
           }
-        }
-        const ids = yield* journal.items(run, input, rows)
-        taken.count += ids.length
-        const items = ids.map((id, i): Flow.Item => ({
-          id,
-          digest: rows[i]!.digest,
-          record: rows[i]!.record,
-          value: { schema, record: values[i] },
-        }))
-        yield* Flow.send(outlets, items)
-      }),
-    ),
-    Effect.andThen(
-      Effect.suspend(() => {
-        taken.ended = true
-        return Flow.end(outlets)
-      }),
-    ),
-  )
+          const ids = yield* journal.items(run, input, rows)
+          taken.count += ids.length
+          const items = ids.map((id, i): Flow.Item => ({
+            id,
+            digest: rows[i]!.digest,
+            record: rows[i]!.record,
+            value: { schema, record: values[i] },
+          }))
+          yield* Flow.send(outlets, items)
+        }),
+    )
+    yield* Effect.all([pull, store], { concurrency: "unbounded", discard: true })
+    taken.ended = true
+    yield* Flow.end(outlets)
+  })
 }

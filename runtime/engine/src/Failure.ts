@@ -66,10 +66,15 @@ export const fromCause = (cause: Cause.Cause<unknown>): Failure => {
   return { tag: "Interrupted", message: "the call was interrupted", retryable: true }
 }
 
-/** A failure from the error that an operator failed with. */
+/** What a worker says of a call is a failure already. */
+const isFailure = (error: object): error is Failure =>
+  "tag" in error && typeof error.tag === "string" && "retryable" in error && !("_tag" in error)
+
+/** A failure from the error that an operator, or a worker, failed with. */
 export const fromError = (error: unknown): Failure => {
   if (typeof error !== "object" || error === null)
     return { tag: "Error", message: String(error).slice(0, 2000), retryable: false }
+  if (isFailure(error)) return error
   const tag = "_tag" in error && typeof error._tag === "string" ? error._tag : error.constructor.name
   const message =
     "message" in error && typeof error.message === "string" && error.message !== "" ? error.message : tag

@@ -6,7 +6,7 @@ import { type CounterRandom, Drop, keep, type Operator } from "@reelgraph/core"
 import type { NewItem } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
-import { OutputInvalid } from "./Failure.ts"
+import { InputInvalid, OutputInvalid } from "./Failure.ts"
 import * as RecordCodec from "./RecordCodec.ts"
 
 /** What came of one item. `values` are the decoded records, when the call ran in this process. */
@@ -25,6 +25,21 @@ export type Emitted =
   | { readonly _tag: "Emit"; readonly record: NewItem; readonly from: ReadonlyArray<number> }
   | { readonly _tag: "Pass"; readonly at: number }
   | { readonly _tag: "Drop"; readonly at: number; readonly reason: string; readonly detail: string }
+
+/** The records of an operator's input from their JSON. */
+export const decode = (
+  node: string,
+  operator: Operator.Any,
+  records: ReadonlyArray<string>,
+): Effect.Effect<ReadonlyArray<unknown>, InputInvalid> =>
+  Effect.try({
+    try: () => {
+      const codec = RecordCodec.of(operator.input.record)
+      return records.map((record) => codec.decode(record))
+    },
+    catch: (cause) =>
+      new InputInvalid({ node, problem: cause instanceof Error ? cause.message : String(cause) }),
+  })
 
 const kept: Outcome = { _tag: "Kept" }
 const dropped = ({ detail, reason }: Drop): Outcome => ({ _tag: "Dropped", reason, detail })
@@ -125,4 +140,6 @@ export interface Job {
   readonly item: string
   readonly random: CounterRandom.Key
   readonly attempt: number
+  /** Milliseconds after which the worker is killed, counted from when the operator begins. */
+  readonly timeoutMs: number | undefined
 }

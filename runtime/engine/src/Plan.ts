@@ -3,7 +3,7 @@
  * journal, how many have to be called for and why, and how many cannot be known before others have run.
  */
 import { type Canonical, Difference, type Graph } from "@reelgraph/core"
-import { Journal, Status } from "@reelgraph/store"
+import { Journal, type JournalError, Status } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 
@@ -34,7 +34,7 @@ export interface Plan {
   readonly warnings: ReadonlyArray<string>
 }
 
-/** What a plan knows of an edge: items in the journal, items that are not, and whether there may be more. */
+/** What a plan knows of an edge: items in the journal, how many others, and whether there may be more. */
 interface Known {
   readonly ids: ReadonlyArray<number>
   readonly fresh: number
@@ -46,7 +46,7 @@ export const make = <E = never, R = never>(
   graph: Graph.Graph,
   inputs: Inputs<E, R>,
   options: { readonly seed?: number } = {},
-): Effect.Effect<Plan, E, Journal | R> =>
+): Effect.Effect<Plan, E | JournalError, Journal | R> =>
   Effect.gen(function* () {
     const journal = yield* Journal
     const edges = new Map<string, Known>()
@@ -70,7 +70,7 @@ export const make = <E = never, R = never>(
       nodes,
       warnings: GraphChecks.changedOperators(graph, journal),
     }
-  })
+  }).pipe(GraphChecks.journalErrors)
 
 type JournalService = typeof Journal.Service
 
@@ -82,15 +82,16 @@ const takeIn = <E, R>(
   Effect.map(
     Stream.runFold(
       records,
-      () => ({ ids: new Array<number>(), fresh: 0 }),
+      () => ({ ids: new Array<number>(), fresh: new Set<string>() }),
       (known, record) => {
-        const stored = journal.itemByDigest(codec.encode(record).digest)
-        if (stored === undefined) known.fresh++
+        const { digest } = codec.encode(record)
+        const stored = journal.itemByDigest(digest)
+        if (stored === undefined) known.fresh.add(digest)
         else known.ids.push(stored.id)
         return known
       },
     ),
-    ({ fresh, ids }) => ({ ids, fresh, more: false }),
+    ({ fresh, ids }) => ({ ids, fresh: fresh.size, more: false }),
   )
 
 const planNode = (
@@ -112,7 +113,7 @@ const planNode = (
     const hit = operator === undefined ? undefined : journal.find(item, operator)
     if (hit === undefined || hit.status === Status.failed) return false
     hits++
-    outputs.push(...hit.outputs)
+    for (const output of hit.outputs) outputs.push(output)
     return true
   }
   if (input.fresh > 0 && node.operator.cardinality !== "collect") miss("new item", input.fresh)
@@ -126,8 +127,10 @@ const planNode = (
         miss(complete ? "this set of items was not seen before" : "its items are not all there yet")
     } else if (!answered(set.id)) miss(reasonFor(journal, set.id, node, bound))
   } else {
+    // Equal items are called for once.
+    const called = new Set<number>()
     for (const item of input.ids)
-      if (!answered(item))
+      if (!called.has(item) && !answered(item) && called.add(item))
         miss(sides === undefined ? "waits for a side input" : reasonFor(journal, item, node, bound))
   }
   const missing = Object.values(misses).reduce((sum, count) => sum + count, 0)

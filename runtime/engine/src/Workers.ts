@@ -14,12 +14,14 @@ export class Workers extends Context.Service<
     readonly cores: number
     /**
      * Makes a call in a worker process. Interrupting it kills the worker. Calls of a higher `priority` (further
-     * down the graph) go first when cores are short.
+     * down the graph) go first when cores are short. `started` is called when the operator begins: waiting for
+     * cores and for a process is not part of what the call takes, nor of its `timeoutMs`.
      */
     readonly call: (
       job: Job,
       resources: Resources.Resources,
       priority: number,
+      started: () => void,
     ) => Effect.Effect<ReadonlyArray<Outcome>, Failure>
   }
 >()("reelgraph/engine/Workers") {}

@@ -53,11 +53,11 @@ export const layer = (options: Options): Layer.Layer<Workers> =>
         })
       return Workers.of({
         cores,
-        call: (job, resources, priority) =>
+        call: (job, resources, priority, started) =>
           pool.use(
-            Math.min(resources.cores, cores),
+            resources.cores,
             priority,
-            Effect.acquireUseRelease(acquire, (worker) => worker.call(job), release),
+            Effect.acquireUseRelease(acquire, (worker) => worker.call(job, started), release),
           ),
       })
     }),

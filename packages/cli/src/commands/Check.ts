@@ -48,13 +48,8 @@ export const run: (options: Options) => Task = Effect.fn("reel.check")(function*
       ? (yield* Installed.graphs).map(({ graph, snapshots }) => ({ graph, snapshots, file: undefined }))
       : [yield* GraphSource.find(options.graph)]
   const findings = yield* Effect.forEach(graphs, (found) => examine(found, options))
-  screen.print(
-    options.json
-      ? JSON.stringify(findings, null, 2)
-      : findings.length === 0
-        ? "no graphs are installed"
-        : findings.flatMap(lines).join("\n"),
-  )
+  if (options.json) screen.print(JSON.stringify(findings, null, 2))
+  else screen.show(findings.length === 0 ? ["no graphs are installed"] : findings.flatMap(lines))
   if (findings.some(isBad)) return yield* new ExitCode.Ended({ exitCode: ExitCode.failed })
 })
 

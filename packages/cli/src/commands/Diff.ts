@@ -38,7 +38,8 @@ export const run: (options: Options) => Task = Effect.fn("reel.diff")(function* 
       const a = yield* RunName.find(journal, options.a, options.store)
       const b = yield* RunName.find(journal, options.b, options.store)
       const found = compare(journal, a, b, options.store)
-      screen.print(options.json ? JSON.stringify(found, null, 2) : lines(found).join("\n"))
+      if (options.json) screen.print(JSON.stringify(found, null, 2))
+      else screen.show(lines(found))
     }),
     StoreFolder.layerJournal(options.store),
   )

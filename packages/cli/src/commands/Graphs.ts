@@ -26,21 +26,18 @@ export const run: (options: Options) => Task = Effect.fn("reel.graphs")(function
         problem: "a drawing is of one graph; name it, as in `reel graphs curate --mermaid`",
       })
     const graphs = (yield* Installed.graphs).map(({ graph }) => graph)
-    screen.print(
-      options.json ? JSON.stringify(graphs.map(GraphJson.fromGraph), null, 2) : list(graphs).join("\n"),
-    )
+    if (options.json) screen.print(JSON.stringify(graphs.map(GraphJson.fromGraph), null, 2))
+    else screen.show(list(graphs))
     return
   }
   const { graph } = yield* GraphSource.find(options.graph)
-  screen.print(
-    options.mermaid
-      ? Drawing.mermaid(graph)
-      : options.dot
-        ? Drawing.dot(graph)
-        : options.json
-          ? JSON.stringify({ ...GraphJson.fromGraph(graph), digest: GraphJson.digest(graph) }, null, 2)
-          : detail(graph).join("\n"),
-  )
+  if (options.mermaid) screen.print(Drawing.mermaid(graph))
+  else if (options.dot) screen.print(Drawing.dot(graph))
+  else if (options.json)
+    screen.print(
+      JSON.stringify({ digest: GraphJson.digest(graph), graph: GraphJson.fromGraph(graph) }, null, 2),
+    )
+  else screen.show(detail(graph))
 })
 
 const list = (graphs: ReadonlyArray<Graph.Graph>): ReadonlyArray<string> =>

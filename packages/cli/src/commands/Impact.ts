@@ -26,6 +26,7 @@ interface Delivered {
 interface Derived {
   readonly item: string
   readonly name: string | undefined
+  /** Without those of the source itself, which records made from it may still name. */
   readonly artifacts: ReadonlyArray<Artifact>
   readonly outputs: ReadonlyArray<Delivered>
 }
@@ -62,7 +63,8 @@ export const run: (options: Options) => Task = Effect.fn("reel.impact")(function
       const journal = yield* Journal
       const target = yield* Target.find(journal, options.target, options.store)
       const impact = of(journal, target)
-      screen.print(options.json ? JSON.stringify(impact, null, 2) : lines(impact).join("\n"))
+      if (options.json) screen.print(JSON.stringify(impact, null, 2))
+      else screen.show(lines(impact))
     }),
     StoreFolder.layerJournal(options.store),
   )
@@ -71,10 +73,16 @@ export const run: (options: Options) => Task = Effect.fn("reel.impact")(function
 /** Follows a source through the whole journal. */
 export const of = (journal: Reader, target: Target.Target): Impact => {
   const walk = Lineage.down(journal, target.items)
+  const firsts = Lineage.firsts(walk, target.items)
   const delivered = deliveries(journal, walk)
   const digestOf = (item: number): string => journal.item(item)?.digest ?? "?"
+  const own = new Set(
+    firsts
+      .flatMap((item) => artifactsIn(JSON.parse(journal.item(item)?.record ?? "null")))
+      .map(({ sha256 }) => sha256),
+  )
   const groups = new Map<string, Group>()
-  const grouped = new Set(target.items)
+  const grouped = new Set(firsts)
   const lost: Array<Impact["lost"][number]> = []
   for (const { item, links, lostBy } of walk.values()) {
     for (const { items, step } of links) {
@@ -90,7 +98,7 @@ export const of = (journal: Reader, target: Target.Target): Impact => {
         group.items.push({
           item: stored?.digest ?? "?",
           name: ItemLabel.nameIn(record),
-          artifacts: artifactsIn(record),
+          artifacts: artifactsIn(record).filter(({ sha256 }) => !own.has(sha256)),
           outputs: delivered.get(made) ?? [],
         })
       }
@@ -118,7 +126,7 @@ export const of = (journal: Reader, target: Target.Target): Impact => {
   return {
     given: target.given,
     ...(target.sha256 === undefined ? {} : { sha256: target.sha256 }),
-    sources: target.items.map((item) => ({ item: digestOf(item), name: ItemLabel.of(journal, item) })),
+    sources: firsts.map((item) => ({ item: digestOf(item), name: ItemLabel.of(journal, item) })),
     groups: [...groups.values()].filter(({ items }) => items.length > 0),
     lost,
     outputs: [...outputs.values()],

@@ -35,17 +35,31 @@ export const run: (options: Options) => Task = Effect.fn("reel.lineage")(functio
     Effect.gen(function* () {
       const journal = yield* Journal
       const target = yield* Target.find(journal, options.target, options.store)
-      const walk =
-        direction === "up" ? Lineage.up(journal, target.items) : Lineage.down(journal, target.items)
-      screen.print(
-        options.json
-          ? JSON.stringify(toJson(journal, target, direction, walk), null, 2)
-          : lines(journal, target, direction, walk).join("\n"),
-      )
+      const items = firstsOf(journal, target.items, direction)
+      const walk = direction === "up" ? Lineage.up(journal, items) : Lineage.down(journal, items)
+      if (options.json)
+        screen.print(JSON.stringify(toJson(journal, { ...target, items }, direction, walk), null, 2))
+      else screen.show(lines(journal, { ...target, items }, direction, walk))
     }),
     StoreFolder.layerJournal(options.store),
   )
 })
+
+/** Of items that name one file, those that the others were made from. */
+const firstsOf = (
+  journal: Reader,
+  items: ReadonlyArray<number>,
+  direction: Direction,
+): ReadonlyArray<number> => {
+  if (items.length === 1) return items
+  if (direction === "down") return Lineage.firsts(Lineage.down(journal, items), items)
+  const all = new Set(items)
+  return items.filter((item) =>
+    journal
+      .producers(item)
+      .every(({ inputs }) => inputs.includes(item) || inputs.every((input) => !all.has(input))),
+  )
+}
 
 const recordOf = (journal: Reader, item: number): unknown => JSON.parse(journal.item(item)?.record ?? "null")
 

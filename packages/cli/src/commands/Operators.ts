@@ -19,16 +19,8 @@ export interface Options {
 export const run: (options: Options) => Task = Effect.fn("reel.operators")(function* (options: Options) {
   const screen = yield* Screen
   const found = yield* select(options.of)
-  screen.print(
-    options.json
-      ? JSON.stringify(found.map(toJson), null, 2)
-      : found.length === 0
-        ? "no operators are installed"
-        : found
-            .map(lines)
-            .map((block) => block.join("\n"))
-            .join("\n\n"),
-  )
+  if (options.json) screen.print(JSON.stringify(found.map(toJson), null, 2))
+  else screen.show(found.flatMap((one, position) => [...(position === 0 ? [] : [""]), ...lines(one)]))
 })
 
 const select = Effect.fnUntraced(function* (of: string | undefined) {

@@ -28,11 +28,8 @@ export const run: (options: Options) => Task = Effect.fn("reel.plan")(function* 
     StoreFolder.layer(options.store),
   )
   const screen = yield* Screen
-  screen.print(
-    options.json
-      ? JSON.stringify({ ...plan, skipped: prepared.skipped }, null, 2)
-      : lines(plan, prepared.skipped).join("\n"),
-  )
+  if (options.json) screen.print(JSON.stringify({ ...plan, skipped: prepared.skipped }, null, 2))
+  else screen.show(lines(plan, prepared.skipped))
 })
 
 const total = (misses: Plan.NodePlan["misses"]): number =>

@@ -1,9 +1,8 @@
 /** `reel run`: runs a graph, shows how it goes, and reports what became of every item. */
 import { Engine } from "@reelgraph/engine"
 import { Journal } from "@reelgraph/store"
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 
 import * as ExitCode from "../ExitCode.ts"
@@ -67,38 +66,41 @@ const execute = Effect.fnUntraced(function* (
       : RunReport.read(journal, recorded, options.store, { skipped: prepared.skipped, warnings })
   }
   const print = (report: RunReport.RunReport) =>
-    options.json
-      ? screen.print(JSON.stringify(report, null, 2))
-      : screen.print(RunReport.lines(report).join("\n"))
+    options.json ? screen.print(JSON.stringify(report, null, 2)) : screen.show(RunReport.lines(report))
 
-  // A run that ended early is told of as well, before the store is closed.
-  const report = yield* Effect.onExit(running, (exit) =>
-    Effect.sync(() => {
-      if (Exit.isSuccess(exit)) return
-      const report = reportOf([])
-      if (report === undefined) return
-      print(report)
-      const kept = Object.values(report.ledger).reduce(
-        (sum, node) => sum + node.in - Math.max(0, openOf(node)),
-        0,
-      )
-      const how = Cause.hasInterruptsOnly(exit.cause) ? "interrupted" : "ended early"
-      screen.tell(
-        `reel: ${how}; ${Format.counted(kept, "result")} kept in ${options.store}: the same command goes on from there`,
-      )
-    }),
+  let toldOf = false
+  const tellEarlyEnd = (cause: Cause.Cause<unknown>) => {
+    const report = reportOf([])
+    if (report === undefined) return
+    toldOf = true
+    print(report)
+    const kept = Object.values(report.ledger).reduce(
+      (sum, node) => sum + node.in - Math.max(0, openOf(node)),
+      0,
+    )
+    const ended = ExitCode.ofCause(cause)
+    const how = typeof ended === "number" ? "interrupted" : `ended early: ${ended.message}`
+    screen.tell(
+      `reel: ${how}; ${Format.counted(kept, "result")} kept in ${options.store}: the same command goes on from there`,
+    )
+  }
+  // A run that ended early is told of as well, before the store is closed, and only once.
+  const report = yield* running.pipe(
+    Effect.onError((cause) => Effect.sync(() => tellEarlyEnd(cause))),
+    Effect.catch((error) => Effect.fail(toldOf ? new ExitCode.Ended({ exitCode: codeOf(error) }) : error)),
   )
   const told = reportOf(report.warnings)!
   const written =
     options.out === undefined
       ? undefined
-      : yield* Outputs.write(options.out, graph, journal.run(report.run)!, journal, options.store).pipe(
-          Effect.onError(() => Effect.sync(() => print(told))),
-        )
+      : yield* Outputs.write(options.out, graph, journal.run(report.run)!, journal, options.store)
   print(written === undefined ? told : { ...told, written })
   if (told.failed.length + told.skipped.length > 0)
-    return yield* new ExitCode.Ended({ exitCode: ExitCode.withFailures })
+    yield* new ExitCode.Ended({ exitCode: ExitCode.withFailures })
 })
+
+const codeOf = (error: object): number =>
+  "exitCode" in error && typeof error.exitCode === "number" ? error.exitCode : ExitCode.failed
 
 const openOf = (node: RunReport.RunReport["ledger"][string]): number =>
   node.in - node.kept - node.failed - Object.values(node.dropped).reduce((sum, count) => sum + count, 0)

@@ -19,7 +19,7 @@ export interface Options {
 const decodeLedger = Schema.decodeUnknownResult(Schema.fromJsonString(Ledger.Ledger))
 
 const summaryOf = ({ endedMs, graph, ledger, name, problem, startedMs, status, version }: Run) => {
-  const nodes = Object.values(Result.getOrElse(decodeLedger(ledger), () => ({}) as Ledger.Ledger))
+  const nodes = Object.values(Result.getOrElse(decodeLedger(ledger), (): Ledger.Ledger => ({})))
   const sum = (of: (node: Ledger.NodeLedger) => number) => nodes.reduce((total, node) => total + of(node), 0)
   return {
     run: name,
@@ -38,11 +38,14 @@ const summaryOf = ({ endedMs, graph, ledger, name, problem, startedMs, status, v
 export const run: (options: Options) => Task = Effect.fn("reel.runs")(function* (options: Options) {
   const screen = yield* Screen
   const runs = yield* Effect.provide(
-    Journal.use((journal) => Effect.sync(() => journal.runs().map(summaryOf).reverse())),
+    Journal.use((journal) => Effect.sync(() => journal.runs().map(summaryOf).toReversed())),
     StoreFolder.layerJournal(options.store),
   )
-  if (options.json) return screen.print(JSON.stringify(runs, null, 2))
-  if (runs.length === 0) return screen.print(`the store ${options.store} has no runs yet`)
+  if (options.json) screen.print(JSON.stringify(runs, null, 2))
+  else screen.show(runs.length === 0 ? [`the store ${options.store} has no runs yet`] : lines(runs))
+})
+
+const lines = (runs: ReadonlyArray<ReturnType<typeof summaryOf>>): ReadonlyArray<string> => {
   const rows = runs.map((one) => [
     one.run,
     `${one.graph}@${one.version}`,
@@ -54,5 +57,5 @@ export const run: (options: Options) => Task = Effect.fn("reel.runs")(function* 
     RunReport.status(one.status),
   ])
   const header = ["run", "graph", "began (UTC)", "took", "cached", "dropped", "failed", "status"]
-  screen.print(Format.table(header, rows, [false, false, false, true, true, true, true]).join("\n"))
-})
+  return Format.table(header, rows, [false, false, false, true, true, true, true])
+}

@@ -25,7 +25,7 @@ export const run: (options: Options) => Task = Effect.fn("reel.show")(function* 
       const report = RunReport.read(journal, found, options.store)
       if (!options.json) {
         const began = `began    ${Format.moment(report.startedMs)} UTC`
-        screen.print([...RunReport.lines(report), began].join("\n"))
+        screen.show([...RunReport.lines(report), began])
         return
       }
       const droppedItems = journal.dropped(found.id).map(({ detail, item, node, reason }) => ({

@@ -182,24 +182,13 @@ export class JournalWriter {
 
   /**
    * Writes a call, unless its result is already there: then the result that was first is the one that counts,
-   * so that two runs at once agree. A failure gives way to whatever comes after it.
+   * so that two runs at once agree. A failure, and a result whose blobs are lost, gives way to what comes after it.
    */
   #call(run: number, node: number, row: CallRow): Committed {
     const outputs = row.outputs.map((output): number =>
       typeof output === "number" ? output : this.#item(output),
     )
     const single = outputs.length === 1 && row.parents === undefined ? outputs[0]! : null
-    if (row.status === failed) {
-      this.#run(
-        "INSERT OR REPLACE INTO failures VALUES(?,?,?,?,?,?)",
-        run,
-        node,
-        row.input,
-        row.reason ?? "",
-        row.detail ?? "",
-        row.startedMs,
-      )
-    }
     const insert = (id: number | null) =>
       this.#run(
         `INSERT INTO calls(id, input, operator, status, output, reason, detail, attempts, started_ms, ms, run)
@@ -222,7 +211,7 @@ export class JournalWriter {
         "SELECT id, status, output FROM calls WHERE input = ? AND operator = ?",
       ).get(row.input, row.operator)!
       const call = existing["id"] as number
-      if (existing["status"] !== failed) {
+      if (existing["status"] !== failed && call !== row.replaces) {
         this.#runCall(run, node, call, 1)
         return this.#adopted(call, existing["status"] as number, existing["output"] as number | null)
       }
@@ -232,6 +221,17 @@ export class JournalWriter {
       lastInsertRowid = insert(call).lastInsertRowid
     }
     const call = Number(lastInsertRowid)
+    if (row.status === failed) {
+      this.#run(
+        "INSERT OR REPLACE INTO failures VALUES(?,?,?,?,?,?)",
+        run,
+        node,
+        row.input,
+        row.reason ?? "",
+        row.detail ?? "",
+        row.startedMs,
+      )
+    }
     if (single === null) {
       outputs.forEach((item, position) => {
         this.#run("INSERT INTO call_outputs VALUES(?,?,?)", call, position, item)

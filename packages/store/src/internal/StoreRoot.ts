@@ -10,13 +10,19 @@
  * ```
  */
 import fs from "node:fs"
-import { basename, join, resolve } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
 import { Clock, Effect, Schema } from "effect"
 import { NotAStore, type OpenError, StoreVersionUnsupported } from "../BlobStore.ts"
 import { type Durability, replaceFile } from "./durableWrite.ts"
 import { attempt, fsyncFolder } from "./fileIo.ts"
 import { readFailure, writeFailure } from "./ioError.ts"
 import { ownerIsAlive, uniqueName } from "./processIdentity.ts"
+
+/** Node's recursive mkdir never ends where a file system refuses children of a folder that is there (as /proc does). */
+const makeFolder = (path: string): void => {
+  if (fs.existsSync(path) && fs.statSync(path).isDirectory()) return
+  fs.mkdirSync(path, { recursive: !fs.existsSync(dirname(path)) })
+}
 
 /** The newest layout this code reads and writes. */
 const storeVersion = 1
@@ -117,7 +123,7 @@ export const openStore = Effect.fn("StoreRoot.open")(function* (
   durability: Durability,
 ): Effect.fn.Return<StoreRoot, OpenError> {
   const path = resolve(root)
-  yield* attempt(() => fs.mkdirSync(path, { recursive: true }), writeFailure(path))
+  yield* attempt(() => makeFolder(path), writeFailure(path))
   const text = yield* readStoreFile(path)
   if (text === undefined) yield* initialise(path, durability)
   else yield* checkVersion(path, text)

@@ -1,22 +1,32 @@
 /** What is read from the journal: prepared statements on a connection of its own. */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 
-import type { BoundOperator, Hit, Refusal, Run, Step } from "../Journal.ts"
+import { type BoundOperator, type Hit, JournalError, type Refusal, type Run, type Step } from "../Journal.ts"
 
 type Row = Record<string, unknown>
 
 const hex = (blob: unknown): string => Buffer.from(blob as Uint8Array).toString("hex")
 const text = (value: unknown): string | undefined => (value === null ? undefined : (value as string))
 
-export const make = (db: DatabaseSync) => {
+/** @throws JournalError from every function, when the file cannot be read */
+export const make = (db: DatabaseSync, file: string) => {
   const statements = new Map<string, StatementSync>()
   const prepare = (sql: string): StatementSync => {
     let statement = statements.get(sql)
     if (statement === undefined) statements.set(sql, (statement = db.prepare(sql)))
     return statement
   }
-  const all = (sql: string, ...values: Array<SQLInputValue>): Array<Row> => prepare(sql).all(...values)
-  const get = (sql: string, ...values: Array<SQLInputValue>): Row | undefined => prepare(sql).get(...values)
+  const attempt = <A>(read: () => A): A => {
+    try {
+      return read()
+    } catch (cause) {
+      throw new JournalError({ file, action: "read", problem: (cause as Error).message })
+    }
+  }
+  const all = (sql: string, ...values: Array<SQLInputValue>): Array<Row> =>
+    attempt(() => prepare(sql).all(...values))
+  const get = (sql: string, ...values: Array<SQLInputValue>): Row | undefined =>
+    attempt(() => prepare(sql).get(...values))
 
   const outputsOf = (call: number, single: unknown): ReadonlyArray<number> =>
     single === null
@@ -25,11 +35,12 @@ export const make = (db: DatabaseSync) => {
         )
       : [single as number]
 
-  const findCall = prepare(
-    "SELECT id, status, output, reason, detail FROM calls WHERE input = ? AND operator = ?",
-  )
   const find = (input: number, operator: number): Hit | undefined => {
-    const row = findCall.get(input, operator)
+    const row = get(
+      "SELECT id, status, output, reason, detail FROM calls WHERE input = ? AND operator = ?",
+      input,
+      operator,
+    )
     if (row === undefined) return undefined
     const call = row["id"] as number
     return {
@@ -130,9 +141,10 @@ export const make = (db: DatabaseSync) => {
             detail: dropped["detail"] as string,
           }
     })
+    // CROSS JOIN keeps the order: most items are nobody's side input, and calls have no index by operator.
     const asSide = all(
-      `SELECT ${stepColumns} FROM operator_sides JOIN calls ON calls.operator = operator_sides.operator ${stepJoins}
-       WHERE operator_sides.item = ? OR operator_sides.item IN (SELECT set_id FROM set_members WHERE item = ?) ORDER BY calls.id`,
+      `SELECT ${stepColumns} FROM operator_sides CROSS JOIN calls ON calls.operator = operator_sides.operator ${stepJoins}
+       WHERE operator_sides.item IN (SELECT ? UNION ALL SELECT set_id FROM set_members WHERE item = ?) ORDER BY calls.id`,
       item,
       item,
     ).map((row) => step(row, [item], outputsOf(row["call"] as number, row["output"])))
@@ -175,7 +187,10 @@ export const make = (db: DatabaseSync) => {
     itemByDigest: (digest: string) =>
       itemOf(get("SELECT id, digest, record FROM items WHERE digest = ?", Buffer.from(digest, "hex"))),
     startingWith: (prefix: string) => {
-      const range = ["0", "f"].map((digit) => Buffer.from(prefix.padEnd(64, digit), "hex")) as [Buffer, Buffer]
+      const range = ["0", "f"].map((digit) => Buffer.from(prefix.padEnd(64, digit), "hex")) as [
+        Buffer,
+        Buffer,
+      ]
       return {
         items: all("SELECT id FROM items WHERE digest BETWEEN ? AND ? LIMIT 10", ...range).map(
           (row) => row["id"] as number,

@@ -4,15 +4,16 @@
 import { DatabaseSync } from "node:sqlite"
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
 
-import { JournalWriter, type Request, type Response } from "./JournalWriter.ts"
+import { JournalWriter } from "./JournalWriter.ts"
+import * as Wire from "./journalWire.ts"
 
 export interface Envelope {
   readonly id: number
-  readonly request: Request
+  readonly request: Wire.Sent
 }
 
 export type Reply =
-  | { readonly id: number; readonly value: Response[Request["_tag"]] }
+  | { readonly id: number; readonly value: unknown }
   | { readonly id: number; readonly error: { readonly message: string; readonly code: number | undefined } }
 
 const port = parentPort!
@@ -20,21 +21,25 @@ const { file, durability } = workerData as { readonly file: string; readonly dur
 
 const db = new DatabaseSync(file)
 db.exec(
-  `PRAGMA journal_mode=WAL; PRAGMA synchronous=${durability === "full" ? "FULL" : "NORMAL"}; PRAGMA busy_timeout=30000; PRAGMA cache_size=-16384; PRAGMA wal_autocheckpoint=16384`,
+  `PRAGMA journal_mode=WAL; PRAGMA synchronous=${durability === "full" ? "FULL" : "NORMAL"}; PRAGMA busy_timeout=30000; PRAGMA cache_size=-8192; PRAGMA wal_autocheckpoint=16384`,
 )
 const writer = new JournalWriter(db)
 
 /** Requests to one transaction at most; bounds how long a commit takes. */
 const largest = 512
 
+/** SQLITE_TOOBIG, CONSTRAINT, MISMATCH, RANGE: of the request at fault alone. A full or locked disk is everybody's. */
+const ofOneRequest = new Set([18, 19, 20, 25])
+
 const commit = (batch: ReadonlyArray<Envelope>): ReadonlyArray<Reply> => {
   try {
-    const values = writer.transact(batch.map(({ request }) => request))
-    return batch.map(({ id }, i) => ({ id, value: values[i]! }))
+    const values = writer.transact(batch.map(({ request }) => Wire.receive(request)))
+    return batch.map(({ id, request }, i) => ({ id, value: Wire.sendResponse(request, values[i]!) }))
   } catch (cause) {
-    if (batch.length > 1) return batch.flatMap((envelope) => commit([envelope]))
-    const { message } = cause as Error
-    return [{ id: batch[0]!.id, error: { message, code: (cause as { readonly errcode?: number }).errcode } }]
+    const { message, errcode: code } = cause as Error & { readonly errcode?: number }
+    if (batch.length > 1 && (code === undefined || ofOneRequest.has(code & 0xff)))
+      return batch.flatMap((envelope) => commit([envelope]))
+    return batch.map(({ id }) => ({ id, error: { message, code } }))
   }
 }
 

@@ -25,7 +25,7 @@ export const capacity = 1024
 /** Items that are looked up or committed at once, at most. */
 export const chunk = 256
 
-export const inlet = (): Effect.Effect<Inlet> => Queue.bounded<Item, Cause.Done>(capacity)
+export const inlet = (items = capacity): Effect.Effect<Inlet> => Queue.bounded<Item, Cause.Done>(items)
 
 /** Gives items to every consumer; waits while one of them is full. */
 export const send = (outlets: ReadonlyArray<Inlet>, items: ReadonlyArray<Item>): Effect.Effect<void> =>
@@ -36,11 +36,14 @@ export const send = (outlets: ReadonlyArray<Inlet>, items: ReadonlyArray<Item>):
 export const end = (outlets: ReadonlyArray<Inlet>): Effect.Effect<void> =>
   Effect.forEach(outlets, (outlet) => Queue.end(outlet), { discard: true })
 
-/** Takes items in chunks until their producer has ended. */
-export const forEachChunk = <E, R>(
-  source: Inlet,
+/**
+ * Takes items in chunks until their producer has ended. `body` is called in the step that takes a chunk: what it
+ * does before it returns an effect is done whenever the chunk was taken, interrupted or not.
+ */
+export const forEachChunk = <A, E, R>(
+  source: Queue.Queue<A, Cause.Done>,
   size: () => { readonly min: number; readonly max: number },
-  body: (items: ReadonlyArray<Item>) => Effect.Effect<void, E, R>,
+  body: (items: ReadonlyArray<A>) => Effect.Effect<void, E, R>,
 ): Effect.Effect<void, E, R> =>
   Effect.catchIf(
     Effect.forever(
@@ -52,10 +55,10 @@ export const forEachChunk = <E, R>(
         body,
       ),
       { disableYield: true },
-    ) as Effect.Effect<never, E | Cause.Done, R>,
+    ),
     (error): error is Cause.Done => isDone(error),
     () => Effect.void,
-  ) as Effect.Effect<void, E, R>
+  )
 
 const isDone = (error: unknown): error is Cause.Done =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "Done"

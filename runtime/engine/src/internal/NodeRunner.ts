@@ -10,17 +10,18 @@ import {
   type Committed,
   type Hit,
   type Journal,
-  type JournalError,
+  JournalError,
   Status,
 } from "@reelgraph/store"
+import type * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 
 import * as Failure from "../Failure.ts"
-import { invoke, type Outcome } from "../Invocation.ts"
-import { SideCount, TooManyFailures } from "../RunError.ts"
+import { decode, invoke, type Outcome } from "../Invocation.ts"
+import { RecordInvalid, SideCount, TooManyFailures } from "../RunError.ts"
 import type { Workers } from "../Workers.ts"
 import * as Bind from "./bind.ts"
 import * as Flow from "./Flow.ts"
@@ -48,7 +49,7 @@ export interface NodeContext extends RunContext {
   readonly outlets: ReadonlyArray<Flow.Inlet>
 }
 
-export type NodeError = JournalError | SideCount | TooManyFailures
+export type NodeError = JournalError | RecordInvalid | SideCount | TooManyFailures
 
 /** Results are committed when this much time has gone by, also in the middle of a chunk. */
 const flushAfterMs = 20
@@ -63,11 +64,10 @@ export const run = (
 ): Effect.Effect<void, NodeError, any> =>
   Effect.gen(function* () {
     const { operator } = context.node
-    const spool: Array<Flow.Item> = []
+    const spool: Spool = []
     const collects = operator.cardinality === "collect"
     const sideItems = yield* gatherSides(context, inlet, sides, spool)
-    if (collects)
-      yield* Flow.forEachChunk(inlet, eager, (items) => Effect.sync(() => spoolItems(spool, items)))
+    if (collects) yield* Flow.forEachChunk(inlet, eager, (items) => spoolItems(spool, items))
     const bound = yield* bind(context, sideItems)
     if (collects) yield* runCollect(context, bound, spool)
     else yield* runItems(context, bound, inlet, spool)
@@ -82,9 +82,12 @@ export const run = (
 
 const eager = () => ({ min: 1, max: Flow.chunk })
 
-/** Keeps ids alone: what waits for long is read again when its time comes. */
-const spoolItems = (spool: Array<Flow.Item>, items: ReadonlyArray<Flow.Item>): void => {
-  for (const { id } of items) spool.push({ id })
+/** Row ids alone: what waits for long is read again when its time comes. */
+type Spool = Array<number>
+
+const spoolItems = (spool: Spool, items: ReadonlyArray<Flow.Item>): Effect.Effect<void> => {
+  for (const { id } of items) spool.push(id)
+  return Effect.void
 }
 
 /** A side input: the decoded records that `run` sees, their JSON for workers, and what the cache key needs. */
@@ -101,59 +104,56 @@ const gatherSides = (
   context: NodeContext,
   inlet: Flow.Inlet,
   sides: { readonly [side: string]: Flow.Inlet },
-  spool: Array<Flow.Item>,
+  spool: Spool,
 ) =>
   Effect.gen(function* () {
     const names = Object.keys(sides)
     if (names.length === 0) return {}
-    let ready = false
-    const pump = yield* Effect.forkChild(
-      Flow.forEachChunk(inlet, eager, (items) => {
-        spoolItems(spool, items)
-        return ready ? Effect.fail("ready" as const) : Effect.void
-      }).pipe(
-        Effect.catchIf(
-          (error): error is "ready" => error === "ready",
-          () => Effect.void,
-        ),
-      ),
-    )
+    const pump = yield* Effect.forkChild(Flow.forEachChunk(inlet, eager, (items) => spoolItems(spool, items)))
     const gathered: { [side: string]: SideInput } = {}
     yield* Effect.forEach(
       names,
       (side) =>
         Effect.gen(function* () {
-          const items: Array<Flow.Item> = []
-          yield* Flow.forEachChunk(sides[side]!, eager, (chunk) =>
-            Effect.sync(() => spoolItems(items, chunk)),
-          )
-          gathered[side] = yield* sideInput(context, side, items)
+          const ids: Spool = []
+          yield* Flow.forEachChunk(sides[side]!, eager, (chunk) => spoolItems(ids, chunk))
+          gathered[side] = yield* sideInput(context, side, ids)
         }),
       { concurrency: "unbounded", discard: true },
     )
-    ready = true
-    yield* Fiber.join(pump)
+    yield* Fiber.interrupt(pump)
     return gathered
   })
 
 const sideInput = (
   context: NodeContext,
   side: string,
-  items: ReadonlyArray<Flow.Item>,
+  ids: ReadonlyArray<number>,
 ): Effect.Effect<SideInput, NodeError> =>
   Effect.gen(function* () {
     const { journal, node } = context
     const { mode, port } = node.operator.sides[side]!
-    const { decode } = RecordCodec.of(port.record)
-    const loaded = items
-      .map((item) => Flow.load(journal, item))
+    const codec = RecordCodec.of(port.record)
+    const decode = (record: string, position: number) =>
+      Effect.try({
+        try: () => codec.decode(record),
+        catch: (cause) =>
+          new RecordInvalid({
+            input: `${node.id}.${side}`,
+            position,
+            problem: cause instanceof Error ? cause.message : String(cause),
+          }),
+      })
+    const loaded = ids
+      .map((id) => journal.item(id)!)
       .sort((a, b) => (a.digest < b.digest ? -1 : a.digest > b.digest ? 1 : 0))
     const [first] = loaded
     if (mode === "one") {
       if (first === undefined || loaded.length > 1) {
         return yield* new SideCount({ node: node.id, side, from: node.sides[side]!, got: loaded.length })
       }
-      return { id: first.id, digest: first.digest, value: decode(first.record), json: first.record }
+      const value = yield* decode(first.record, 0)
+      return { id: first.id, digest: first.digest, value, json: first.record }
     }
     const set = yield* journal.set(
       Bind.setDigest(loaded.map(({ digest }) => digest)),
@@ -162,7 +162,7 @@ const sideInput = (
     return {
       id: set.id,
       digest: set.digest,
-      value: loaded.map(({ record }) => decode(record)),
+      value: yield* Effect.forEach(loaded, ({ record }, i) => decode(record, i)),
       json: loaded.map(({ record }) => record),
     }
   })
@@ -184,14 +184,31 @@ const bind = (
     sideJson: Object.fromEntries(Object.entries(sides).map(([side, { json }]) => [side, json])),
   }))
 
-const runItems = (context: NodeContext, bound: Bound, inlet: Flow.Inlet, spool: Array<Flow.Item>) =>
+/** An item that is called for, or waits for it. */
+interface Waiting {
+  /** How many more of the same came in since. */
+  more: number
+  /** The call whose result is to be made again, because blobs that it names are lost. */
+  readonly replaces: number | undefined
+}
+
+class InFlight {
+  /** By row id. Bounded: what is in it is in `misses` or with a runner. */
+  readonly waiting = new Map<number, Waiting>()
+  /** Items that failed in this run: the same one is not called for again. */
+  readonly failed = new Set<number>()
+}
+
+const runItems = (context: NodeContext, bound: Bound, inlet: Flow.Inlet, spool: Spool) =>
   Effect.gen(function* () {
-    const misses = yield* Flow.inlet()
-    /** Items being called for, with how many more of the same came in since. */
-    const inFlight = new Map<number, number>()
+    const { batchSize } = context.node.operator
+    const misses = yield* Flow.inlet(Math.min(Flow.capacity, Math.max(Flow.chunk, batchSize)))
+    const inFlight = new InFlight()
     const lookup = lookUp(context, bound, misses, inFlight)
     const feed = Effect.gen(function* () {
-      while (spool.length > 0) yield* lookup(spool.splice(0, Flow.chunk))
+      for (let at = 0; at < spool.length; at += Flow.chunk)
+        yield* lookup(spool.slice(at, at + Flow.chunk).map((id) => ({ id })))
+      spool.length = 0
       yield* Flow.forEachChunk(inlet, eager, lookup)
       yield* Flow.end([misses])
     })
@@ -208,21 +225,28 @@ const concurrencyOf = ({ node, workers }: NodeContext): number => {
 
 /** Looks a chunk up: results that are there are passed on, the rest is put before the runners. */
 const lookUp =
-  (context: NodeContext, bound: Bound, misses: Flow.Inlet, inFlight: Map<number, number>) =>
+  (context: NodeContext, bound: Bound, misses: Flow.Inlet, inFlight: InFlight) =>
   (items: ReadonlyArray<Flow.Item>): Effect.Effect<void, NodeError> =>
     Effect.gen(function* () {
       const { index, journal, outlets, run, tally } = context
       tally.in += items.length
       const found: Array<{ readonly item: Flow.Item; readonly hit: Hit }> = []
       const missing: Array<Flow.Item> = []
+      const miss = (item: Flow.Item, replaces: number | undefined) => {
+        const waiting = inFlight.waiting.get(item.id)
+        if (waiting !== undefined) return void waiting.more++
+        inFlight.waiting.set(item.id, { more: 0, replaces })
+        missing.push(item)
+      }
       for (const item of items) {
-        const hit = journal.find(item.id, bound.operator)
-        if (hit !== undefined && hit.status !== Status.failed) found.push({ item, hit })
-        else if (inFlight.has(item.id)) inFlight.set(item.id, inFlight.get(item.id)! + 1)
-        else {
-          inFlight.set(item.id, 0)
-          missing.push(item)
+        if (inFlight.failed.has(item.id)) {
+          tally.failed++
+          tally.cached++
+          continue
         }
+        const hit = inFlight.waiting.has(item.id) ? undefined : journal.find(item.id, bound.operator)
+        if (hit === undefined || hit.status === Status.failed) miss(item, undefined)
+        else found.push({ item, hit })
       }
       const lost = yield* lostArtifacts(
         context,
@@ -231,10 +255,8 @@ const lookUp =
       const passed: Array<Flow.Item> = []
       const calls: Array<number> = []
       for (const { hit, item } of found) {
-        if (lost.has(hit.call)) {
-          inFlight.set(item.id, 0)
-          missing.push(item)
-        } else {
+        if (lost.has(hit.call)) miss(item, hit.call)
+        else {
           calls.push(hit.call)
           tally.cached++
           settle(context, item, hit.status, hit.outputs, hit.reason, passed)
@@ -259,10 +281,9 @@ const lostArtifacts = (
         artifactsIn(JSON.parse(journal.item(id)!.record)).map(({ sha256 }) => ({ call, sha256 })),
       ),
     )
-    const there = yield* Effect.orElseSucceed(
-      blobs.hasAll(named.map(({ sha256 }) => sha256)),
-      () => new Set<string>(),
-    )
+    // A store that cannot be read has not lost anything: whoever reads the blob will say what is wrong.
+    const all = named.map(({ sha256 }) => sha256)
+    const there = yield* Effect.orElseSucceed(blobs.hasAll(all), () => new Set(all))
     for (const { call, sha256 } of named) if (!there.has(sha256)) lost.add(call)
     return lost
   })
@@ -287,7 +308,7 @@ const settle = (
 }
 
 /** One fiber that makes calls: as many at a stretch as take a few milliseconds, committed together. */
-const runner = (context: NodeContext, bound: Bound, misses: Flow.Inlet, inFlight: Map<number, number>) => {
+const runner = (context: NodeContext, bound: Bound, misses: Flow.Inlet, inFlight: InFlight) => {
   const { batchSize, cardinality, worker } = context.node.operator
   let stretch = 1
   const size = () =>
@@ -297,28 +318,66 @@ const runner = (context: NodeContext, bound: Bound, misses: Flow.Inlet, inFlight
   return Flow.forEachChunk(misses, size, (items) =>
     Effect.gen(function* () {
       const begun = now(context)
-      let flushed = begun
-      let pending: Array<Called> = []
-      if (cardinality === "batch") pending = yield* callBatch(context, bound, items)
-      else {
-        for (const item of items) {
-          pending.push(yield* callOne(context, bound, item))
-          if (now(context) - flushed > flushAfterMs) {
-            yield* commit(context, inFlight, pending)
-            pending = []
-            flushed = now(context)
-          }
-        }
+      if (cardinality === "batch")
+        return yield* commit(context, inFlight, yield* callBatch(context, bound, items))
+      if (items.length === 1) {
+        const only = yield* callOne(context, bound, items[0]!)
+        stretch = worker === undefined && now(context) - begun < chunkMs ? 2 : 1
+        return yield* commit(context, inFlight, [only])
       }
-      const perItem = (now(context) - begun) / items.length
-      if (pending.length > 0) yield* commit(context, inFlight, pending)
-      stretch =
-        worker === undefined
-          ? Math.max(1, Math.min(Flow.chunk, stretch * 2, Math.floor(chunkMs / perItem)))
-          : 1
+      const worked = yield* callStretch(context, bound, inFlight, items)
+      stretch = Math.max(1, Math.min(Flow.chunk, stretch * 2, Math.floor((chunkMs * items.length) / worked)))
     }),
   )
 }
+
+/**
+ * Makes calls one after another, and gives the milliseconds that they took. What has ended is committed after
+ * {@link flushAfterMs}, also while a slow call goes on: the next nodes never wait for it.
+ */
+const callStretch = (
+  context: NodeContext,
+  bound: Bound,
+  inFlight: InFlight,
+  items: ReadonlyArray<Flow.Item>,
+): Effect.Effect<number, NodeError, any> =>
+  Effect.gen(function* () {
+    let pending: Array<Called> = []
+    let flushed = now(context)
+    let over = false
+    let flushing = false
+    const flush = Effect.suspend(() => {
+      const ended = pending
+      pending = []
+      flushed = now(context)
+      return ended.length === 0 ? Effect.void : commit(context, inFlight, ended)
+    })
+    const flusher = yield* Effect.forkChild(
+      Effect.gen(function* () {
+        while (true) {
+          yield* Effect.sleep(flushAfterMs)
+          flushing = true
+          yield* flush
+          flushing = false
+          if (over) return
+        }
+      }),
+    )
+    let worked = 0
+    for (const item of items) {
+      const begun = now(context)
+      const one = yield* callOne(context, bound, item)
+      pending.push(one)
+      const ended = now(context)
+      worked += ended - begun
+      if (ended - flushed > flushAfterMs) yield* flush
+    }
+    over = true
+    if (flushing) yield* Fiber.join(flusher)
+    else yield* Fiber.interrupt(flusher)
+    yield* flush
+    return worked
+  })
 
 const now = ({ clock }: NodeContext): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
@@ -395,9 +454,15 @@ const attempts = (context: NodeContext, bound: Bound, items: ReadonlyArray<Flow.
     const { operator } = context.node
     let attempt = 1
     while (true) {
-      const startedMs = context.clock.currentTimeMillisUnsafe()
-      const begun = now(context)
-      const result = yield* Effect.exit(call(context, bound, items, lead, attempt))
+      let startedMs = context.clock.currentTimeMillisUnsafe()
+      let begun = now(context)
+      // The wait for a core and for a worker is not part of the call.
+      const started = () => {
+        startedMs = context.clock.currentTimeMillisUnsafe()
+        begun = now(context)
+      }
+      const result = yield* Effect.exit(call(context, bound, items, lead, attempt, started))
+      if (Exit.isFailure(result)) yield* dieOfJournal(result.cause)
       const ms = now(context) - begun
       context.tally.busyMs += ms
       context.tally.executed += items.length
@@ -410,47 +475,58 @@ const attempts = (context: NodeContext, bound: Bound, items: ReadonlyArray<Flow.
     }
   })
 
+/** A journal that cannot be read ends the run: it is not the fault of the item. */
+const dieOfJournal = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+  const reason = cause.reasons.find(({ _tag }) => _tag === "Die")
+  return reason !== undefined && "defect" in reason && reason.defect instanceof JournalError
+    ? Effect.die(reason.defect)
+    : Effect.void
+}
+
 const call = (
   context: NodeContext,
   bound: Bound,
   items: ReadonlyArray<Flow.Item>,
   lead: Flow.Item,
   attempt: number,
+  started: () => void,
 ): Effect.Effect<ReadonlyArray<Outcome>, unknown, any> => {
   const { index, journal, node, seed, workers } = context
   const { operator } = node
+  const { timeoutMs } = operator
   const random = (digest: string) =>
     operator.seeded ? CounterRandom.key(seed, digest, operator.name) : noKey
-  const made =
-    operator.worker === undefined
-      ? Effect.suspend(() => {
-          const records = decoded(context, items)
-          return invoke(
-            node.id,
-            operator,
-            node.value,
-            records,
-            new InlineCall(journal, lead, bound.sides, attempt, random),
-          )
-        })
-      : Effect.suspend(() => {
-          const loaded = items.map((item) => Flow.load(journal, item))
-          const item = Flow.load(journal, lead).digest
-          const job = {
-            node: node.id,
-            module: operator.worker!,
-            operator: operator.name,
-            version: operator.version,
-            params: JSON.stringify(node.params),
-            records: loaded.map(({ record }) => record),
-            sides: bound.sideJson,
-            item,
-            random: random(item),
-            attempt,
-          }
-          return workers.call(job, operator.resources, index)
-        })
-  const { timeoutMs } = operator
+  if (operator.worker !== undefined) {
+    return Effect.suspend(() => {
+      const loaded = items.map((item) => Flow.load(journal, item))
+      const item = Flow.load(journal, lead).digest
+      const job = {
+        node: node.id,
+        module: operator.worker!,
+        operator: operator.name,
+        version: operator.version,
+        params: JSON.stringify(node.params),
+        records: loaded.map(({ record }) => record),
+        sides: bound.sideJson,
+        item,
+        random: random(item),
+        attempt,
+        timeoutMs,
+      }
+      return workers.call(job, operator.resources, index, started)
+    })
+  }
+  const made = Effect.suspend(() =>
+    Effect.flatMap(decoded(context, items), (records) =>
+      invoke(
+        node.id,
+        operator,
+        node.value,
+        records,
+        new InlineCall(journal, lead, bound.sides, attempt, random),
+      ),
+    ),
+  )
   if (timeoutMs === undefined) return made
   return Effect.timeoutOrElse(made, {
     duration: timeoutMs,
@@ -489,26 +565,24 @@ class InlineCall implements Operator.Call<unknown> {
   }
 }
 
-const decoded = ({ journal, node }: NodeContext, items: ReadonlyArray<Flow.Item>): ReadonlyArray<unknown> => {
+const decoded = (
+  { journal, node }: NodeContext,
+  items: ReadonlyArray<Flow.Item>,
+): Effect.Effect<ReadonlyArray<unknown>, Failure.InputInvalid> => {
   const schema = node.operator.input.record
-  const { decode } = RecordCodec.of(schema)
-  return items.map((item) => {
-    if (item.value?.schema === schema) return item.value.record
-    try {
-      return decode(Flow.load(journal, item).record)
-    } catch (cause) {
-      throw new Failure.InputInvalid({
-        node: node.id,
-        problem: cause instanceof Error ? cause.message : String(cause),
-      })
-    }
-  })
+  return items.every((item) => item.value?.schema === schema)
+    ? Effect.succeed(items.map((item) => item.value!.record))
+    : decode(
+        node.id,
+        node.operator,
+        items.map((item) => Flow.load(journal, item).record),
+      )
 }
 
 /** Commits calls, then passes on what they gave. */
 const commit = (
   context: NodeContext,
-  inFlight: Map<number, number>,
+  inFlight: InFlight,
   pending: ReadonlyArray<Called>,
 ): Effect.Effect<void, NodeError> =>
   Effect.gen(function* () {
@@ -516,7 +590,10 @@ const commit = (
     const committed = yield* journal.calls(
       run,
       index,
-      pending.map(({ row }) => row),
+      pending.map(({ item, row }): CallRow => {
+        const replaces = inFlight.waiting.get(item.id)?.replaces
+        return replaces === undefined ? row : { ...row, replaces }
+      }),
     )
     const passed: Array<Flow.Item> = []
     let failed: string | undefined
@@ -524,10 +601,11 @@ const commit = (
       const result = resultOf(context, one, committed[i]!)
       if (result.status === Status.failed) {
         context.failures.count++
+        inFlight.failed.add(one.item.id)
         failed = `${context.node.id}: ${result.reason}: ${one.row.detail ?? ""}`
       }
-      const times = 1 + (inFlight.get(one.item.id) ?? 0)
-      inFlight.delete(one.item.id)
+      const times = 1 + inFlight.waiting.get(one.item.id)!.more
+      inFlight.waiting.delete(one.item.id)
       for (let time = 0; time < times; time++)
         settle(context, one.item, result.status, result.outputs, result.reason, passed)
       tally.cached += times - 1
@@ -562,11 +640,11 @@ const resultOf = ({ journal, node }: NodeContext, { item, outcome, row }: Called
 }
 
 /** Runs a `collect` on everything that came in, sorted by digest. Items that came in more than once count once. */
-const runCollect = (context: NodeContext, bound: Bound, spool: ReadonlyArray<Flow.Item>) =>
+const runCollect = (context: NodeContext, bound: Bound, spool: Spool) =>
   Effect.gen(function* () {
     const { index, journal, outlets, run, tally } = context
     tally.in = spool.length
-    const digests = new Map(spool.map(({ id }): [number, string] => [id, journal.item(id)!.digest]))
+    const digests = new Map(spool.map((id): [number, string] => [id, journal.item(id)!.digest]))
     const items = [...digests]
       .map(([id, digest]) => ({ id, digest }))
       .sort((a, b) => (a.digest < b.digest ? -1 : 1))
@@ -587,17 +665,22 @@ const runCollect = (context: NodeContext, bound: Bound, spool: ReadonlyArray<Flo
       )
     }
     const hit = journal.find(set.id, bound.operator)
-    if (
-      hit !== undefined &&
-      hit.status === Status.done &&
-      (yield* lostArtifacts(context, [hit])).size === 0
-    ) {
+    const lost = hit !== undefined && (yield* lostArtifacts(context, [hit])).size > 0
+    if (hit !== undefined && hit.status !== Status.failed && !lost) {
       tally.cached += items.length
       yield* journal.hits(run, index, [hit.call])
+      if (hit.status === Status.dropped) return tally.drop(hit.reason ?? "?", items.length)
       return yield* finish(hit.outputs, journal.drops(hit.call))
     }
     const { attempt, ms, result, startedMs } = yield* attempts(context, bound, items, set)
-    const base = { input: set.id, operator: bound.operator, attempts: attempt, startedMs, ms }
+    const base = {
+      input: set.id,
+      operator: bound.operator,
+      attempts: attempt,
+      startedMs,
+      ms,
+      ...(lost ? { replaces: hit.call } : {}),
+    }
     const outcome = Exit.isSuccess(result) ? result.value[0]! : Failure.fromCause(result.cause)
     if (!("_tag" in outcome) || outcome._tag !== "Collected") {
       // A collect that fails or drops has nothing to give: all its items share the fate.

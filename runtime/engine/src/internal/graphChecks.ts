@@ -1,6 +1,6 @@
 /** What is checked of a graph before it runs, and said of it afterwards. */
 import { Canonical, Digest, type Graph, GraphJson, Verify } from "@reelgraph/core"
-import type { Journal } from "@reelgraph/store"
+import { type Journal, JournalError } from "@reelgraph/store"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 
@@ -21,6 +21,14 @@ export const definition = (graph: Graph.Graph): { readonly json: string; readonl
   const json = Canonical.stringify(GraphJson.fromGraph(graph))
   return { json, digest: Digest.ofBytes(json) }
 }
+
+/** Makes what reading the journal throws, for it is read in hot loops, a failure again. */
+export const journalErrors = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+): Effect.Effect<A, E | JournalError, R> =>
+  Effect.catchDefect(effect, (defect) =>
+    defect instanceof JournalError ? Effect.fail(defect) : Effect.die(defect),
+  )
 
 /** One line on what ended a run early. */
 export const problemOf = (cause: Cause.Cause<unknown>): string => Failure.fromCause(cause).message

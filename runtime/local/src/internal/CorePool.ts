@@ -4,54 +4,73 @@
  */
 import * as Effect from "effect/Effect"
 
-interface Waiting {
+interface Request {
   readonly cores: number
   readonly priority: number
-  readonly grant: () => void
+  grant: () => void
+  state: "waiting" | "granted" | "gone"
 }
 
+/** Cores are counted in thousandths: fractions of them add up to whole ones exactly. */
+const thousandths = (cores: number): number => Math.max(1, Math.round(cores * 1000))
+
 export class CorePool {
+  readonly #all: number
   #free: number
-  readonly #waiting: Array<Waiting> = []
+  readonly #waiting: Array<Request> = []
 
   constructor(cores: number) {
-    this.#free = cores
+    this.#all = thousandths(cores)
+    this.#free = this.#all
   }
 
-  /** Runs an effect while holding cores. */
+  /** Cores that nobody holds. */
+  get free(): number {
+    return this.#free / 1000
+  }
+
+  /** Runs an effect while holding cores; a request for more than there are holds all. */
   use<A, E, R>(cores: number, priority: number, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.acquireUseRelease(
-      this.#take(cores, priority),
-      () => effect,
-      () => Effect.sync(() => this.#give(cores)),
-    )
-  }
-
-  #take(cores: number, priority: number): Effect.Effect<void> {
-    return Effect.callback<void>((resume) => {
-      const waiting: Waiting = { cores, priority, grant: () => resume(Effect.void) }
-      // After those of the same priority: first come, first served.
-      const place = this.#waiting.findIndex((other) => other.priority < priority)
-      this.#waiting.splice(place === -1 ? this.#waiting.length : place, 0, waiting)
-      this.#grant()
-      return Effect.sync(() => {
-        const at = this.#waiting.indexOf(waiting)
-        if (at === -1) this.#give(cores)
-        else this.#waiting.splice(at, 1)
+    return Effect.suspend(() => {
+      const request: Request = {
+        cores: Math.min(thousandths(cores), this.#all),
+        priority,
+        grant: () => {},
+        state: "waiting",
+      }
+      const granted = Effect.callback<void>((resume) => {
+        request.grant = () => resume(Effect.void)
+        this.#enter(request)
       })
+      return Effect.ensuring(
+        Effect.andThen(granted, effect),
+        Effect.sync(() => this.#leave(request)),
+      )
     })
   }
 
-  #give(cores: number): void {
-    this.#free += cores
+  #enter(request: Request): void {
+    // After those of the same priority: first come, first served.
+    const place = this.#waiting.findIndex((other) => other.priority < request.priority)
+    this.#waiting.splice(place === -1 ? this.#waiting.length : place, 0, request)
+    this.#grant()
+  }
+
+  #leave(request: Request): void {
+    if (request.state === "granted") this.#free += request.cores
+    const at = this.#waiting.indexOf(request)
+    if (at !== -1) this.#waiting.splice(at, 1)
+    request.state = "gone"
+    // Also after one that only waited: it may have been the large one at the head of the line.
     this.#grant()
   }
 
   #grant(): void {
     // The first in line is never overtaken by a smaller one behind it: large requests would starve.
-    while (this.#waiting.length > 0 && this.#waiting[0]!.cores <= this.#free + 1e-9) {
+    while (this.#waiting.length > 0 && this.#waiting[0]!.cores <= this.#free) {
       const next = this.#waiting.shift()!
       this.#free -= next.cores
+      next.state = "granted"
       next.grant()
     }
   }

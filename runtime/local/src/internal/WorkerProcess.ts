@@ -9,6 +9,18 @@ import { type Reply, type Request, storeVariable } from "./protocol.ts"
 
 const main = fileURLToPath(new URL("./workerMain.ts", import.meta.url))
 
+/** Milliseconds for a process to start and to import the module of an operator. */
+const startMs = 300_000
+
+type Outcomes = ReadonlyArray<Invocation.Outcome>
+
+/** The call that a process is at. */
+interface Current {
+  readonly node: string
+  readonly started: () => void
+  readonly settle: (outcome: Effect.Effect<Outcomes, Failure.Failure>) => void
+}
+
 /** Bytes of what a worker wrote to its standard error that are kept, to say why it ended. */
 const tailBytes = 2000
 
@@ -18,10 +30,10 @@ export class WorkerProcess {
   #calls = 0
   #rss = 0
   #ended: string | undefined
-  #settle: ((outcome: Effect.Effect<ReadonlyArray<Invocation.Outcome>, Failure.Failure>) => void) | undefined
+  #current: Current | undefined
 
   constructor(store: string) {
-    this.#child = fork(main, [], {
+    this.#child = fork(main, [String(process.pid)], {
       execArgv: [],
       // oxlint-disable-next-line node/no-process-env -- a process boundary: workers see what their driver sees
       env: { ...process.env, [storeVariable]: store },
@@ -32,12 +44,24 @@ export class WorkerProcess {
     this.#child.stdout!.on("data", keep)
     this.#child.stderr!.on("data", keep)
     this.#child.on("message", (reply: Reply) => {
+      if (reply.id !== this.#calls) return
+      if (reply._tag === "Started") return this.#current?.started()
       this.#rss = reply.rss
       const { result } = reply
       this.#finish(result._tag === "Done" ? Effect.succeed(result.outcomes) : Effect.fail(result.failure))
     })
     this.#child.on("error", (cause) => this.#lost(cause.message))
-    this.#child.on("exit", (code, signal) => this.#lost(signal ?? `exit code ${code}`))
+    this.#child.on("exit", (code, signal) => {
+      const how = signal ?? `exit code ${code}`
+      this.#ended ??= how
+      // What it said last may still be on its way; somebody else may hold its pipes open, though.
+      const lost = () => this.#lost(how)
+      const late = setTimeout(lost, 200)
+      this.#child.once("close", () => {
+        clearTimeout(late)
+        lost()
+      })
+    })
   }
 
   /** Whether it can take another call. Workers are replaced now and then: native code leaks a little. */
@@ -45,19 +69,43 @@ export class WorkerProcess {
     return this.#ended === undefined && this.#calls < 500 && this.#rss < 2 * 1024 ** 3
   }
 
-  /** Makes a call; interrupting it kills the process. */
-  call(job: Invocation.Job): Effect.Effect<ReadonlyArray<Invocation.Outcome>, Failure.Failure> {
-    return Effect.callback((resume) => {
+  /**
+   * Makes a call; interrupting it, or its taking too long, kills the process. `started` is called when the operator
+   * begins; from then on the call's `timeoutMs` count.
+   */
+  call(job: Invocation.Job, started: () => void): Effect.Effect<Outcomes, Failure.Failure> {
+    return Effect.callback<Outcomes, Failure.Failure>((resume) => {
       if (this.#ended !== undefined) return resume(Effect.fail(this.#lostFailure(job.node, this.#ended)))
+      let timer: NodeJS.Timeout | undefined
+      const limit = (ms: number, failure: () => Failure.Failure) => {
+        clearTimeout(timer)
+        timer = setTimeout(() => this.#finish(Effect.andThen(this.kill, Effect.fail(failure()))), ms)
+      }
+      const { node, timeoutMs } = job
       this.#calls++
-      this.#settle = resume
-      this.#node = job.node
+      this.#current = {
+        node,
+        started: () => {
+          clearTimeout(timer)
+          started()
+          if (timeoutMs !== undefined)
+            limit(timeoutMs, () => Failure.fromError(new Failure.CallTimeout({ node, timeoutMs })))
+        },
+        settle: (outcome) => {
+          clearTimeout(timer)
+          resume(outcome)
+        },
+      }
+      limit(startMs, () =>
+        this.#lostFailure(node, `its operator's module took more than ${startMs} ms to load`),
+      )
       this.#child.send({ id: this.#calls, job } satisfies Request, (cause) => {
         if (cause !== null) this.#lost(cause.message)
       })
       return Effect.andThen(
         Effect.sync(() => {
-          this.#settle = undefined
+          clearTimeout(timer)
+          this.#current = undefined
         }),
         this.kill,
       )
@@ -67,27 +115,34 @@ export class WorkerProcess {
   /** Kills the process and waits until it has gone. */
   get kill(): Effect.Effect<void> {
     return Effect.callback<void>((resume) => {
-      if (this.#child.exitCode !== null || this.#child.signalCode !== null) return resume(Effect.void)
-      this.#child.once("exit", () => resume(Effect.void))
-      this.#child.kill("SIGKILL")
+      const child = this.#child
+      this.#ended ??= "it was killed"
+      // Without a pid it was never started: no exit will be heard of.
+      if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null)
+        return resume(Effect.void)
+      child.once("exit", () => resume(Effect.void))
+      child.kill("SIGKILL")
     })
   }
 
-  #node = ""
-
-  #finish(outcome: Effect.Effect<ReadonlyArray<Invocation.Outcome>, Failure.Failure>): void {
-    const settle = this.#settle
-    this.#settle = undefined
-    settle?.(outcome)
+  #finish(outcome: Effect.Effect<Outcomes, Failure.Failure>): void {
+    const current = this.#current
+    this.#current = undefined
+    current?.settle(outcome)
   }
 
   #lost(how: string): void {
     this.#ended ??= how
-    this.#finish(Effect.fail(this.#lostFailure(this.#node, how)))
+    const node = this.#current?.node
+    if (node !== undefined) this.#finish(Effect.fail(this.#lostFailure(node, how)))
   }
 
   #lostFailure(node: string, how: string): Failure.Failure {
-    const said = this.#tail.trim().split("\n").slice(-3).join(" | ")
+    const said = this.#tail
+      .split("\n")
+      .filter((line) => line.trim() !== "" && !/^\s+at |^Node\.js v/u.test(line))
+      .slice(-3)
+      .join(" | ")
     return Failure.fromError(
       new Failure.WorkerLost({ node, how: said === "" ? how : `${how}; it said: ${said}` }),
     )

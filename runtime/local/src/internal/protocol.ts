@@ -13,9 +13,13 @@ export type Result =
   | { readonly _tag: "Done"; readonly outcomes: ReadonlyArray<Invocation.Outcome> }
   | { readonly _tag: "Failed"; readonly failure: Failure.Failure }
 
-export interface Reply {
-  readonly id: number
-  readonly result: Result
-  /** Resident memory of the worker after the call, in bytes. */
-  readonly rss: number
-}
+export type Reply =
+  /** The module is imported, and the operator begins. */
+  | { readonly _tag: "Started"; readonly id: number }
+  | {
+      readonly _tag: "Ended"
+      readonly id: number
+      readonly result: Result
+      /** Resident memory of the worker after the call, in bytes. */
+      readonly rss: number
+    }

@@ -2,8 +2,10 @@
  * The main module of a worker process: takes one call at a time over IPC, imports the module that exports the
  * operator, runs it, and sends back what came of it. Ends with its driver.
  */
+import { Worker } from "node:worker_threads"
+
 import { Operator, Params } from "@reelgraph/core"
-import { Failure, type Invocation, RecordCodec, Invocation as Calls } from "@reelgraph/engine"
+import { Failure, Invocation, RecordCodec } from "@reelgraph/engine"
 import { BlobStoreFs } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -28,6 +30,12 @@ process.on("SIGINT", () => {})
 process.on("SIGTERM", () => {})
 // A driver that is gone wants no result. SIGKILL, because leaving politely can crash native decoders.
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL"))
+new Worker(new URL("./watchdog.ts", import.meta.url), {
+  workerData: Number(process.argv[2]),
+  resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16 },
+}).unref()
+
+const reply = (message: Reply) => void process.send!(message)
 
 // oxlint-disable-next-line node/no-process-env -- a process boundary: set by the driver that forked this process
 const runtime = ManagedRuntime.make(BlobStoreFs.layer(process.env[storeVariable]!))
@@ -48,11 +56,10 @@ const find = (job: Invocation.Job): Effect.Effect<Operator.Any, OperatorNotExpor
     },
   )
 
-const perform = (job: Invocation.Job) =>
+const perform = (id: number, job: Invocation.Job) =>
   Effect.gen(function* () {
     const operator = yield* find(job)
     const { value } = Params.resolve(operator, JSON.parse(job.params))
-    const { decode } = RecordCodec.of(operator.input.record)
     const sides = Object.fromEntries(
       Object.entries(job.sides).map(([side, records]) => {
         const codec = RecordCodec.of(operator.sides[side]!.port.record)
@@ -63,13 +70,9 @@ const perform = (job: Invocation.Job) =>
       }),
     )
     const call = { item: job.item, random: job.random, attempt: job.attempt, sides } as Operator.Call<unknown>
-    return yield* Calls.invoke(
-      job.node,
-      operator,
-      value,
-      job.records.map((record) => decode(record)),
-      call,
-    )
+    const records = yield* Invocation.decode(job.node, operator, job.records)
+    yield* Effect.sync(() => reply({ _tag: "Started", id }))
+    return yield* Invocation.invoke(job.node, operator, value, records, call)
   })
 
 const resultOf = (exit: Exit.Exit<ReadonlyArray<Invocation.Outcome>, unknown>): Result =>
@@ -83,8 +86,7 @@ const resultOf = (exit: Exit.Exit<ReadonlyArray<Invocation.Outcome>, unknown>): 
     : { _tag: "Failed", failure: Failure.fromCause(exit.cause) }
 
 process.on("message", ({ id, job }: Request) => {
-  runtime.runCallback(perform(job), {
-    onExit: (exit) =>
-      process.send!({ id, result: resultOf(exit), rss: process.memoryUsage.rss() } satisfies Reply),
+  runtime.runCallback(perform(id, job), {
+    onExit: (exit) => reply({ _tag: "Ended", id, result: resultOf(exit), rss: process.memoryUsage.rss() }),
   })
 })

@@ -1,0 +1,234 @@
+import fs from "node:fs"
+import os from "node:os"
+import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { type CallRow, Journal, JournalSqlite, type NewItem, Status } from "../src/index.ts"
+
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => fs.mkdtempSync(join(os.tmpdir(), "reelgraph-journal-"))),
+  (path) => Effect.sync(() => fs.rmSync(path, { recursive: true, force: true })),
+)
+
+const digest = (n: number): string => n.toString(16).padStart(64, "0")
+const item = (n: number, artifacts: ReadonlyArray<string> = []): NewItem => ({
+  digest: digest(n),
+  record: `{"n":${n}}`,
+  artifacts,
+})
+
+const operatorRow = (n: number, name = "op") => ({
+  digest: digest(1_000_000 + n),
+  name,
+  version: "1.0.0",
+  params: `{"n":${n}}`,
+  source: digest(n),
+  sides: {},
+})
+
+const begin = (journal: Journal["Service"], name: string, nodes = ["a", "b"]) =>
+  journal.beginRun({
+    name,
+    graph: "g",
+    version: "1.0.0",
+    digest: digest(0),
+    definition: "{}",
+    startedMs: 1,
+    nodes,
+  })
+
+const call = (input: number, operator: number, row: Partial<CallRow>): CallRow => ({
+  input,
+  operator,
+  status: Status.done,
+  outputs: [],
+  attempts: 1,
+  startedMs: 1,
+  ms: 2,
+  ...row,
+})
+
+/** A run with three items in and an operator. */
+const ready = Effect.gen(function* () {
+  const journal = yield* Journal
+  const run = yield* begin(journal, "r1")
+  const [a, b, c] = (yield* journal.items(run, "in", [item(1), item(2), item(3)])) as [number, number, number]
+  const operator = yield* journal.operator(operatorRow(1))
+  return { journal, run, a, b, c, operator }
+})
+
+const laws = (name: string, file: (folder: string) => ReturnType<typeof JournalSqlite.layer>) =>
+  describe(name, () => {
+    const test = (title: string, body: Effect.Effect<void, unknown, Journal>) =>
+      it.live(title, () =>
+        Effect.flatMap(temporary, (folder) => Effect.provide(body, file(join(folder, "journal.db")))),
+      )
+
+    test(
+      "stores an item once, whoever gives it",
+      Effect.gen(function* () {
+        const { a, c, journal, run } = yield* ready
+        assert.deepStrictEqual(yield* journal.items(run, "in", [item(3), item(1), item(1)]), [c, a, a])
+        assert.deepStrictEqual(journal.item(a), { id: a, digest: digest(1), record: '{"n":1}' })
+        assert.strictEqual(journal.itemByDigest(digest(3))!.id, c)
+        assert.isUndefined(journal.itemByDigest(digest(99)))
+        assert.sameMembers([...journal.runItems(run, "in:in")], [a, a + 1, c])
+      }),
+    )
+
+    test(
+      "the first result of a call counts; a failure gives way to what comes after it",
+      Effect.gen(function* () {
+        const { a, journal, operator, run } = yield* ready
+        const failed = call(a, operator, { status: Status.failed, reason: "Busy", detail: "later" })
+        yield* journal.calls(run, 0, [failed])
+        assert.deepInclude(journal.find(a, operator), { status: Status.failed, reason: "Busy" })
+        const [first] = yield* journal.calls(run, 0, [call(a, operator, { outputs: [item(10)] })])
+        assert.isUndefined(first!.adopted)
+        const other = yield* begin(journal, "r2")
+        const [second] = yield* journal.calls(other, 0, [call(a, operator, { outputs: [item(11)] })])
+        assert.strictEqual(second!.adopted, Status.done)
+        assert.deepStrictEqual(second!.outputs, first!.outputs)
+        // Neither does a failure take the place of a result, nor is it counted as one.
+        const [third] = yield* journal.calls(other, 0, [failed])
+        assert.strictEqual(third!.adopted, Status.done)
+        assert.strictEqual(journal.failures(run).length, 1)
+        assert.deepStrictEqual(journal.failures(other), [])
+        assert.deepStrictEqual(journal.runsOfCall(first!.call), ["r1", "r2"])
+      }),
+    )
+
+    test(
+      "a result whose blobs are lost gives way to the one that says so, under the same call",
+      Effect.gen(function* () {
+        const { a, journal, operator, run } = yield* ready
+        const [first] = yield* journal.calls(run, 0, [call(a, operator, { outputs: [item(10), item(11)] })])
+        const [again] = yield* journal.calls(run, 0, [
+          call(a, operator, { outputs: [item(12)], replaces: first!.call }),
+        ])
+        assert.strictEqual(again!.call, first!.call)
+        assert.deepStrictEqual(journal.find(a, operator)!.outputs, again!.outputs)
+        assert.deepStrictEqual(journal.producers(first!.outputs[0]!), [])
+      }),
+    )
+
+    test(
+      "keeps sets, parents, drops and artifacts, for lineage in both directions",
+      Effect.gen(function* () {
+        const { a, b, c, journal, operator, run } = yield* ready
+        const set = yield* journal.set(digest(50), [a, b, c])
+        assert.deepStrictEqual(yield* journal.set(digest(50), [a, b, c]), set)
+        const [made] = yield* journal.calls(run, 1, [
+          call(set.id, operator, {
+            outputs: [item(20, [digest(77)]), b],
+            parents: [[a, b], [b]],
+            drops: [{ item: c, reason: "odd", detail: "3" }],
+          }),
+        ])
+        const [sum] = made!.outputs as [number]
+        assert.deepStrictEqual(journal.itemsOfArtifact(digest(77)), [sum])
+        assert.sameMembers([...journal.producers(sum)[0]!.inputs], [a, b])
+        assert.deepStrictEqual(journal.consumers(a)[0]!.outputs, [sum])
+        assert.deepStrictEqual(journal.consumers(b)[0]!.outputs, [sum, b])
+        assert.deepInclude(journal.consumers(c)[0], { status: Status.dropped, reason: "odd" })
+        assert.deepStrictEqual(journal.dropped(run), [{ node: "b", item: c, reason: "odd", detail: "3" }])
+        assert.deepStrictEqual(journal.drops(made!.call), [{ item: c, reason: "odd", detail: "3" }])
+      }),
+    )
+
+    test(
+      "tells the latest earlier call, history, sources and runs",
+      Effect.gen(function* () {
+        const { a, b, journal, operator, run } = yield* ready
+        const other = yield* journal.operator({ ...operatorRow(2), version: "2.0.0", seed: 7 })
+        assert.isUndefined(journal.earlier(a, "op"))
+        yield* journal.calls(run, 0, [
+          call(a, operator, { ms: 10 }),
+          call(b, operator, { ms: 30 }),
+          call(a, other, { status: Status.failed, reason: "Busy" }),
+        ])
+        assert.deepInclude(journal.earlier(a, "op"), { version: "2.0.0", seed: 7, reason: "Busy" })
+        assert.deepStrictEqual(journal.history("op", "1.0.0"), { calls: 2, meanMs: 20 })
+        assert.deepStrictEqual(journal.history("op", "3.0.0"), { calls: 0, meanMs: 0 })
+        assert.deepStrictEqual(journal.sources("op", "1.0.0"), [digest(1)])
+        assert.strictEqual(journal.run("r1")!.status, "running")
+        yield* journal.endRun(run, { endedMs: 5, status: "done", ledger: '{"x":1}' })
+        assert.deepInclude(journal.run("r1"), { endedMs: 5, status: "done", ledger: '{"x":1}' })
+        assert.isUndefined(journal.run("r9"))
+      }),
+    )
+
+    test(
+      "a request that fails takes no other with it",
+      Effect.gen(function* () {
+        const { journal } = yield* ready
+        const results = yield* Effect.all(
+          [begin(journal, "r2"), Effect.flip(begin(journal, "r1")), begin(journal, "r3")],
+          { concurrency: "unbounded" },
+        )
+        assert.include((results[1] as Error).message, "UNIQUE")
+        assert.deepStrictEqual(
+          journal.runs().map(({ name }) => name),
+          ["r1", "r2", "r3"],
+        )
+      }),
+    )
+  })
+
+laws("a journal in a file", (file) => JournalSqlite.layer(file, { durability: "normal" }))
+laws("a journal in memory", () => JournalSqlite.layerMemory)
+
+describe("the journal's file", () => {
+  it.live("keeps what was written when it is opened again, and serves two at once", () =>
+    Effect.gen(function* () {
+      const file = join(yield* temporary, "deep/er/journal.db")
+      yield* Effect.provide(ready, JournalSqlite.layer(file))
+      const one = Effect.gen(function* () {
+        const journal = yield* Journal
+        const run = yield* begin(journal, `run-${Math.trunc(performance.now() * 1e6)}`)
+        const ids = yield* Effect.forEach(
+          Array.from({ length: 50 }, (_, i) => i),
+          (i) => journal.items(run, "in", [item(1000 + i)]),
+        )
+        return ids.flat()
+      }).pipe(Effect.provide(JournalSqlite.layer(file)))
+      const [a, b] = yield* Effect.all([one, one], { concurrency: "unbounded" })
+      assert.deepStrictEqual(a, b)
+    }),
+  )
+
+  it.live("of a later format is refused and left alone", () =>
+    Effect.gen(function* () {
+      const file = join(yield* temporary, "journal.db")
+      const db = new DatabaseSync(file)
+      db.exec("PRAGMA user_version=99")
+      db.close()
+      const error = yield* Effect.flip(Effect.provide(Effect.void, JournalSqlite.layer(file)))
+      assert.strictEqual(error._tag, "JournalNewer")
+      assert.include(
+        error.message,
+        "has format 99, and this reelgraph reads up to 1; use the reelgraph that wrote it",
+      )
+    }),
+  )
+
+  it.live("that is no database, or in a place that cannot be, is one typed error", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporary
+      const file = join(folder, "journal.db")
+      fs.writeFileSync(
+        file,
+        "something else entirely, and long enough not to be taken for an empty file".repeat(20),
+      )
+      const other = yield* Effect.flip(Effect.provide(Effect.void, JournalSqlite.layer(file)))
+      assert.strictEqual(other._tag, "JournalError")
+      assert.include(other.message, "could not be opened: file is not a database")
+      const inside = yield* Effect.flip(
+        Effect.provide(Effect.void, JournalSqlite.layer(join(file, "journal.db"))),
+      )
+      assert.strictEqual(inside._tag, "JournalError")
+    }),
+  )
+})

@@ -1,0 +1,182 @@
+import { createHash } from "node:crypto"
+
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+
+import { type CallRow, Journal, JournalSqlite, Lineage, type NewItem, Status } from "../src/index.ts"
+
+const digest = (text: string): string => createHash("sha256").update(text).digest("hex")
+const item = (name: string): NewItem => ({
+  digest: digest(name),
+  record: JSON.stringify({ name }),
+  artifacts: [],
+})
+
+/** A run with one node for each operator name. */
+const begin = (names: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const journal = yield* Journal
+    const run = yield* journal.beginRun({
+      name: "test-run",
+      graph: "test",
+      version: "1.0.0",
+      digest: "",
+      definition: "{}",
+      startedMs: 0,
+      nodes: names,
+    })
+    const operator = (name: string, sides: { readonly [side: string]: number } = {}) =>
+      journal.operator({
+        digest: digest(`operator ${name}`),
+        name,
+        version: "1.0.0",
+        params: "{}",
+        source: "",
+        sides,
+      })
+    const call = (node: number, row: Partial<CallRow> & Pick<CallRow, "input" | "operator">) =>
+      Effect.map(
+        journal.calls(run, node, [
+          { status: Status.done, outputs: [], attempts: 1, startedMs: 0, ms: 1, ...row },
+        ]),
+        ([committed]) => committed!.outputs,
+      )
+    return { journal, run, operator, call }
+  })
+
+const namesOf = (journal: typeof Journal.Service, ids: Iterable<number>): ReadonlyArray<string> =>
+  [...ids].map((id) => (JSON.parse(journal.item(id)!.record) as { name: string }).name).sort()
+
+describe("Lineage", () => {
+  it.effect("walks a diamond once, in both directions, and tells filters apart", () =>
+    Effect.gen(function* () {
+      const { call, journal, operator, run } = yield* begin(["keep", "left", "right", "join"])
+      const [video] = (yield* journal.items(run, "videos", [item("video")])) as [number]
+      yield* call(0, { input: video, operator: yield* operator("keep"), outputs: [video] })
+      const [left] = (yield* call(1, {
+        input: video,
+        operator: yield* operator("left"),
+        outputs: [item("left")],
+      })) as [number]
+      const [right] = (yield* call(2, {
+        input: video,
+        operator: yield* operator("right"),
+        outputs: [item("right")],
+      })) as [number]
+      const set = yield* journal.set(digest("set"), [left, right])
+      const [joined] = (yield* call(3, {
+        input: set.id,
+        operator: yield* operator("join"),
+        outputs: [item("joined")],
+        parents: [[left, right]],
+      })) as [number]
+
+      const up = Lineage.up(journal, [joined])
+      assert.deepStrictEqual(namesOf(journal, up.keys()), ["joined", "left", "right", "video"])
+      assert.deepStrictEqual(Lineage.sources(up), [video])
+      assert.deepStrictEqual(
+        up.get(video)!.keptBy.map((step) => step.operator.name),
+        ["keep"],
+      )
+      const down = Lineage.down(journal, [video])
+      assert.deepStrictEqual(namesOf(journal, down.keys()), ["joined", "left", "right", "video"])
+      assert.strictEqual(down.get(video)!.links.length, 2)
+      assert.strictEqual(down.get(video)!.keptBy.length, 1)
+    }).pipe(Effect.provide(JournalSqlite.layerMemory)),
+  )
+
+  it.effect("tells what was dropped and why, by filters and by collect", () =>
+    Effect.gen(function* () {
+      const { call, journal, operator, run } = yield* begin(["dark", "dedup"])
+      const [a, b] = (yield* journal.items(run, "videos", [item("a"), item("b")])) as [number, number]
+      const dark = yield* operator("dark")
+      yield* call(0, {
+        input: a,
+        operator: dark,
+        status: Status.dropped,
+        reason: "too-dark",
+        detail: "luma 3",
+      })
+      yield* call(0, { input: b, operator: dark, outputs: [b] })
+      const set = yield* journal.set(digest("set"), [b])
+      yield* call(1, {
+        input: set.id,
+        operator: yield* operator("dedup"),
+        drops: [{ item: b, reason: "duplicate", detail: "of c" }],
+      })
+      const lost = (start: number) =>
+        Lineage.down(journal, [start])
+          .get(start)!
+          .lostBy.map(({ detail, reason }) => [reason, detail])
+      assert.deepStrictEqual(lost(a), [["too-dark", "luma 3"]])
+      assert.deepStrictEqual(lost(b), [["duplicate", "of c"]])
+    }).pipe(Effect.provide(JournalSqlite.layerMemory)),
+  )
+
+  it.effect("leads from a checkpoint to what was sampled with it, not to what a filter kept beside it", () =>
+    Effect.gen(function* () {
+      const { call, journal, operator, run } = yield* begin(["sample", "judge"])
+      const [checkpoint, prompt] = (yield* journal.items(run, "in", [
+        item("checkpoint"),
+        item("prompt"),
+      ])) as [number, number]
+      const sample = yield* operator("sample", { checkpoint })
+      yield* call(0, { input: prompt, operator: sample, outputs: [item("clip")] })
+      yield* call(1, { input: prompt, operator: yield* operator("judge", { checkpoint }), outputs: [prompt] })
+      const made = Lineage.down(journal, [checkpoint])
+      assert.deepStrictEqual(namesOf(journal, made.keys()), ["checkpoint", "clip"])
+      const clip = [...made.keys()].find((id) => id !== checkpoint)!
+      assert.deepStrictEqual(namesOf(journal, Lineage.up(journal, [clip]).keys()), [
+        "checkpoint",
+        "clip",
+        "prompt",
+      ])
+    }).pipe(Effect.provide(JournalSqlite.layerMemory)),
+  )
+
+  it.effect(
+    "follows 100 000 items below one source in seconds",
+    () =>
+      Effect.gen(function* () {
+        const { call, journal, operator, run } = yield* begin(["split", "encode"])
+        const [video] = (yield* journal.items(run, "videos", [item("video")])) as [number]
+        const clips = yield* call(0, {
+          input: video,
+          operator: yield* operator("split"),
+          outputs: Array.from({ length: 50_000 }, (_, i) => item(`clip ${i}`)),
+        })
+        const encode = yield* operator("encode")
+        yield* journal.calls(
+          run,
+          1,
+          clips.map((input, i) => ({
+            input,
+            operator: encode,
+            status: Status.done,
+            outputs: [item(`latent ${i}`)],
+            attempts: 1,
+            startedMs: 0,
+            ms: 1,
+          })),
+        )
+        const begun = performance.now()
+        const walk = Lineage.down(journal, [video])
+        const took = performance.now() - begun
+        assert.strictEqual(walk.size, 100_001)
+        assert.isBelow(took, 15_000)
+        if (took > 5000) yield* Effect.logWarning(`took ${took} ms`)
+      }).pipe(Effect.provide(JournalSqlite.layerMemory)),
+    60_000,
+  )
+
+  it.effect("finds items and artifacts by the beginning of their digests", () =>
+    Effect.gen(function* () {
+      const { journal, run } = yield* begin([])
+      const blob = digest("blob")
+      const [id] = (yield* journal.items(run, "in", [{ ...item("a"), artifacts: [blob] }])) as [number]
+      assert.deepStrictEqual(journal.startingWith(digest("a").slice(0, 7)), { items: [id], artifacts: [] })
+      assert.deepStrictEqual(journal.startingWith(blob.slice(0, 9)), { items: [], artifacts: [blob] })
+      assert.deepStrictEqual(journal.startingWith(blob), { items: [], artifacts: [blob] })
+    }).pipe(Effect.provide(JournalSqlite.layerMemory)),
+  )
+})

@@ -1,0 +1,281 @@
+import { assert, describe, it } from "@effect/vitest"
+import { drop, Graph, keep, Operator, Port } from "@reelgraph/core"
+import { Artifact, BlobStore, Journal } from "@reelgraph/store"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+
+import { Plan } from "../src/index.ts"
+import { go, memory, Num, num, nums, version } from "./harness.ts"
+
+interface Edits {
+  readonly version?: string
+  readonly by?: number
+  readonly seeded?: boolean
+  readonly fails?: number
+  readonly add?: number
+}
+
+/** in -> add -> even -> total (of all), scaled by a side input. */
+const pipeline = (edits: Edits = {}) =>
+  Graph.make("pipeline", { version }, (g) => {
+    const items = g.input("in", Num)
+    const factor = g.input("factor", Num)
+    const plus = items.pipe(
+      Operator.map("plus", {
+        version: edits.version ?? version,
+        input: Num,
+        output: Num,
+        seeded: edits.seeded ?? false,
+        params: Schema.Struct({ by: Schema.Int }),
+        run: ({ n }, { by }, { random }) =>
+          n === edits.fails
+            ? Effect.fail(new Error("poison"))
+            : Effect.succeed(num(n + by + (edits.add ?? 0) + (edits.seeded === true ? random.k0 : 0))),
+      })({ by: edits.by ?? 1 }),
+    )
+    const even = plus.pipe(
+      Operator.filter("even", {
+        version,
+        input: Num,
+        run: ({ n }) => Effect.succeed(n % 2 === 0 ? keep : drop("odd")),
+      })(),
+    )
+    return {
+      even,
+      scaled: even.pipe(
+        Operator.map("scaled", {
+          version,
+          input: Num,
+          output: Num,
+          sides: { factor: Operator.one(Num) },
+          run: ({ n }, _, { sides }) => Effect.succeed(num(n * sides.factor.n)),
+        })().with({ factor }),
+      ),
+      total: even.pipe(
+        Operator.collect("total", {
+          version,
+          input: Num,
+          output: Num,
+          run: (records) =>
+            Effect.succeed([
+              Operator.emit(
+                num(records.reduce((sum, { n }) => sum + n, 0)),
+                records.map((_, at) => at),
+              ),
+            ]),
+        })(),
+      ),
+    }
+  })
+
+const inputs = (count: number, factor = 3) => ({ in: nums(count), factor: [num(factor)] })
+
+const plan = (
+  graph: Graph.Graph,
+  given: ReturnType<typeof inputs>,
+  options: { readonly seed?: number } = {},
+) =>
+  Effect.map(
+    Plan.make(
+      graph,
+      { in: Stream.fromIterable(given.in), factor: Stream.fromIterable(given.factor) },
+      options,
+    ),
+    ({ nodes }) =>
+      Object.fromEntries(nodes.map(({ hits, id, misses, more }) => [id, { hits, misses, more }])),
+  )
+
+const executed = (run: { report: { ledger: Record<string, { in: number; cached: number }> } }) =>
+  Object.fromEntries(Object.entries(run.report.ledger).map(([id, node]) => [id, node.in - node.cached]))
+
+describe("Plan", () => {
+  it.effect("of a first run: everything is new, and what is not known yet is said", () =>
+    Effect.gen(function* () {
+      const journal = yield* Journal
+      assert.deepStrictEqual(yield* plan(pipeline(), inputs(10)), {
+        plus: { hits: 0, misses: { "new item": 10 }, more: false },
+        even: { hits: 0, misses: {}, more: true },
+        scaled: { hits: 0, misses: {}, more: true },
+        total: { hits: 0, misses: {}, more: true },
+      })
+      assert.deepStrictEqual(journal.runs(), [])
+    }).pipe(Effect.provide(memory)),
+  )
+
+  it.effect("of a second run: everything is there, and nothing is executed", () =>
+    Effect.gen(function* () {
+      const first = yield* go(pipeline(), inputs(10))
+      assert.deepStrictEqual(yield* plan(pipeline(), inputs(10)), {
+        plus: { hits: 10, misses: {}, more: false },
+        even: { hits: 10, misses: {}, more: false },
+        scaled: { hits: 5, misses: {}, more: false },
+        total: { hits: 1, misses: {}, more: false },
+      })
+      const again = yield* go(pipeline(), inputs(10))
+      assert.deepStrictEqual(executed(again), { plus: 0, even: 0, scaled: 0, total: 0 })
+      for (const output of ["even", "scaled", "total"])
+        assert.deepStrictEqual(again.out(output), first.out(output))
+    }).pipe(Effect.provide(memory)),
+  )
+
+  for (const [why, edits, options, misses] of [
+    ["version", { version: "1.1.0" }, {}, "version 1.0.0 -> 1.1.0"],
+    ["params", { by: 4 }, {}, "params changed: by: 1 -> 4"],
+  ] as const) {
+    it.effect(`says that the ${why} changed`, () =>
+      Effect.gen(function* () {
+        yield* go(pipeline(), inputs(10))
+        const planned = yield* plan(pipeline(edits), inputs(10), options)
+        assert.deepStrictEqual(planned["plus"], { hits: 0, misses: { [misses]: 10 }, more: false })
+      }).pipe(Effect.provide(memory)),
+    )
+  }
+
+  it.effect("says that the seed changed, for operators that draw alone", () =>
+    Effect.gen(function* () {
+      const graph = pipeline({ seeded: true })
+      yield* go(graph, inputs(4), { seed: 1 })
+      const planned = yield* plan(graph, inputs(4), { seed: 2 })
+      assert.deepStrictEqual(planned["plus"], { hits: 0, misses: { "seed 1 -> 2": 4 }, more: false })
+      assert.strictEqual((yield* plan(graph, inputs(4), { seed: 1 }))["plus"]!.hits, 4)
+      yield* go(pipeline({ version: "2.0.0" }), inputs(4), { seed: 1 })
+      assert.strictEqual(
+        (yield* plan(pipeline({ version: "2.0.0" }), inputs(4), { seed: 2 }))["plus"]!.hits,
+        4,
+      )
+    }).pipe(Effect.provide(memory)),
+  )
+
+  it.effect("says what failed before, what a side input changed, and what waits", () =>
+    Effect.gen(function* () {
+      yield* go(pipeline({ fails: 1 }), inputs(4))
+      const failed = yield* plan(pipeline(), inputs(4))
+      assert.deepStrictEqual(failed["plus"], { hits: 3, misses: { "failed before: Error": 1 }, more: false })
+      yield* go(pipeline(), inputs(4))
+      yield* go(pipeline(), inputs(0, 5))
+      const side = yield* plan(pipeline(), inputs(4, 5))
+      assert.deepStrictEqual(side["scaled"], { hits: 0, misses: { "a side input changed": 2 }, more: false })
+      const unknown = yield* plan(pipeline(), inputs(4, 99))
+      assert.deepStrictEqual(unknown["scaled"], {
+        hits: 0,
+        misses: { "waits for a side input": 2 },
+        more: false,
+      })
+      const fewer = yield* plan(pipeline(), inputs(2))
+      assert.deepStrictEqual(fewer["total"]!.misses, { "this set of items was not seen before": 1 })
+    }).pipe(Effect.provide(memory)),
+  )
+
+  it.effect("counts the calls that the run then makes", () =>
+    Effect.gen(function* () {
+      yield* go(pipeline(), inputs(10))
+      const twice = { in: [...nums(14), ...nums(14)], factor: [num(3)] }
+      const planned = yield* plan(pipeline(), twice)
+      assert.deepStrictEqual(planned["plus"], { hits: 20, misses: { "new item": 4 }, more: false })
+      const run = yield* go(pipeline(), twice)
+      assert.deepStrictEqual(executed(run)["plus"], 4)
+    }).pipe(Effect.provide(memory)),
+  )
+
+  it.effect("warns about an operator whose code changed under its version", () =>
+    Effect.gen(function* () {
+      const changed = (body: (record: Num) => Effect.Effect<Num>) =>
+        Graph.make("changed", { version }, (g) => ({
+          out: g
+            .input("in", Num)
+            .pipe(Operator.map("changed", { version, input: Num, output: Num, run: body })()),
+        }))
+      const first = yield* go(
+        changed((record) => Effect.succeed(record)),
+        { in: nums(2) },
+      )
+      assert.deepStrictEqual(first.report.warnings, [])
+      const second = yield* go(
+        changed(({ n }) => Effect.succeed(num(n + 1))),
+        { in: nums(2) },
+      )
+      assert.deepStrictEqual(second.report.warnings, [
+        "operator changed@1.0.0 has stored results that were made with other code under the same version; give it a new version if results may differ",
+      ])
+    }).pipe(Effect.provide(memory)),
+  )
+})
+
+describe("the cache", () => {
+  it.effect("re-runs an edited operator and what depends on it, and only new items otherwise", () =>
+    Effect.gen(function* () {
+      yield* go(pipeline(), inputs(10))
+      const edited = yield* go(pipeline({ version: "1.1.0", add: 2 }), inputs(10))
+      // What the edited one gives that was given before (4, 6, 8, 10 and the odd ones) is known further down.
+      assert.deepStrictEqual(executed(edited), { plus: 10, even: 2, scaled: 1, total: 5 })
+      const more = yield* go(pipeline(), inputs(12))
+      assert.deepStrictEqual(executed(more), { plus: 2, even: 0, scaled: 0, total: 6 })
+    }).pipe(Effect.provide(memory)),
+  )
+
+  it.effect("draws the same numbers whatever the order and the concurrency", () =>
+    Effect.gen(function* () {
+      const Draw = (concurrency: number) =>
+        Graph.make("draw", { version }, (g) => ({
+          out: g.input("in", Num).pipe(
+            Operator.map("draw", {
+              version,
+              input: Num,
+              output: Num,
+              seeded: true,
+              concurrency,
+              run: ({ n }, _, { random }) =>
+                Effect.gen(function* () {
+                  for (let i = 0; i < n % 5; i++) yield* Effect.yieldNow
+                  return num(random.k0 >>> 1)
+                }),
+            })(),
+          ),
+        }))
+      const drawn = (concurrency: number, records: ReadonlyArray<Num>, seed: number) =>
+        Effect.map(go(Draw(concurrency), { in: records }, { seed }), (run) => run.numbers()).pipe(
+          Effect.provide(memory),
+        )
+      const one = yield* drawn(1, nums(300), 1)
+      assert.strictEqual(new Set(one).size, 300)
+      assert.deepStrictEqual(yield* drawn(7, nums(300).toReversed(), 1), one)
+      assert.notDeepEqual(yield* drawn(1, nums(300), 2), one)
+    }),
+  )
+
+  it.effect("makes results again whose blobs are lost, once, also when they come out different", () =>
+    Effect.gen(function* () {
+      const blobs = yield* BlobStore
+      const Stored = Port.make("Stored", { record: Schema.Struct({ file: Artifact }) })
+      let calls = 0
+      const graph = Graph.make("stored", { version }, (g) => ({
+        out: g.input("in", Num).pipe(
+          Operator.map("store", {
+            version,
+            input: Num,
+            output: Stored,
+            run: ({ n }) =>
+              Effect.map(
+                Effect.flatMap(BlobStore, (store) =>
+                  // As from an encoder that never gives the same bytes twice.
+                  store.putBytes(new Uint8Array([n, calls++]), "application/octet-stream"),
+                ),
+                (file) => ({ file }),
+              ),
+          })(),
+        ),
+      }))
+      const many = [...nums(3), ...nums(3)]
+      const first = yield* go(graph, { in: many })
+      assert.strictEqual(calls, 3)
+      yield* blobs.remove(first.out("out")[1].file.sha256)
+      const second = yield* go(graph, { in: many })
+      assert.strictEqual(calls, 4)
+      assert.deepInclude(second.ledger("store"), { in: 6, kept: 6, cached: 5 })
+      const third = yield* go(graph, { in: many })
+      assert.strictEqual(calls, 4)
+      for (const { file } of third.out("out")) assert.isTrue(yield* blobs.has(file.sha256))
+    }).pipe(Effect.provide(memory)),
+  )
+})

@@ -1,0 +1,235 @@
+import { spawn } from "node:child_process"
+import fs from "node:fs"
+import os from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+import { assert, describe, it } from "@effect/vitest"
+import { Graph, Ledger } from "@reelgraph/core"
+import { Engine } from "@reelgraph/engine"
+import { Journal, StoreFs } from "@reelgraph/store"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+
+import { LocalWorkers } from "../src/index.ts"
+import * as Ops from "./operators.ts"
+
+const version = "1.0.0"
+const { Num } = Ops
+
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => fs.mkdtempSync(join(os.tmpdir(), "reelgraph-local-"))),
+  (path) => Effect.sync(() => fs.rmSync(path, { recursive: true, force: true })),
+)
+
+const runtime = (store: string) =>
+  Layer.mergeAll(StoreFs.layer(store, { durability: "none" }), LocalWorkers.layer({ store, cores: 2 }))
+
+const go = (graph: Graph.Graph, numbers: ReadonlyArray<number>, options: Engine.Options = {}) =>
+  Effect.gen(function* () {
+    const report = yield* Engine.run(graph, { in: Stream.fromIterable(numbers.map((n) => ({ n }))) }, options)
+    const journal = yield* Journal
+    assert.deepStrictEqual(Ledger.imbalances(report.ledger), [])
+    const { id } = journal.run(report.run)!
+    return {
+      report,
+      numbers: journal
+        .runItems(id, "out:out")
+        .map((item) => JSON.parse(journal.item(item)!.record).n as number)
+        .sort((a, b) => a - b),
+      failures: journal.failures(id),
+    }
+  })
+
+/** The same operator, called on the thread of the engine. */
+const inline = (operator: any) => (params: unknown) => {
+  const node = operator(params)
+  const here = { ...operator, name: operator.name, worker: undefined }
+  const place = (made: any): any => ({
+    ...made,
+    operator: here,
+    with: (sides: any) => place(made.with(sides)),
+  })
+  return place(node)
+}
+
+const everything = (pick: (operator: any) => any) =>
+  Graph.make("everything", { version }, (g) => {
+    const items = g.input("in", Num)
+    const odd = items.pipe(pick(Ops.Odd)())
+    const sum = items.pipe(pick(Ops.Sum)())
+    const one = g.input("one", Num)
+    return {
+      odd,
+      sum,
+      twice: odd.pipe(pick(Ops.Twice)()),
+      squares: items.pipe(pick(Ops.Squares)()),
+      draw: items.pipe(pick(Ops.Draw)()),
+      add: items.pipe(pick(Ops.Add)({ by: 7 }).with({ more: odd, one })),
+    } as any
+  })
+
+const alive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    // A zombie that nobody has waited for yet is as good as gone.
+    return process.platform !== "linux" || !fs.readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ")
+  } catch {
+    return false
+  }
+}
+
+/** Waits until something is true. */
+const until = (condition: () => boolean, ms: number) =>
+  Effect.gen(function* () {
+    for (let waited = 0; waited < ms && !condition(); waited += 20) yield* Effect.sleep(20)
+    return condition()
+  })
+
+const linesOf = (file: string): ReadonlyArray<string> =>
+  fs.existsSync(file) ? fs.readFileSync(file, "utf8").split("\n").filter(Boolean) : []
+
+describe("LocalWorkers", { timeout: 30_000 }, () => {
+  it.live("give what calls on the engine's thread give", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporary
+      const outputs = ["odd", "sum", "twice", "squares", "draw", "add"]
+      const results = yield* Effect.forEach([(operator: any) => operator, inline], (pick, i) =>
+        Effect.gen(function* () {
+          const graph = everything(pick)
+          const report = yield* Engine.run(
+            graph,
+            {
+              in: Stream.fromIterable([1, 2, 3, 4, 5, 6, 7].map((n) => ({ n }))),
+              one: Stream.make({ n: 1000 }),
+            },
+            { seed: 5 },
+          )
+          const journal = yield* Journal
+          assert.deepStrictEqual(Ledger.imbalances(report.ledger), [])
+          const { id } = journal.run(report.run)!
+          const ledger = Object.fromEntries(
+            Object.entries(report.ledger).map(([node, counts]) => [node, { ...counts, busyMs: 0 }]),
+          )
+          return [
+            ledger,
+            ...outputs.map((output) =>
+              journal
+                .runItems(id, `out:${output}`)
+                .map((item) => journal.item(item)!.digest)
+                .sort(),
+            ),
+          ]
+        }).pipe(Effect.provide(runtime(join(folder, `${i}`)))),
+      )
+      assert.deepStrictEqual(results[0], results[1])
+    }),
+  )
+
+  it.live("say when an operator is not exported, and work in the store they are given", () =>
+    Effect.gen(function* () {
+      const store = join(yield* temporary, "store")
+      const graph = Graph.make("g", { version }, (g) => {
+        const items = g.input("in", Num)
+        return {
+          out: items.pipe(Ops.hidden.Secret()),
+          put: items.pipe(Ops.Put()),
+          wrong: items.pipe(Ops.Wrong()),
+        }
+      })
+      const run = yield* Effect.provide(go(graph, [1]), runtime(store))
+      const secret = run.failures.find(({ node }) => node === "secret")!
+      assert.strictEqual(secret.reason, "OperatorNotExported")
+      assert.include(secret.detail, "does not export the operator secret@1.0.0; export it")
+      assert.strictEqual(run.failures.find(({ node }) => node === "wrong")!.reason, "OutputInvalid")
+      assert.strictEqual(run.report.outputs["put"], 1)
+      assert.strictEqual(fs.readdirSync(join(store, "blobs")).length, 1)
+    }),
+  )
+
+  it.live("survive operators that misbehave: calls are made again, recorded, and the run goes on", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporary
+      const log = (how: string) => join(folder, how)
+      const expected = {
+        abort: ["WorkerLost", "SIGABRT"],
+        exit: ["WorkerLost", "exit code 7"],
+        throw: ["Defect", "thrown"],
+        hang: ["CallTimeout", "longer than 400 ms"],
+        spin: ["CallTimeout", "longer than 400 ms"],
+        reject: ["WorkerLost", "nobody listens"],
+      } as const
+      const hows = Object.keys(expected) as Array<keyof typeof expected>
+      const graph = Graph.make("g", { version }, (g) => {
+        const items = g.input("in", Num)
+        return Object.fromEntries(
+          hows.map((how) => [
+            how,
+            items.pipe(Ops.Misbehave({ how, at: 2, log: log(how) }).as(`does-${how}`) as any),
+          ]),
+        ) as any
+      })
+      const run = yield* Effect.provide(go(graph, [1, 2, 3]), runtime(join(folder, "store")))
+      for (const how of hows) {
+        const [reason, detail] = expected[how]
+        const failures = run.failures.filter(({ node }) => node === `does-${how}`)
+        assert.deepStrictEqual(
+          failures.map((failure) => failure.reason),
+          [reason],
+        )
+        assert.include(failures[0]!.detail, detail)
+        const calls = linesOf(log(how)).filter((line) => line.startsWith("2 "))
+        const { kept, retries } = run.report.ledger[`does-${how}`]!
+        assert.deepStrictEqual([kept, retries], [2, how === "throw" ? 0 : 1])
+        assert.strictEqual(calls.length, retries + 1)
+        // A process that was lost or killed makes no second call.
+        if (how !== "throw") assert.notStrictEqual(calls[0], calls[1])
+      }
+    }),
+  )
+
+  it.live("are killed within 5 seconds of an interruption, even when blocked", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporary
+      const log = join(folder, "log")
+      const graph = Graph.make("g", { version }, (g) => ({
+        out: g.input("in", Num).pipe(Ops.Spin({ log })),
+      }))
+      const layer = runtime(join(folder, "store"))
+      const pids = yield* Effect.gen(function* () {
+        const fiber = yield* Effect.forkChild(go(graph, [1, 2, 3]))
+        assert.isTrue(yield* until(() => linesOf(log).length === 2, 20_000))
+        yield* Effect.timeout(Fiber.interrupt(fiber), 5000)
+        const journal = yield* Journal
+        assert.deepStrictEqual(
+          journal.runs().map(({ status }) => status),
+          ["interrupted"],
+        )
+        return linesOf(log).map(Number)
+      }).pipe(Effect.provide(layer))
+      assert.deepStrictEqual(
+        pids.map((pid) => alive(pid)),
+        [false, false],
+      )
+    }),
+  )
+
+  it.live("do not outlive a driver that is killed, even when blocked", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporary
+      const log = join(folder, "log")
+      const main = fileURLToPath(new URL("./spinning.ts", import.meta.url))
+      const driver = yield* Effect.acquireRelease(
+        Effect.sync(() => spawn(process.execPath, [main, join(folder, "store"), log], { stdio: "ignore" })),
+        (child) => Effect.sync(() => child.kill("SIGKILL")),
+      )
+      assert.isTrue(yield* until(() => linesOf(log).length === 2, 30_000))
+      const pids = linesOf(log).map(Number)
+      assert.deepStrictEqual(pids.map(alive), [true, true])
+      driver.kill("SIGKILL")
+      assert.isTrue(yield* until(() => !pids.some(alive), 5000))
+    }),
+  )
+})

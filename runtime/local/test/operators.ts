@@ -1,0 +1,158 @@
+/** Operators that run in worker processes, well-behaved and not. */
+import { appendFileSync } from "node:fs"
+
+import { drop, keep, Operator, Port } from "@reelgraph/core"
+import { BlobStore } from "@reelgraph/store"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+
+const version = "1.0.0"
+const worker = import.meta.url
+
+export const Num = Port.make("Num", { record: Schema.Struct({ n: Schema.Int }) })
+
+export const Add = Operator.map("add", {
+  version,
+  worker,
+  input: Num,
+  output: Num,
+  params: Schema.Struct({ by: Schema.Int }),
+  sides: { more: Operator.all(Num), one: Operator.one(Num) },
+  run: ({ n }, { by }, { sides }) =>
+    Effect.succeed({ n: n + by + sides.more.reduce((sum, other) => sum + other.n, 0) * 100 + sides.one.n }),
+})
+
+export const Odd = Operator.filter("odd", {
+  version,
+  worker,
+  input: Num,
+  run: ({ n }) => Effect.succeed(n % 2 === 1 ? keep : drop("even", `${n} is even`)),
+})
+
+export const Twice = Operator.flatMap("twice", {
+  version,
+  worker,
+  input: Num,
+  output: Num,
+  run: ({ n }) => Effect.succeed([{ n }, { n: -n }]),
+})
+
+export const Squares = Operator.batch("squares", {
+  version,
+  worker,
+  input: Num,
+  output: Num,
+  size: 3,
+  run: (records) => Effect.succeed(records.map(({ n }) => (n === 5 ? drop("five") : { n: n * n }))),
+})
+
+export const Sum = Operator.collect("sum", {
+  version,
+  worker,
+  input: Num,
+  output: Num,
+  run: (records) =>
+    Effect.succeed([
+      Operator.emit(
+        { n: records.reduce((sum, { n }) => sum + n, 0) },
+        records.map((_, at) => at),
+      ),
+      Operator.pass(0),
+      Operator.dropAt(1, drop("second")),
+    ]),
+})
+
+export const Draw = Operator.map("draw", {
+  version,
+  worker,
+  input: Num,
+  output: Num,
+  seeded: true,
+  run: (_, __, { random }) => Effect.succeed({ n: random.k0 }),
+})
+
+/** Not what a filter may give. */
+export const Wrong = Operator.map("wrong", {
+  version,
+  worker,
+  input: Num,
+  output: Num,
+  run: () => Effect.succeed({ n: 0.5 }),
+})
+
+const log = (file: string, text: string) => Effect.sync(() => appendFileSync(file, `${text}\n`))
+
+/** Does what its params say to the item numbered `at`; notes every call, with its process, in `log`. */
+export const Misbehave = Operator.map("misbehave", {
+  version,
+  worker,
+  input: Num,
+  output: Num,
+  timeoutMs: 400,
+  retries: 1,
+  params: Schema.Struct({
+    how: Schema.Literals(["abort", "exit", "throw", "hang", "spin", "reject"]),
+    at: Schema.Int,
+    log: Schema.String,
+  }),
+  run: (record, params) =>
+    Effect.gen(function* () {
+      yield* log(params.log, `${record.n} ${process.pid}`)
+      if (record.n !== params.at) return record
+      switch (params.how) {
+        case "abort":
+          process.stderr.write("about to abort\n")
+          return process.abort()
+        case "exit":
+          return process.exit(7)
+        case "throw":
+          throw new Error("thrown")
+        case "hang":
+          return yield* Effect.never
+        case "spin":
+          for (;;);
+        case "reject":
+          void Promise.reject(new Error("nobody listens"))
+          return yield* Effect.never
+      }
+    }),
+})
+
+/** Blocks its process, whatever is asked of it. */
+export const Spin = Operator.map("spin", {
+  version,
+  worker,
+  input: Num,
+  output: Num,
+  params: Schema.Struct({ log: Schema.String }),
+  run: (_, params) =>
+    Effect.andThen(
+      log(params.log, `${process.pid}`),
+      Effect.sync((): never => {
+        for (;;);
+      }),
+    ),
+})
+
+export const Put = Operator.map("put", {
+  version,
+  worker,
+  input: Num,
+  output: Port.make("Stored", { record: Schema.Struct({ sha256: Schema.String }) }),
+  run: ({ n }) =>
+    Effect.gen(function* () {
+      const blobs = yield* BlobStore
+      const { sha256 } = yield* blobs.putBytes(new Uint8Array([n]), "application/octet-stream")
+      return { sha256 }
+    }),
+})
+
+export const hidden = {
+  Secret: Operator.map("secret", {
+    version,
+    worker,
+    input: Num,
+    output: Num,
+    run: (record) => Effect.succeed(record),
+  }),
+}
