@@ -23,6 +23,8 @@ export const SplitClips = Operator.flatMap("split-clips", {
   description: "Splits into windows of five seconds that do not cross a cut",
   input: MeasuredVideo,
   output: ClipWindow,
+  worker: import.meta.url,
+  timeoutMs: 300_000,
   params: Schema.Struct({
     /** scdet score, 0-100, from which a frame begins a shot. */
     cutScore: atLeast(0, 10),

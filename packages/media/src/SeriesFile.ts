@@ -62,7 +62,10 @@ export const encode = (series: FrameSeries): Uint8Array => {
   return new Uint8Array(buffer)
 }
 
-/** The series in the bytes of such a file. */
+/**
+ * The series in the bytes of such a file. The bytes must be those that were written, as a store that checks digests
+ * makes sure: the Parquet reader does not bound what a damaged page asks for.
+ */
 export const decode = (bytes: Uint8Array): Effect.Effect<FrameSeries, SeriesInvalid> =>
   Effect.gen(function* () {
     const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer
