@@ -140,24 +140,43 @@ export const feedsOf = ({ domain = (x) => x, seed = 1, shapes }: Case): Referenc
   return Object.fromEntries(shapes.map((shape, i) => [`x${i}`, random(shape, next, domain)]))
 }
 
-/** The gradients of the reference against central differences with step 1e-5, whose error is about 1e-9. */
+/**
+ * The gradients of the reference against central differences with step 1e-5, whose error is about 1e-9: along
+ * random directions of all inputs at once, and of single elements of each input.
+ */
 export const checkGradient = (what: string, graph: TensorGraph.TensorGraph, feeds: Reference.Feeds) => {
   const analytic = Reference.evaluate(graph, feeds)
   const lossOnly = TensorGraph.close("loss", graph.inputs, { loss: graph.outputs["loss"]! })
+  const names = Object.keys(graph.inputs)
+  const next = randomFrom(77)
   const step = 1e-5
-  Object.keys(graph.inputs).forEach((name, i) => {
-    const gradient = analytic[`g${i}`]
-    if (gradient === undefined) return
-    const { data, shape } = feeds[name]!
-    const numeric = data.map((_, at) => {
-      const moved = (by: number) =>
-        Reference.evaluate(lossOnly, {
-          ...feeds,
-          [name]: { shape, data: data.with(at, data[at]! + by) },
-        })["loss"]!.data[0]!
-      return (moved(step) - moved(-step)) / (2 * step)
-    })
-    assertClose(`${what}: gradient by input ${i}`, gradient, { shape, data: numeric }, 1e-6)
+  const loss = (directions: ReadonlyArray<Float64Array>, by: number) =>
+    Reference.evaluate(
+      lossOnly,
+      Object.fromEntries(
+        names.map((name, i) => {
+          const { data, shape } = feeds[name]!
+          return [name, { shape, data: data.map((x, at) => x + by * directions[i]![at]!) }]
+        }),
+      ),
+    )["loss"]!.data[0]!
+  const compare = (where: string, directions: ReadonlyArray<Float64Array>) => {
+    const numeric = (loss(directions, step) - loss(directions, -step)) / (2 * step)
+    const expected = names.reduce(
+      (sum, _, i) => analytic[`g${i}`]!.data.reduce((all, g, at) => all + g * directions[i]![at]!, sum),
+      0,
+    )
+    assert.closeTo(expected, numeric, 1e-6 * Math.max(1, Math.abs(numeric)), `${what}: gradient ${where}`)
+  }
+  const nowhere = names.map((name) => new Float64Array(feeds[name]!.data.length))
+  for (let round = 0; round < 2; round++)
+    compare(
+      "along a random direction",
+      nowhere.map((zeros) => zeros.map(() => next())),
+    )
+  names.forEach((name, i) => {
+    const at = Math.floor((next() + 1) * 0.5 * feeds[name]!.data.length)
+    compare(`by ${name}[${at}]`, nowhere.with(i, nowhere[i]!.with(at, 1)))
   })
 }
 
