@@ -31,17 +31,17 @@ export interface LayerNorm<D extends Float> {
 export const layerNorm = <D extends Float>(x: Value<D>, options: LayerNorm<NoInfer<D>> = {}): Value<D> => {
   const { axes = 1, bias, epsilon = 1e-6, scale } = options
   const normalized = x.shape.slice(x.shape.length - axes)
-  if (!Shape.isStatic(normalized)) return reject("LayerNormalization", [x], "the normalised axes have to be known")
+  if (!Shape.isStatic(normalized))
+    return reject("LayerNormalization", [x], "the normalised axes have to be known")
   const ones =
     x.dtype === "f64"
       ? Ops.constant(Tensor.make("f64", normalized, new Float64Array(Shape.size(normalized)).fill(1)))
       : constantF32(x, normalized, new Float32Array(Shape.size(normalized)).fill(1))
   return Ops.cast(
-    apply(
-      "LayerNormalization",
-      bias === undefined ? [x, scale ?? ones] : [x, scale ?? ones, bias],
-      { axis: -axes, epsilon: { float: epsilon } },
-    ),
+    apply("LayerNormalization", bias === undefined ? [x, scale ?? ones] : [x, scale ?? ones, bias], {
+      axis: -axes,
+      epsilon: { float: epsilon },
+    }),
     x.dtype,
   )
 }
@@ -108,7 +108,9 @@ export const conv = <D extends Float>(
   const kernel = weight.shape.slice(2)
   if (!Shape.isStatic(kernel)) return reject("Conv", [x, weight], "the kernel has to be known")
   const { bias, groups = 1, padding = 0, stride = 1 } = options
-  const pairs = kernel.map((_, i) => (typeof padding === "number" ? ([padding, padding] as const) : padding[i]!))
+  const pairs = kernel.map((_, i) =>
+    typeof padding === "number" ? ([padding, padding] as const) : padding[i]!,
+  )
   const strides = kernel.map((_, i) => (typeof stride === "number" ? stride : stride[i]!))
   return apply("Conv", bias === undefined ? [x, weight] : [x, weight, bias], {
     kernel_shape: kernel,
@@ -131,7 +133,12 @@ const batchAndChannels = (op: string, x: Value): readonly [number, number, Reado
   return [typeof batch === "number" ? batch : -1, channels, space]
 }
 
-const along = (op: string, x: Value, factors: number | ReadonlyArray<number>, rank: number): ReadonlyArray<number> => {
+const along = (
+  op: string,
+  x: Value,
+  factors: number | ReadonlyArray<number>,
+  rank: number,
+): ReadonlyArray<number> => {
   const all = typeof factors === "number" ? Array.from({ length: rank }, () => factors) : factors
   return all.length === rank ? all : reject(op, [x], `${all.length} factors for ${rank} spatial axes`)
 }
@@ -159,7 +166,12 @@ export const averagePool = <D extends Float>(
   return Ops.reduceMean<Float>(apart, { axes: space.map((_, i) => 3 + 2 * i) }) as Value<D>
 }
 
-const divisible = (op: string, x: Value, factors: number | ReadonlyArray<number>, space: ReadonlyArray<number>) => {
+const divisible = (
+  op: string,
+  x: Value,
+  factors: number | ReadonlyArray<number>,
+  space: ReadonlyArray<number>,
+) => {
   const by = along(op, x, factors, space.length)
   const odd = space.findIndex((dim, i) => dim % by[i]! !== 0)
   if (odd >= 0) reject(op, [x], `axis ${odd + 2} does not divide by ${by[odd]}`)
@@ -351,4 +363,3 @@ export const timestepEmbedding = <D extends Float>(
   const [cos, sin] = [Ops.cos(angles), Ops.sin(angles)]
   return Ops.concat(cosFirst ? [cos, sin] : [sin, cos], 1) as Value<D>
 }
-

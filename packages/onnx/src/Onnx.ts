@@ -29,15 +29,19 @@ import * as Tensor from "./Tensor.ts"
 import * as TensorGraph from "./TensorGraph.ts"
 import type { Attribute, Node, Subgraph, Value } from "./Value.ts"
 
-/** A model ready to run. `I` and `O` keep the graph's own types for whoever feeds it. */
-export interface Model<
-  I extends TensorGraph.Values = TensorGraph.Values,
-  O extends TensorGraph.Values = TensorGraph.Values,
-> {
+/** A model in memory. */
+export interface ModelBytes {
   readonly name: string
   readonly bytes: Uint8Array
   /** The sha256 of the bytes in hexadecimal digits. */
   readonly digest: string
+}
+
+/** A model of a graph. `I` and `O` keep the graph's own types for whoever feeds it. */
+export interface Model<
+  I extends TensorGraph.Values = TensorGraph.Values,
+  O extends TensorGraph.Values = TensorGraph.Values,
+> extends ModelBytes {
   readonly graph: TensorGraph.TensorGraph<I, O>
 }
 
@@ -217,3 +221,10 @@ export const model = <I extends TensorGraph.Values, O extends TensorGraph.Values
   const bytes = encode(graph, options)
   return { name: graph.name, bytes, digest: hash("sha256", bytes, "hex"), graph }
 }
+
+/** A model of other origin. What it takes and makes is known when it is open. */
+export const fromBytes = (name: string, bytes: Uint8Array): ModelBytes => ({
+  name,
+  bytes,
+  digest: hash("sha256", bytes, "hex"),
+})

@@ -125,7 +125,7 @@ export const where = <D extends Numeric>(
 
 /** Another element type. Gradients pass between floating point types. */
 export const cast = <D extends DType>(x: Value, dtype: D): Value<D> =>
-  x.dtype === (dtype as DType) ? (x as Value<D>) : apply("Cast", [x], { to: dtype })
+  x.dtype === dtype ? (x as Value<D>) : apply("Cast", [x], { to: dtype })
 
 /** The same value, through which no gradient passes. */
 export const detach = <D extends Float>(x: Value<D>): Value<D> => withVjp(x, [], () => [])

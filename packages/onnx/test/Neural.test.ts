@@ -80,11 +80,35 @@ const convolutions: ReadonlyArray<{
   { space: [5, 4], kernel: [3, 3], padding: 1 },
   { space: [5, 4], kernel: [1, 1] },
   { space: [6, 7], kernel: [3, 3], stride: 2, padding: 1 },
-  { space: [6, 5], kernel: [3, 3], stride: 2, padding: [[0, 1], [0, 1]] },
-  { space: [5, 4], kernel: [3, 2], padding: [[2, 1], [0, 1]], groups: 2 },
+  {
+    space: [6, 5],
+    kernel: [3, 3],
+    stride: 2,
+    padding: [
+      [0, 1],
+      [0, 1],
+    ],
+  },
+  {
+    space: [5, 4],
+    kernel: [3, 2],
+    padding: [
+      [2, 1],
+      [0, 1],
+    ],
+    groups: 2,
+  },
   { space: [6, 5], kernel: [2, 3], stride: [2, 1], padding: 1, groups: 2 },
   { space: [4, 4], kernel: [1, 1], padding: 2 },
-  { space: [3, 2, 3], kernel: [3, 2, 3], padding: [[2, 0], [0, 1], [1, 1]] },
+  {
+    space: [3, 2, 3],
+    kernel: [3, 2, 3],
+    padding: [
+      [2, 0],
+      [0, 1],
+      [1, 1],
+    ],
+  },
   { space: [2, 4, 4], kernel: [1, 2, 2], stride: [1, 2, 2] },
 ]
 
@@ -101,9 +125,13 @@ describe("Neural: forward against the reference, gradient against finite differe
 
 describe("Neural: layouts", () => {
   it("depthToSpace undoes spaceToDepth", async () => {
-    const graph = TensorGraph.make("there and back", { x: TensorGraph.spec("f32", [2, 3, 4, 6]) }, ({ x }) => ({
-      y: Neural.depthToSpace(Neural.spaceToDepth(x, [2, 3]), [2, 3]),
-    }))
+    const graph = TensorGraph.make(
+      "there and back",
+      { x: TensorGraph.spec("f32", [2, 3, 4, 6]) },
+      ({ x }) => ({
+        y: Neural.depthToSpace(Neural.spaceToDepth(x, [2, 3]), [2, 3]),
+      }),
+    )
     const x = random([2, 3, 4, 6], randomFrom(3))
     assertClose("y", (await runOrt(graph, { x }))["y"]!, x, 0)
   })
@@ -112,7 +140,9 @@ describe("Neural: layouts", () => {
     const graph = TensorGraph.make("unshuffle", { x: TensorGraph.spec("f32", [1, 2, 2, 2]) }, ({ x }) => ({
       y: Neural.spaceToDepth(x, 2),
     }))
-    const y = Reference.evaluate(graph, { x: Reference.elements([1, 2, 2, 2], [0, 1, 2, 3, 4, 5, 6, 7]) })["y"]!
+    const y = Reference.evaluate(graph, { x: Reference.elements([1, 2, 2, 2], [0, 1, 2, 3, 4, 5, 6, 7]) })[
+      "y"
+    ]!
     assert.deepStrictEqual([...y.data], [0, 1, 2, 3, 4, 5, 6, 7])
     assert.deepStrictEqual([...y.shape], [1, 8, 1, 1])
   })
@@ -120,7 +150,13 @@ describe("Neural: layouts", () => {
   it("a causal convolution does not see the future", async () => {
     const specs = { x: TensorGraph.spec("f32", [1, 2, 5, 3, 3]), w: TensorGraph.spec("f32", [2, 2, 3, 3, 3]) }
     const graph = TensorGraph.make("causal", specs, ({ w, x }) => ({
-      y: Neural.conv3d(x, w, { padding: [[2, 0], [1, 1], [1, 1]] }),
+      y: Neural.conv3d(x, w, {
+        padding: [
+          [2, 0],
+          [1, 1],
+          [1, 1],
+        ],
+      }),
     }))
     const next = randomFrom(5)
     const [x, w] = [random([1, 2, 5, 3, 3], next), random([2, 2, 3, 3, 3], next)]
@@ -137,11 +173,19 @@ describe("Neural: layouts", () => {
 
   it("rope turns by the position: scores depend on distances only", () => {
     const line = Neural.ropeTables({ grid: [6], dims: [8] })
-    const graph = TensorGraph.make("scores", { q: TensorGraph.spec("f32", [8]), k: TensorGraph.spec("f32", [8]) }, ({ k, q }) => {
-      const everywhere = (x: Value<"f32">) =>
-        Neural.rope(Ops.expand(Ops.reshape(x, [1, 8]), [6, 8]), Ops.constant(line.cos), Ops.constant(line.sin))
-      return { scores: Ops.matmul(everywhere(q), everywhere(k), { transposeB: true }) }
-    })
+    const graph = TensorGraph.make(
+      "scores",
+      { q: TensorGraph.spec("f32", [8]), k: TensorGraph.spec("f32", [8]) },
+      ({ k, q }) => {
+        const everywhere = (x: Value<"f32">) =>
+          Neural.rope(
+            Ops.expand(Ops.reshape(x, [1, 8]), [6, 8]),
+            Ops.constant(line.cos),
+            Ops.constant(line.sin),
+          )
+        return { scores: Ops.matmul(everywhere(q), everywhere(k), { transposeB: true }) }
+      },
+    )
     const next = randomFrom(9)
     const { scores } = Reference.evaluate(graph, { q: random([8], next), k: random([8], next) })
     for (let i = 0; i + 1 < 6; i++)
@@ -153,7 +197,12 @@ describe("Neural: layouts", () => {
     const graph = TensorGraph.make("time", { t: TensorGraph.spec("f32", [128]) }, ({ t }) => ({
       y: Neural.timestepEmbedding(t, 64, { cosFirst: false, shift: 1 }),
     }))
-    const { y } = Reference.evaluate(graph, { t: Reference.elements([128], Array.from({ length: 128 }, (_, i) => i)) })
+    const { y } = Reference.evaluate(graph, {
+      t: Reference.elements(
+        [128],
+        Array.from({ length: 128 }, (_, i) => i),
+      ),
+    })
     const expected = [0.9646, 0.9804, 0.9892, 0.9615, 0.9787, 0.9882, 0.9582, 0.9769, 0.9872]
     const found = [23, 24, 25].flatMap((row) => [47, 48, 49].map((column) => y!.data[row * 64 + column]!))
     found.forEach((value, i) => assert.closeTo(value, expected[i]!, 1e-3))
@@ -163,18 +212,35 @@ describe("Neural: layouts", () => {
 describe("Gradient", () => {
   /** A transformer block as in Wan2.1, tiny: modulated self-attention with rope, cross-attention, feed-forward. */
   const block = (inputs: ReadonlyArray<F>) => {
-    const [x, text, modulation, q, k, v, o, gain, cq, ck, cv, f1, f2] = inputs as readonly [F, F, F, F, F, F, F, F, F, F, F, F, F]
-    const [shift, scale, gate, cshift, cscale, cgate] = Ops.chunk(modulation, 1, 6) as readonly [F, F, F, F, F, F]
+    const [x, text, modulation, q, k, v, o, gain, cq, ck, cv, f1, f2] = inputs as readonly [
+      F,
+      F,
+      F,
+      F,
+      F,
+      F,
+      F,
+      F,
+      F,
+      F,
+      F,
+      F,
+      F,
+    ]
+    const [shift, scale, gate, cshift, cscale, cgate] = Ops.chunk(modulation, 1, 6) as readonly [
+      F,
+      F,
+      F,
+      F,
+      F,
+      F,
+    ]
     const modulated = (h: F, by: F, to: F) => Ops.add(Ops.mul(Neural.layerNorm(h), Ops.add(by, 1)), to)
     const heads = (h: F) => Neural.splitHeads(h, 2)
     const turned = (h: F) =>
       Neural.rope(heads(Neural.rmsNorm(h, { scale: gain })), table(h, "cos", [6, 4]), table(h, "sin", [6, 4]))
     const a = modulated(x, scale, shift)
-    const self = Neural.attention(
-      turned(Ops.linear(a, q)),
-      turned(Ops.linear(a, k)),
-      heads(Ops.linear(a, v)),
-    )
+    const self = Neural.attention(turned(Ops.linear(a, q)), turned(Ops.linear(a, k)), heads(Ops.linear(a, v)))
     const h = Ops.add(x, Ops.mul(gate, Ops.linear(Neural.mergeHeads(self), o)))
     const cross = Neural.attention(
       heads(Ops.linear(Neural.layerNorm(h), cq)),
@@ -222,10 +288,32 @@ describe("Gradient", () => {
       ],
       build: ([x, gain, w1, w2, w3]) => {
         const normed = Ops.mul(Ops.mul(Neural.l2Norm(x!, { axes: [1] }), Math.SQRT2), gain!)
-        const first = Neural.conv3d(Ops.silu(normed), w1!, { padding: [[2, 0], [1, 1], [1, 1]] })
-        const down = Neural.conv3d(Ops.add(x!, first), w2!, { stride: [1, 2, 2], padding: [[0, 0], [0, 1], [0, 1]] })
+        const first = Neural.conv3d(Ops.silu(normed), w1!, {
+          padding: [
+            [2, 0],
+            [1, 1],
+            [1, 1],
+          ],
+        })
+        const down = Neural.conv3d(Ops.add(x!, first), w2!, {
+          stride: [1, 2, 2],
+          padding: [
+            [0, 0],
+            [0, 1],
+            [0, 1],
+          ],
+        })
         const up = Neural.upsampleNearest(Ops.silu(down), [1, 2, 2])
-        return Ops.add(x!, Neural.conv3d(up, w3!, { padding: [[2, 0], [0, 0], [0, 0]] }))
+        return Ops.add(
+          x!,
+          Neural.conv3d(up, w3!, {
+            padding: [
+              [2, 0],
+              [0, 0],
+              [0, 0],
+            ],
+          }),
+        )
       },
     }))
 
@@ -259,7 +347,7 @@ describe("Gradient", () => {
           const body = ([a, b]: ReadonlyArray<F>) => Ops.tanh(Ops.linear(Ops.gelu(Ops.linear(a!, b!)), b!))
           const y: F = checkpointed ? Gradient.checkpoint<Float>([x, w], body) : body([x, w])
           const [gx, gw] = Gradient.gradients(Ops.reduceSumSquare(y), [x, w])
-          return { y, gx: gx!, gw: gw! } as { readonly [name: string]: Value }
+          return { y, gx: gx!, gw: gw! }
         },
       )
     const next = randomFrom(11)

@@ -126,12 +126,10 @@ export const graphOf = ({ build, dtype = "f32", seed = 1, shapes }: Case) => {
       dtype,
       shape: weights.shape,
       data: dtype === "f32" ? Float32Array.from(weights.data) : weights.data,
-    } as never) as Value<Float>
+    }) as Value<Float>
     const loss = Ops.reduceSum(Ops.mul(y, r))
     const gradients = Gradient.gradients(loss, xs)
-    return { y, loss, ...Object.fromEntries(gradients.map((g, i) => [`g${i}`, g])) } as {
-      readonly [name: string]: Value
-    }
+    return { y, loss, ...Object.fromEntries(gradients.map((g, i) => [`g${i}`, g])) }
   })
 }
 

@@ -15,7 +15,7 @@ const zip =
   (f: (...xs: ReadonlyArray<number>) => number): Kernel =>
   (_, inputs) => [Nd.zip(inputs, f)]
 
-const truth = (f: (a: number, b: number) => boolean): Kernel => zip((a, b) => (f(a!, b!) ? 1 : 0))
+const truth = (f: (a: number, b: number) => boolean): Kernel => zip((a, b) => (f(a, b) ? 1 : 0))
 
 /** The error function by its Taylor series, and 1 beyond where a double can tell. */
 export const erf = (x: number): number => {
@@ -68,7 +68,7 @@ const matmul: Kernel = (node, inputs) => {
       sum += Nd.element(a, [...front, row, k]) * Nd.element(b, [...front, k, column])
     return scale * sum
   })
-  return [inputs[2] === undefined ? product : Nd.zip([product, inputs[2]], (x, bias) => x! + bias!)]
+  return [inputs[2] === undefined ? product : Nd.zip([product, inputs[2]], (x, bias) => x + bias)]
 }
 
 const ints = (x: A): ReadonlyArray<number> => [...x.data]
@@ -86,7 +86,7 @@ const slice: Kernel = (_, [x, starts, ends, axes, steps]) => {
   ints(axes!).forEach((given, i) => {
     const axis = given < 0 ? given + shape.length : given
     step[axis] = steps === undefined ? 1 : steps.data[i]!
-    const range = sliceRange(x!.shape[axis]!, starts!.data[i]!, ends!.data[i]!, step[axis]!)
+    const range = sliceRange(x!.shape[axis]!, starts!.data[i]!, ends!.data[i]!, step[axis])
     first[axis] = range.first
     shape[axis] = range.length
   })
@@ -191,8 +191,8 @@ const max = (x: A, axes: ReadonlyArray<number>): A => Nd.reduce(x, axes, -Infini
 
 const softmax: Kernel = (node, [x]) => {
   const axes = [axisOf(node, x!.shape.length)]
-  const raised = Nd.zip([x!, max(x!, axes)], (value, top) => Math.exp(value! - top!))
-  return [Nd.zip([raised, sum(raised, axes)], (value, total) => value! / total!)]
+  const raised = Nd.zip([x!, max(x!, axes)], (value, top) => Math.exp(value - top))
+  return [Nd.zip([raised, sum(raised, axes)], (value, total) => value / total)]
 }
 
 const layerNorm: Kernel = (node, [x, scale, bias]) => {
@@ -200,7 +200,7 @@ const layerNorm: Kernel = (node, [x, scale, bias]) => {
   const axes = x!.shape.flatMap((_, axis) => (axis < from ? [] : [axis]))
   const { float: epsilon } = node.attributes["epsilon"] as { readonly float: number }
   const centre = mean(x!, axes)
-  const centred = Nd.zip([x!, centre], (value, middle) => value! - middle!)
+  const centred = Nd.zip([x!, centre], (value, middle) => value - middle)
   const inverse = Nd.map(
     mean(
       Nd.map(centred, (value) => value * value),
@@ -208,8 +208,8 @@ const layerNorm: Kernel = (node, [x, scale, bias]) => {
     ),
     (variance) => 1 / Math.sqrt(variance + epsilon),
   )
-  const scaled = Nd.zip([centred, inverse, scale!], (value, r, s) => value! * r! * s!)
-  return [bias === undefined ? scaled : Nd.zip([scaled, bias], (value, b) => value! + b!), centre, inverse]
+  const scaled = Nd.zip([centred, inverse, scale!], (value, r, s) => value * r * s)
+  return [bias === undefined ? scaled : Nd.zip([scaled, bias], (value, b) => value + b), centre, inverse]
 }
 
 /** Every place of a window, as offsets. */
@@ -293,13 +293,13 @@ export const kernels: { readonly [op: string]: Kernel } = {
   Custom: same,
   Identity: same,
   Cast: same,
-  Add: zip((a, b) => a! + b!),
-  Sub: zip((a, b) => a! - b!),
-  Mul: zip((a, b) => a! * b!),
-  Div: zip((a, b) => a! / b!),
-  Pow: zip((a, b) => a! ** b!),
-  Min: zip((a, b) => Math.min(a!, b!)),
-  Max: zip((a, b) => Math.max(a!, b!)),
+  Add: zip((a, b) => a + b),
+  Sub: zip((a, b) => a - b),
+  Mul: zip((a, b) => a * b),
+  Div: zip((a, b) => a / b),
+  Pow: zip((a, b) => a ** b),
+  Min: zip((a, b) => Math.min(a, b)),
+  Max: zip((a, b) => Math.max(a, b)),
   Sum: zip((...xs) => xs.reduce((a, b) => a + b, 0)),
   Neg: map((x) => -x),
   Abs: map(Math.abs),
@@ -326,7 +326,7 @@ export const kernels: { readonly [op: string]: Kernel } = {
   Not: map((x) => (x === 0 ? 1 : 0)),
   IsNaN: map((x) => (Number.isNaN(x) ? 1 : 0)),
   IsInf: map((x) => (Math.abs(x) === Infinity ? 1 : 0)),
-  Where: zip((condition, a, b) => (condition === 0 ? b! : a!)),
+  Where: zip((condition, a, b) => (condition === 0 ? b : a)),
   MatMul: matmul,
   FusedMatMul: matmul,
   Gemm: matmul,
@@ -345,7 +345,7 @@ export const kernels: { readonly [op: string]: Kernel } = {
   Concat: concat,
   Split: split,
   Pad: pad,
-  Expand: (_, [x, shape]) => [Nd.zip([x!, Nd.build(ints(shape!), () => 0)], (value) => value!)],
+  Expand: (_, [x, shape]) => [Nd.zip([x!, Nd.build(ints(shape!), () => 0)], (value) => value)],
   Shape: (_, [x]) => [Nd.make([x!.shape.length], x!.shape)],
   Size: (_, [x]) => [Nd.make([], [x!.data.length])],
   Gather: gather,
