@@ -6,9 +6,6 @@
 
 export type Half = "f16" | "bf16"
 
-const word = new Uint32Array(1)
-const single = new Float32Array(word.buffer)
-
 /** f16 of all 65,536 bit patterns: 256 KiB, made when it is first needed. */
 let f16Values: Float32Array | undefined
 
@@ -113,10 +110,4 @@ export const fromNumber = (half: Half, value: number): number => {
   const above = upper - magnitude
   const bits = below < above || (below === above && low % 2 === 0) ? low : high
   return sign | (magnitude === Infinity ? infinity : bits)
-}
-
-/** Kept for callers that convert single numbers. */
-export const bitsOf = (half: Half, value: number): number => {
-  single[0] = value
-  return half === "f16" ? f16Bits(word[0]!) : bf16Bits(word[0]!)
 }

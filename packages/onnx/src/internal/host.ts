@@ -1,4 +1,10 @@
-/** A thread that holds models, as Effects. It is started again, models and all, after it was given up. */
+/**
+ * A thread that holds models, as Effects. It is started again, models and all, after it was given up.
+ *
+ * A thread is never terminated: when V8 ends one inside the runtime, the runtime aborts the whole process
+ * (`Napi::Error`), and so does `process.exit`. One that is given up ends by itself after the run it is in, and the
+ * scope waits for that.
+ */
 import { Worker } from "node:worker_threads"
 
 import * as Effect from "effect/Effect"
@@ -6,7 +12,7 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 
 import { ModelInvalid, ProviderMissing, RunFailed, ThreadLost } from "../SessionError.ts"
-import type { Envelope, Failure, Opened, Provider, Reply, Request, Response, Source } from "./protocol.ts"
+import type { Envelope, Failure, Message, Opened, Provider, Reply, Request, Response, Source } from "./protocol.ts"
 
 export interface Hosted {
   readonly name: string
@@ -38,6 +44,8 @@ class Thread {
   readonly #worker: Worker
   readonly #names: { readonly [key: string]: string }
   readonly #waiting = new Map<number, readonly [Resume, Request]>()
+  /** Resolves when the thread is gone. */
+  readonly gone: Promise<void>
   #ended: string | undefined
   #next = 0
 
@@ -47,13 +55,18 @@ class Thread {
     this.#worker.on("message", (reply: Reply) => {
       const [resume, request] = this.#waiting.get(reply.id) ?? []
       this.#waiting.delete(reply.id)
-      if (this.#waiting.size === 0) this.#worker.unref()
+      if (this.#waiting.size === 0 && this.#ended === undefined) this.#worker.unref()
       resume?.(
         "failure" in reply ? Effect.fail(this.#error(reply.failure, request!)) : Effect.succeed(reply.value),
       )
     })
     this.#worker.on("error", (cause) => this.#end(cause instanceof Error ? cause.message : String(cause)))
-    this.#worker.on("exit", (code) => this.#end(`exit code ${code}`))
+    this.gone = new Promise((resolve) => {
+      this.#worker.on("exit", (code) => {
+        this.#end(`exit code ${code}`)
+        resolve()
+      })
+    })
     this.#worker.unref()
   }
 
@@ -108,12 +121,17 @@ class Thread {
     })
   }
 
-  /** Does not wait: an operator that is running cannot be stopped, only left alone. */
+  /** Nobody listens any more. An operator that is running cannot be stopped: the thread ends after it. */
   giveUp(): void {
+    if (this.#ended !== undefined) return
     this.#end("it was given up")
-    void this.#worker.terminate()
+    this.#worker.ref()
+    this.#worker.postMessage("close" satisfies Message)
   }
 }
+
+/** How long a scope waits for threads that are in a run, before it leaves them to their fate. */
+const patience = "1 minute"
 
 export const make = (models: {
   readonly [key: string]: Hosted
@@ -121,10 +139,13 @@ export const make = (models: {
   Effect.gen(function* () {
     const turn = yield* Semaphore.make(1)
     let thread: Thread | undefined
+    const threads = new Set<Thread>()
 
     const start = Effect.gen(function* () {
       const started = new Thread(models)
       thread = started
+      threads.add(started)
+      void started.gone.then(() => threads.delete(started))
       const opened: Record<string, Opened> = {}
       for (const [key, { provider, source, threads }] of Object.entries(models)) {
         opened[key] = yield* started
@@ -138,7 +159,12 @@ export const make = (models: {
       thread === undefined || thread.ended ? Effect.map(start, () => thread!) : Effect.succeed(thread),
     )
 
-    yield* Effect.addFinalizer(() => Effect.sync(() => thread?.giveUp()))
+    yield* Effect.addFinalizer(() =>
+      Effect.suspend(() => {
+        thread?.giveUp()
+        return Effect.promise(() => Promise.all([...threads].map(({ gone }) => gone)))
+      }).pipe(Effect.timeoutOption(patience)),
+    )
     const opened = yield* start
     return {
       opened,

@@ -61,6 +61,9 @@ export interface Envelope {
   readonly request: Request
 }
 
+/** The thread ends when it has answered what it is at; what waits behind is dropped. */
+export type Message = Envelope | "close"
+
 export type Reply =
   | { readonly id: number; readonly value: Response[Request["_tag"]] }
   | { readonly id: number; readonly failure: Failure }

@@ -13,6 +13,7 @@ import type {
   Declared,
   Envelope,
   Failure,
+  Message,
   Open,
   Opened,
   Reply,
@@ -21,6 +22,9 @@ import type {
   Tensors,
 } from "./protocol.ts"
 import { assertDisjoint, TrainingState } from "./trainingState.ts"
+
+// onnxruntime-node 1.30.0 makes Float16Arrays where there are any, and then reads no bytes from them.
+Reflect.deleteProperty(globalThis, "Float16Array")
 
 // A CommonJS package whose named exports Node does not see from a module.
 const ort = createRequire(import.meta.url)("onnxruntime-node") as typeof Ort
@@ -174,6 +178,12 @@ const reply = async ({ id, request }: Envelope): Promise<void> => {
 }
 
 let last = Promise.resolve()
-port.on("message", (envelope: Envelope) => {
-  last = last.then(() => reply(envelope))
+let closing = false
+port.on("message", (message: Message) => {
+  if (message === "close") closing = true
+  last = last.then(() => {
+    if (!closing) return reply(message as Envelope)
+    port.close()
+    return undefined
+  })
 })
