@@ -47,10 +47,11 @@ const step = TrainStep.make({
     target: TensorGraph.spec("f32", [batch, tokens, channels]),
   },
   loss: (p, { t, target, x }) => {
-    const of = (name: string): F => p[name]!
+    const of = (name: string): F => p[name]
     const [cos, sin] = [Ops.constant(tables.cos), Ops.constant(tables.sin)]
     const e = Ops.silu(Ops.linear(Neural.timestepEmbedding(t, 64), of("time.weight")))
-    const modulated = (h: F, scale: F, shift: F) => Ops.add(Ops.mul(Neural.layerNorm(h), Ops.add(scale, 1)), shift)
+    const modulated = (h: F, scale: F, shift: F) =>
+      Ops.add(Ops.mul(Neural.layerNorm(h), Ops.add(scale, 1)), shift)
     let h: F = Ops.linear(x, of("patch.weight"))
     for (let i = 0; i < layers; i++) {
       const m = Ops.reshape(Ops.linear(e, of(`${i}.modulation`)), [batch, 1, 6 * width])
@@ -84,7 +85,9 @@ await Effect.runPromise(
     const trainer = yield* Trainer.make(step, { provider: "cpu", threads: 1 })
     const opened = performance.now()
     yield* trainer.initialize(
-      Object.fromEntries(Object.entries(parameters).map(([name, { shape }]) => [name, noise(shape, 1 / Math.sqrt(shape[1]!))])),
+      Object.fromEntries(
+        Object.entries(parameters).map(([name, { shape }]) => [name, noise(shape, 1 / Math.sqrt(shape[1]))]),
+      ),
     )
     const feeds = {
       x: noise([batch, tokens, channels], 1),
@@ -95,12 +98,12 @@ await Effect.runPromise(
     const losses: Array<number> = []
     const before = process.cpuUsage()
     const from = performance.now()
-    for (let i = 0; i < count; i++) losses.push((yield* trainer.step(feeds))["loss"]!)
+    for (let i = 0; i < count; i++) losses.push((yield* trainer.step(feeds))["loss"])
     const used = process.cpuUsage(before)
     console.log(`nodes ${TensorGraph.nodes(graph).length}, ${(bytes.length / 1024).toFixed(0)} KiB`)
     console.log(`write ${(built - begun).toFixed(0)} ms, open ${(opened - built).toFixed(0)} ms`)
     console.log(
-      `step ${((used.user + used.system) / 1000 / count).toFixed(0)} CPU-ms, ${((performance.now() - from) / count).toFixed(0)} ms; loss ${losses[0]!.toFixed(4)} to ${losses.at(-1)!.toFixed(4)}`,
+      `step ${((used.user + used.system) / 1000 / count).toFixed(0)} CPU-ms, ${((performance.now() - from) / count).toFixed(0)} ms; loss ${losses[0].toFixed(4)} to ${losses.at(-1)!.toFixed(4)}`,
     )
   }).pipe(Effect.scoped, Effect.provide(Session.layer())),
 )

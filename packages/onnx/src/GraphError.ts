@@ -69,6 +69,11 @@ export const callSite = (): string => {
   const frame = stack
     .split("\n")
     .slice(1)
-    .find((line) => !line.includes(import.meta.dirname) && !line.includes("node:internal") && !line.includes("<anonymous>"))
+    .find(
+      (line) =>
+        !line.includes(import.meta.dirname) &&
+        !line.includes("node:internal") &&
+        !line.includes("<anonymous>"),
+    )
   return /\(?((?:file:\/\/)?[^\s()]+:\d+:\d+)\)?$/u.exec(frame ?? "")?.[1] ?? ""
 }

@@ -120,7 +120,8 @@ const entryOf = (name: string, value: unknown, dataBytes: number, refuse: Refuse
   const { data_offsets: offsets, dtype: typeName, shape } = value
   const dtype = dtypeOf(typeName)
   if (dtype === undefined) return refuse("BadEntry", of(`has the unknown dtype ${String(typeName)}`))
-  if (!Array.isArray(shape) || !shape.every(isSize)) return refuse("BadEntry", of("has no shape of whole numbers"))
+  if (!Array.isArray(shape) || !shape.every(isSize))
+    return refuse("BadEntry", of("has no shape of whole numbers"))
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
     return refuse("BadEntry", of("has no data_offsets of two whole numbers"))
   const [begin, end] = offsets as [number, number]
@@ -145,7 +146,10 @@ const checkCover = (entries: ReadonlyMap<string, Entry>, dataBytes: number, refu
   const inOrder = [...entries].toSorted(([, a], [, b]) => a.begin - b.begin || a.end - b.end)
   for (const [name, { begin, end }] of inOrder) {
     if (begin < covered)
-      refuse("Overlapping", `tensor ${JSON.stringify(name)} begins at byte ${begin}, inside the one before it`)
+      refuse(
+        "Overlapping",
+        `tensor ${JSON.stringify(name)} begins at byte ${begin}, inside the one before it`,
+      )
     if (begin > covered) refuse("Gap", `bytes ${covered} to ${begin} belong to no tensor`)
     covered = end
   }
@@ -157,7 +161,10 @@ const headerLength = (prefix: Uint8Array, fileBytes: number, refuse: Refuse): nu
   if (fileBytes < 8) return refuse("Truncated", `it has ${fileBytes} bytes, a header's length takes 8`)
   const length = new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true)
   if (length > BigInt(maxHeaderBytes))
-    return refuse("HeaderTooLarge", `its header would have ${length} bytes, at most ${maxHeaderBytes} are read`)
+    return refuse(
+      "HeaderTooLarge",
+      `its header would have ${length} bytes, at most ${maxHeaderBytes} are read`,
+    )
   if (8 + Number(length) > fileBytes)
     return refuse("Truncated", `its header would have ${length} bytes, the file has ${fileBytes}`)
   return Number(length)
@@ -246,7 +253,10 @@ export interface Reader extends Header {
   readonly read: <D extends DType.DType = DType.DType>(
     name: string,
     expected?: Expectation<D>,
-  ) => Effect.Effect<Tensor.Tensor<D>, TensorMissing | TensorMismatch | SafetensorsInvalid | SafetensorsUnreadable>
+  ) => Effect.Effect<
+    Tensor.Tensor<D>,
+    TensorMissing | TensorMismatch | SafetensorsInvalid | SafetensorsUnreadable
+  >
   /** A floating point tensor as float32, whatever type it is kept in. */
   readonly readF32: (
     name: string,
@@ -301,7 +311,12 @@ const readerOf = (path: string, header: Header, bytesOf: (entry: Entry) => Uint8
       Effect.flatMap(read(name, expected), (tensor) => {
         if (tensor.dtype === "f32") return Effect.succeed(tensor as Tensor.Tensor<"f32">)
         if (!DType.isFloat(tensor.dtype))
-          return new TensorMismatch({ path, tensor: name, expected: "a floating point type", found: tensor.dtype })
+          return new TensorMismatch({
+            path,
+            tensor: name,
+            expected: "a floating point type",
+            found: tensor.dtype,
+          })
         return Effect.succeed(toF32(tensor))
       }),
   }
@@ -362,12 +377,24 @@ export interface Contents {
 }
 
 /** The order of data in a file, as the format's own writer has it: so every tensor is aligned. */
-const order: ReadonlyArray<DType.DType> = ["i64", "f64", "f32", "i32", "bf16", "f16", "i16", "i8", "u8", "bool"]
+const order: ReadonlyArray<DType.DType> = [
+  "i64",
+  "f64",
+  "f32",
+  "i32",
+  "bf16",
+  "f16",
+  "i16",
+  "i8",
+  "u8",
+  "bool",
+]
 
 /** The header's bytes, and the tensors in the order their data follows: by type and then by name. */
 const layout = ({ metadata = {}, tensors }: Contents) => {
   const ordered = Object.entries(tensors).toSorted(
-    ([a, { dtype: x }], [b, { dtype: y }]) => order.indexOf(x) - order.indexOf(y) || (a < b ? -1 : a > b ? 1 : 0),
+    ([a, { dtype: x }], [b, { dtype: y }]) =>
+      order.indexOf(x) - order.indexOf(y) || (a < b ? -1 : a > b ? 1 : 0),
   )
   let offset = 0
   const described = ordered.map(([name, { data, dtype, shape }]) => {

@@ -71,6 +71,9 @@ export interface TrainStep<
   readonly evaluate: TensorGraph.TensorGraph
 }
 
+/** Scalars that every step reports. */
+const reserved = new Set(["loss", "norm", "finite", "rate"])
+
 const prefixed = <A>(prefix: string, record: { readonly [name: string]: A }) =>
   Object.fromEntries(Object.entries(record).map(([name, value]) => [`${prefix}/${name}`, value]))
 
@@ -135,6 +138,9 @@ export const make = <const P extends Parameters, const B extends TensorGraph.Spe
         graph: name,
         problem: `the loss is [${loss.shape.join(",")}], not a scalar`,
       })
+    const taken = Object.keys(metrics).find((key) => reserved.has(key) || key.startsWith("next/"))
+    if (taken !== undefined)
+      throw new GraphError.GraphInvalid({ graph: name, problem: `a metric cannot be called ${taken}` })
     return { loss, metrics }
   }
 
@@ -178,11 +184,8 @@ export const make = <const P extends Parameters, const B extends TensorGraph.Spe
     return { after, norm, rate: numbers.rate }
   }
 
-  const finished = <I extends TensorGraph.Values, O extends TensorGraph.Values>(
-    suffix: string,
-    inputs: I,
-    outputs: O,
-  ) => Precision.lower(TensorGraph.close(`${name}/${suffix}`, inputs, outputs), precision)
+  const finished = (suffix: string, inputs: TensorGraph.Values, outputs: TensorGraph.Values) =>
+    Precision.lower(TensorGraph.close(`${name}/${suffix}`, inputs, outputs), precision)
 
   const single = (): TensorGraph.TensorGraph => {
     const [state, inputs] = [inputState(), inputBatch()]

@@ -116,7 +116,7 @@ describe("Neural: forward against the reference, gradient against finite differe
   for (const [name, each] of Object.entries(cases)) it(name, () => check(name, each))
 
   for (const { groups = 1, kernel, padding = 0, space, stride = 1 } of convolutions)
-    it(`conv [${space}] by [${kernel}], stride ${stride}, padding ${JSON.stringify(padding)}, groups ${groups}`, () =>
+    it(`conv [${space.join()}] by [${kernel.join()}], stride ${JSON.stringify(stride)}, padding ${JSON.stringify(padding)}, groups ${groups}`, () =>
       check("conv", {
         shapes: [[2, 2, ...space], [4, 2 / groups, ...kernel], [4]],
         build: ([x, weight, bias]) => Neural.conv(x!, weight!, { bias: bias!, stride, padding, groups }),

@@ -34,8 +34,7 @@ const oracle = JSON.parse(
 
 const shapes: Record<string, ReadonlyArray<number>> = { w: [3, 2], b: [3] }
 
-const elements = (numbers: Numbers, name: string) =>
-  Reference.elements(shapes[name]!, numbers[name]!.flat() as ReadonlyArray<number>)
+const elements = (numbers: Numbers, name: string) => Reference.elements(shapes[name]!, numbers[name]!.flat())
 
 /** A loss whose gradient is the batch: sum(p g). */
 const step = TrainStep.make({
@@ -55,7 +54,10 @@ const step = TrainStep.make({
 const start = (): Record<string, Reference.Elements> => ({
   ...Object.fromEntries(
     ["w", "b"].flatMap((name) => {
-      const zeros = Reference.elements(shapes[name]!, elements(oracle.start, name).data.map(() => 0))
+      const zeros = Reference.elements(
+        shapes[name]!,
+        elements(oracle.start, name).data.map(() => 0),
+      )
       const value = elements(oracle.start, name)
       return [
         [`param/${name}`, value],
@@ -83,7 +85,12 @@ describe("AdamW, clipping and averages against Python", () => {
       state = Object.fromEntries(step.state.map((name) => [name, outputs[`next/${name}`]!]))
       assert.closeTo(outputs["norm"]!.data[0]!, expected.norm, tolerance * 10)
       for (const name of ["w", "b"]) {
-        assertClose(`${name} after ${t}`, state[`param/${name}`]!, elements(expected.parameters, name), tolerance)
+        assertClose(
+          `${name} after ${t}`,
+          state[`param/${name}`]!,
+          elements(expected.parameters, name),
+          tolerance,
+        )
         assertClose(`average of ${name}`, state[`ema/${name}`]!, elements(expected.averages, name), tolerance)
       }
     }
@@ -91,7 +98,8 @@ describe("AdamW, clipping and averages against Python", () => {
   }
 
   // The constants of the graph (betas, decay) are float32: 1e-7 of each step.
-  it("the reference evaluator, in doubles", () => follow((feeds) => Reference.evaluate(step.single, feeds), 1e-6))
+  it("the reference evaluator, in doubles", () =>
+    follow((feeds) => Reference.evaluate(step.single, feeds), 1e-6))
   it("onnxruntime, in float32", () => follow((feeds) => runOrt(step.single, feeds), 5e-6))
 })
 

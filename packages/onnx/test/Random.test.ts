@@ -23,7 +23,14 @@ const families: { readonly [name: string]: (seed: number) => Case } = {
   "arithmetic that broadcasts both ways": (seed) => {
     const { int, shape } = drawn(seed)
     const full = shape(int(1, 4))
-    const operations: ReadonlyArray<(a: F, b: F) => F> = [Ops.add, Ops.sub, Ops.mul, Ops.div, Ops.max, Ops.min]
+    const operations: ReadonlyArray<(a: F, b: F) => F> = [
+      Ops.add,
+      Ops.sub,
+      Ops.mul,
+      Ops.div,
+      Ops.max,
+      Ops.min,
+    ]
     const operation = operations[int(0, operations.length - 1)]!
     const shapes = [narrowed(full, int), full]
     return {
@@ -49,15 +56,23 @@ const families: { readonly [name: string]: (seed: number) => Case } = {
     const full = shape(int(1, 4))
     const axes = full.map((_, axis) => axis).filter(() => int(0, 1) === 0)
     const options = { axes: axes.length === 0 ? [-1] : axes, keep: int(0, 1) === 1 }
-    const reduce = [Ops.reduceSum<Float>, Ops.reduceMean<Float>, Ops.reduceMax<Float>, Ops.reduceSumSquare<Float>][
-      int(0, 3)
-    ]!
+    const reduce = [
+      Ops.reduceSum<Float>,
+      Ops.reduceMean<Float>,
+      Ops.reduceMax<Float>,
+      Ops.reduceSumSquare<Float>,
+    ][int(0, 3)]!
     return { shapes: [full], build: ([x]) => reduce(Ops.exp(x!), options) }
   },
   "layouts one after another": (seed) => {
     const { int, shape } = drawn(seed)
     const full = shape(3)
-    const perm = [[0, 1, 2], [2, 0, 1], [1, 0, 2], [2, 1, 0]][int(0, 3)]!
+    const perm = [
+      [0, 1, 2],
+      [2, 0, 1],
+      [1, 0, 2],
+      [2, 1, 0],
+    ][int(0, 3)]!
     const axis = int(0, 2)
     return {
       shapes: [full, full],
@@ -114,7 +129,12 @@ const rounds = 12
 
 describe("random shapes: forward against the reference, gradient against finite differences", () => {
   for (const [name, family] of Object.entries(families))
-    it(name, async () => {
-      for (let seed = 1; seed <= rounds; seed++) await check(`${name}, seed ${seed}`, { seed, ...family(seed) })
-    }, 30_000)
+    it(
+      name,
+      async () => {
+        for (let seed = 1; seed <= rounds; seed++)
+          await check(`${name}, seed ${seed}`, { seed, ...family(seed) })
+      },
+      30_000,
+    )
 })

@@ -198,7 +198,9 @@ describe("Sessions: the cache", () => {
       Effect.gen(function* () {
         const used = (k: number) =>
           Effect.scoped(
-            Effect.flatMap(Session.open(scaled(k), cpu), (session) => Effect.map(session.run({ x }), ({ y }) => y.data[0])),
+            Effect.flatMap(Session.open(scaled(k), cpu), (session) =>
+              Effect.map(session.run({ x }), ({ y }) => y.data[0]),
+            ),
           )
         assert.deepStrictEqual(yield* Effect.forEach([1, 2, 3, 1, 4], used), [1, 2, 3, 1, 4])
         const held = yield* Session.open(scaled(5), cpu)
@@ -254,7 +256,7 @@ describe("updated parameters are never written where they are read", () => {
     const other = new ort.Tensor("float32", new Float32Array(4), [4])
     assertDisjoint({ "param/w": one }, { "next/param/w": other })
     assert.throws(() => assertDisjoint({ "param/w": one }, { "next/param/w": one }), /input param\/w/u)
-    const view = new ort.Tensor("float32", (one.data as Float32Array).subarray(0, 2), [2])
+    const view = new ort.Tensor("float32", one.data.subarray(0, 2), [2])
     assert.throws(() => assertDisjoint({ "param/w": one }, { "next/param/v": view }), /next\/param\/v/u)
   })
 })

@@ -36,19 +36,43 @@ describe("errors where the operation is called", () => {
 
   const cases: ReadonlyArray<readonly [string, () => unknown, string]> = [
     ["matmul", () => Ops.matmul(f([2, 3]), f([4, 5])), "FusedMatMul [2,3] x [4,5]: 3 != 4"],
-    ["matmul of vectors", () => Ops.matmul(f([3]), f([3])), "FusedMatMul [3] x [3]: both sides need two axes or more"],
+    [
+      "matmul of vectors",
+      () => Ops.matmul(f([3]), f([3])),
+      "FusedMatMul [3] x [3]: both sides need two axes or more",
+    ],
     ["add", () => Ops.add(f([2, 3]), f([2])), "Add [2,3] x [2]: 3 != 2"],
     ["add of symbols", () => Ops.add(f(["B", 3]), f(["N", 3])), "Add [B,3] x [N,3]: B != N"],
     ["reshape", () => Ops.reshape(f([2, 3]), [4, -1]), "Reshape [2,3] x [2]: 6 elements do not fill [4,?]"],
     ["transpose", () => Ops.transpose(f([2, 3]), [0, 0]), "Transpose [2,3]: [0,0] is not an order of 2 axes"],
     ["concat", () => Ops.concat([f([2, 3]), f([3, 3])], 1), "Concat [2,3] x [3,3]: 2 != 3 on axis 0"],
     ["split", () => Ops.split(f([2, 3]), 1, [1, 1]), "Split [2,3] x [2]: parts of 1+1 = 2 != 3"],
-    ["reduce", () => Ops.reduceSum(f([2, 3]), { axes: [2] }), "ReduceSum [2,3]: axes 2 are not distinct axes of rank 2"],
-    ["slice of a symbol", () => Ops.slice(f(["B", 3]), 0, 0, 1), "Slice [B,3] x [1] x [1] x [1]: axis 0 is B, which is not known to slice"],
-    ["conv channels", () => Neural.conv2d(f([1, 3, 4, 4]), f([8, 2, 3, 3])), "Conv [1,3,4,4] x [8,2,3,3]: 3 channels != 2 x 1 groups"],
-    ["conv kernel", () => Neural.conv2d(f([1, 2, 2, 4]), f([8, 2, 3, 3])), "Conv [1,2,2,4] x [8,2,3,3]: the kernel is larger than axis 2"],
+    [
+      "reduce",
+      () => Ops.reduceSum(f([2, 3]), { axes: [2] }),
+      "ReduceSum [2,3]: axes 2 are not distinct axes of rank 2",
+    ],
+    [
+      "slice of a symbol",
+      () => Ops.slice(f(["B", 3]), 0, 0, 1),
+      "Slice [B,3] x [1] x [1] x [1]: axis 0 is B, which is not known to slice",
+    ],
+    [
+      "conv channels",
+      () => Neural.conv2d(f([1, 3, 4, 4]), f([8, 2, 3, 3])),
+      "Conv [1,3,4,4] x [8,2,3,3]: 3 channels != 2 x 1 groups",
+    ],
+    [
+      "conv kernel",
+      () => Neural.conv2d(f([1, 2, 2, 4]), f([8, 2, 3, 3])),
+      "Conv [1,2,2,4] x [8,2,3,3]: the kernel is larger than axis 2",
+    ],
     ["linear", () => Ops.linear(f([2, 3]), f([5, 4])), "Linear [2,3] x [5,4]: 3 != 4"],
-    ["rope", () => Neural.rope(f([2, 3]), f([2, 1]), f([2, 1])), "Rope [2,3] x [2,1] x [2,1]: the last axis is 3, which has no pairs"],
+    [
+      "rope",
+      () => Neural.rope(f([2, 3]), f([2, 1]), f([2, 1])),
+      "Rope [2,3] x [2,1] x [2,1]: the last axis is 3, which has no pairs",
+    ],
   ]
   for (const [name, body, message] of cases)
     it(name, () => {
@@ -67,16 +91,28 @@ describe("errors where the operation is called", () => {
 
   it("a graph that uses an input it does not declare, and names that cannot be", () => {
     const [x, y] = [f([2]), f([2])]
-    assert.include(caught(() => TensorGraph.close("g", { x }, { z: Ops.add(x, y) })).message, "without declaring it")
-    assert.include(caught(() => TensorGraph.close("g", { "a b": x }, { z: Ops.neg(x) })).message, "is no name")
-    assert.include(caught(() => TensorGraph.close("g", { x }, { x: Ops.neg(x) })).message, "of an input and of an output")
+    assert.include(
+      caught(() => TensorGraph.close("g", { x }, { z: Ops.add(x, y) })).message,
+      "without declaring it",
+    )
+    assert.include(
+      caught(() => TensorGraph.close("g", { "a b": x }, { z: Ops.neg(x) })).message,
+      "is no name",
+    )
+    assert.include(
+      caught(() => TensorGraph.close("g", { x }, { x: Ops.neg(x) })).message,
+      "of an input and of an output",
+    )
   })
 
   it("verify finds a node whose output is not what its operator makes", () => {
     const x = f([2, 3])
     const [wrong] = Value.node("Neg", [x], {}, [{ dtype: "f32", shape: [3, 2] }])
     const graph = TensorGraph.close("g", { x }, { y: wrong! })
-    assert.include(caught(() => TensorGraph.verify(graph)).message, "Neg makes f32 [2,3], its output says f32 [3,2]")
+    assert.include(
+      caught(() => TensorGraph.verify(graph)).message,
+      "Neg makes f32 [2,3], its output says f32 [3,2]",
+    )
     const [unknown] = Value.node("Einsum", [x], {}, [{ dtype: "f32", shape: [2, 3] }])
     const other = TensorGraph.close("g", { x }, { y: unknown! })
     assert.include(caught(() => Onnx.encode(other)).message, "Einsum: is not in the table of operators")
@@ -86,7 +122,11 @@ describe("errors where the operation is called", () => {
 const mlp = () =>
   TensorGraph.make(
     "mlp",
-    { x: TensorGraph.spec("f32", ["B", 4]), w: TensorGraph.spec("f32", [3, 4]), b: TensorGraph.spec("f32", [3]) },
+    {
+      x: TensorGraph.spec("f32", ["B", 4]),
+      w: TensorGraph.spec("f32", [3, 4]),
+      b: TensorGraph.spec("f32", [3]),
+    },
     ({ b, w, x }) => {
       const y = Neural.softmax(Neural.layerNorm(Ops.gelu(Ops.linear(x, w, b))))
       const loss = Ops.reduceMean(Ops.square(y))
@@ -110,16 +150,22 @@ describe("emission", () => {
       import * as Ops from ${JSON.stringify(fileURLToPath(new URL("../src/Ops.ts", import.meta.url)))}
       import * as TensorGraph from ${JSON.stringify(fileURLToPath(new URL("../src/TensorGraph.ts", import.meta.url)))}
       console.log(Onnx.model(TensorGraph.make("g", { x: TensorGraph.spec("f32", [2]) }, ({ x }) => ({ y: Ops.mul(Ops.exp(x), 0.1) }))).digest)`
-    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" })
+    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+      encoding: "utf8",
+    })
     const here = Onnx.model(
-      TensorGraph.make("g", { x: TensorGraph.spec("f32", [2]) }, ({ x }) => ({ y: Ops.mul(Ops.exp(x), 0.1) })),
+      TensorGraph.make("g", { x: TensorGraph.spec("f32", [2]) }, ({ x }) => ({
+        y: Ops.mul(Ops.exp(x), 0.1),
+      })),
     )
     assert.strictEqual(stdout.trim(), here.digest)
   })
 
   it("another constant is another digest", () => {
     const of = (k: number) =>
-      Onnx.model(TensorGraph.make("g", { x: TensorGraph.spec("f32", [2]) }, ({ x }) => ({ y: Ops.mul(x, k) }))).digest
+      Onnx.model(
+        TensorGraph.make("g", { x: TensorGraph.spec("f32", [2]) }, ({ x }) => ({ y: Ops.mul(x, k) })),
+      ).digest
     assert.notStrictEqual(of(1), of(2))
   })
 
@@ -138,10 +184,14 @@ describe("emission", () => {
 
   it("every written operator is in the table, and opset and format are pinned", () => {
     const model = modelOf(mlp())
-    for (const { domain, opType } of model.graph!.node) assert.strictEqual(OpSpec.find(opType)?.domain, domain)
+    for (const { domain, opType } of model.graph!.node)
+      assert.strictEqual(OpSpec.find(opType)?.domain, domain)
     assert.deepStrictEqual(
       model.opsetImport.map(({ domain, version }) => [domain, Number(version)]),
-      [["", OpSpec.opset], ["com.microsoft", 1]],
+      [
+        ["", OpSpec.opset],
+        ["com.microsoft", 1],
+      ],
     )
   })
 
@@ -212,7 +262,8 @@ describe("precision", () => {
   it("bf16 products are written and check; the CPU has no kernels for them", async () => {
     const lowered = graph("bf16")
     TensorGraph.verify(lowered)
-    for (const node of TensorGraph.nodes(lowered)) if (node.op === "Gemm") assert.strictEqual(node.outputs[0]!.dtype, "bf16")
+    for (const node of TensorGraph.nodes(lowered))
+      if (node.op === "Gemm") assert.strictEqual(node.outputs[0]!.dtype, "bf16")
     const failure = await runOrt(lowered, feeds).then(
       () => undefined,
       (cause: unknown) => String(cause),

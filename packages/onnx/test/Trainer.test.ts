@@ -283,4 +283,26 @@ describe("Trainer", () => {
       }),
     ),
   )
+
+  it.live("an f16 graph with a loss scale runs on the CPU, and its losses are those of float32", () =>
+    run(
+      Effect.gen(function* () {
+        const half = yield* Trainer.make(make({ precision: "f16", lossScale: 256 }), {
+          provider: "cpu",
+          threads: 1,
+        })
+        const full = yield* trainer()
+        yield* half.initialize(weights())
+        yield* full.initialize(weights())
+        const [found, expected] = [
+          yield* Effect.forEach(batches(6), half.step),
+          yield* Effect.forEach(batches(6), full.step),
+        ]
+        found.forEach(({ loss, norm }, i) => {
+          assert.closeTo(loss!, expected[i]!["loss"]!, 5e-3)
+          assert.closeTo(norm!, expected[i]!["norm"]!, 3e-2)
+        })
+      }),
+    ),
+  )
 })

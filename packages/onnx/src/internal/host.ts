@@ -12,7 +12,17 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 
 import { ModelInvalid, ProviderMissing, RunFailed, ThreadLost } from "../SessionError.ts"
-import type { Envelope, Failure, Message, Opened, Provider, Reply, Request, Response, Source } from "./protocol.ts"
+import type {
+  Envelope,
+  Failure,
+  Message,
+  Opened,
+  Provider,
+  Reply,
+  Request,
+  Response,
+  Source,
+} from "./protocol.ts"
 
 export interface Hosted {
   readonly name: string
