@@ -9,7 +9,7 @@ import * as TensorGraph from "../src/TensorGraph.ts"
 import type { Value } from "../src/Value.ts"
 
 type Equal<A, B> = [A, B] extends [B, A] ? true : false
-const holds = (_: true) => {}
+const holds = (proof: true) => proof
 
 const f = TensorGraph.input("f", "f32", [2])
 const i = TensorGraph.input("i", "i64", [2])
