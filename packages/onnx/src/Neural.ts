@@ -166,6 +166,27 @@ export const averagePool = <D extends Float>(
   return Ops.reduceMean<Float>(apart, { axes: space.map((_, i) => 3 + 2 * i) }) as Value<D>
 }
 
+export interface Pool {
+  readonly kernel: ReadonlyArray<number>
+  readonly stride: ReadonlyArray<number>
+  readonly padding: ReadonlyArray<readonly [before: number, after: number]>
+}
+
+/**
+ * The largest or the mean of windows that may overlap; padding has no part in either. For imported models: it has
+ * no gradient.
+ */
+export const pool = <D extends Float>(
+  of: "max" | "mean",
+  x: Value<D>,
+  { kernel, padding, stride }: Pool,
+): Value<D> =>
+  apply(of === "max" ? "MaxPool" : "AveragePool", [x], {
+    kernel_shape: kernel,
+    strides: stride,
+    pads: [...padding.map(([before]) => before), ...padding.map(([, after]) => after)],
+  })
+
 const divisible = (
   op: string,
   x: Value,

@@ -102,6 +102,8 @@ const specs: { readonly [name: string]: OpSpec } = {
   RotaryEmbedding: op(23, ["f32", "f16", "bf16"], Infer.rotary),
   Conv: op(22, withBf16, Infer.conv),
   ConvTranspose: op(11, floats, Infer.convTranspose),
+  MaxPool: op(12, floats, Infer.pool),
+  AveragePool: op(22, withBf16, Infer.pool),
   Scan: op(19, every, Infer.scan),
 }
 

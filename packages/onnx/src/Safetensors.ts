@@ -207,7 +207,8 @@ const failure =
 /** A tensor over bytes, copied only when they do not lie at a multiple of the element's size. */
 const tensorOf = ({ dtype, shape }: Entry, bytes: Uint8Array): Tensor.Tensor => {
   const size = Shape.size(shape)
-  const aligned = bytes.byteOffset % DType.bytesOf(dtype) === 0 ? bytes : bytes.slice()
+  // A new array even of a Buffer, whose `slice` is a view.
+  const aligned = bytes.byteOffset % DType.bytesOf(dtype) === 0 ? bytes : new Uint8Array(bytes)
   return Tensor.make(dtype, shape, DType.view(dtype, aligned.buffer, aligned.byteOffset, size))
 }
 

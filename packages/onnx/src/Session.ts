@@ -19,6 +19,7 @@ import * as Layer from "effect/Layer"
 import * as RcMap from "effect/RcMap"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 
 import * as Host from "./internal/host.ts"
 import type { Declared, Opened, Provider as ProviderName, Source } from "./internal/protocol.ts"
@@ -247,20 +248,21 @@ export const layer = ({ capacity = 8, idle = "1 minute" }: LayerOptions = {}): L
       const requests = new Map<string, readonly [AnyModel, Options]>()
       /** By key in the order of last use: how many hold it. */
       const users = new Map<string, number>()
+      const turn = yield* Semaphore.make(1)
       const loaded = yield* RcMap.make({
         idleTimeToLive: idle,
         lookup: (key: string) => {
           const [model, options] = requests.get(key)!
-          return Effect.gen(function* () {
-            yield* Effect.addFinalizer(() =>
-              Effect.sync(() => {
-                requests.delete(key)
-                users.delete(key)
-              }),
-            )
-            const host = yield* Host.make({ [modelKey]: hosted(model, options) })
-            return { host, opened: host.opened[modelKey]! }
+          const forget = Effect.sync(() => {
+            requests.delete(key)
+            users.delete(key)
           })
+          return Effect.gen(function* () {
+            const host = yield* Host.make({ [modelKey]: hosted(model, options) })
+            // The last finalizer added is the first to run: the key is free before the thread is waited for.
+            yield* Effect.addFinalizer(() => forget)
+            return { host, opened: host.opened[modelKey]! }
+          }).pipe(Effect.tapError(() => forget))
         },
       })
 
@@ -282,11 +284,13 @@ export const layer = ({ capacity = 8, idle = "1 minute" }: LayerOptions = {}): L
       const openAny = (model: AnyModel, options: Options) =>
         Effect.gen(function* () {
           const key = `${model.digest} ${options.provider} ${options.threads ?? 1}`
-          yield* makeRoom(key)
+          yield* Effect.acquireRelease(
+            turn.withPermits(1)(Effect.andThen(makeRoom(key), count(key, 1))),
+            () => count(key, -1),
+          )
           requests.set(key, [model, options])
-          yield* Effect.acquireRelease(count(key, 1), () => count(key, -1))
           const found = yield* RcMap.get(loaded, key).pipe(
-            Effect.tapCause(() => RcMap.invalidate(loaded, key)),
+            Effect.tapError(() => RcMap.invalidate(loaded, key)),
           )
           return sessionOf(model, options, found)
         })

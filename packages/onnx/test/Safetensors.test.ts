@@ -119,6 +119,15 @@ describe("Safetensors: writing", () => {
       assert.strictEqual((dataStart + begin) % DType.bytesOf(dtype), 0)
   })
 
+  it.effect("bytes at an odd place in a Buffer read as well", () =>
+    Effect.gen(function* () {
+      const a = Tensor.f32([3], [1, 2, 3])
+      const file = Buffer.concat([Buffer.alloc(1), Safetensors.encode({ tensors: { a } })])
+      const reader = yield* Safetensors.decode(file.subarray(1))
+      assert.isTrue(Tensor.identical(yield* reader.read("a"), a))
+    }),
+  )
+
   it.effect("a folder that is not there is a typed error", () =>
     Effect.gen(function* () {
       const failed = yield* Effect.flip(Safetensors.write("/nonexistent/x", { tensors: {} }))

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process"
 import fs from "node:fs"
 import os from "node:os"
 import { join } from "node:path"
@@ -176,6 +177,33 @@ describe("Session", () => {
       }),
     ),
   )
+
+  it("a program that ends after it interrupted a run ends without an abort of the runtime", () => {
+    const of = (module: string) => JSON.stringify(new URL(`../src/${module}.ts`, import.meta.url).href)
+    const program = `
+      import { Effect } from "effect"
+      import * as Onnx from ${of("Onnx")}
+      import * as Ops from ${of("Ops")}
+      import * as Session from ${of("Session")}
+      import * as Tensor from ${of("Tensor")}
+      import * as TensorGraph from ${of("TensorGraph")}
+      const model = Onnx.model(TensorGraph.make("slow", { x: TensorGraph.spec("f32", [512, 512]) }, ({ x }) => {
+        let y = x
+        for (let i = 0; i < 40; i++) y = Ops.matmul(y, x)
+        return { y }
+      }))
+      const x = Tensor.zeros("f32", [512, 512])
+      await Effect.runPromise(
+        Effect.flatMap(Session.open(model, { provider: "cpu" }), (session) => Effect.timeoutOption(session.run({ x }), "50 millis"))
+          .pipe(Effect.scoped, Effect.provide(Session.layer())),
+      )
+      process.exit(7)`
+    const { signal, status, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+      encoding: "utf8",
+      cwd: import.meta.dirname,
+    })
+    assert.deepStrictEqual({ signal, status, stderr }, { signal: null, status: 7, stderr: "" })
+  }, 20_000)
 
   it.live("who waits for their turn is interrupted without harm to who runs", () =>
     run(

@@ -61,7 +61,10 @@ class Thread {
 
   constructor(models: { readonly [key: string]: Hosted }) {
     this.#names = Object.fromEntries(Object.entries(models).map(([key, { name }]) => [key, name]))
-    this.#worker = new Worker(new URL("./sessionThread.ts", import.meta.url))
+    this.#worker = new Worker(new URL("./sessionThread.ts", import.meta.url), {
+      // Flags of the main program, such as --input-type, may be wrong for a thread.
+      execArgv: [],
+    })
     this.#worker.on("message", (reply: Reply) => {
       const [resume, request] = this.#waiting.get(reply.id) ?? []
       this.#waiting.delete(reply.id)

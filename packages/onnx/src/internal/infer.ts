@@ -363,6 +363,21 @@ export const conv: Infer = (draft) => {
   return [{ dtype: sameTypes(draft, present(draft)), shape: [batch!, out!, ...dims] }]
 }
 
+/** x `[N, C, ..]`: a window over each channel. */
+export const pool: Infer = (draft) => {
+  const { dtype, shape } = input(draft, 0)
+  const [batch, channels, ...space] = shape
+  const { kernel, pads, strides } = windowOf(draft, space.length)
+  const dims = space.map((dim, i) => {
+    if (typeof dim !== "number") return misshaped(draft, `axis ${i + 2} is ${dim}: has to be a number`)
+    const room = dim + pads[i]! + pads[i + space.length]! - kernel[i]!
+    return room < 0
+      ? misshaped(draft, `the window is larger than axis ${i + 2}`)
+      : Math.floor(room / strides[i]!) + 1
+  })
+  return [{ dtype, shape: [batch!, channels!, ...dims] }]
+}
+
 /** x `[N, C, ..]`, w `[C, M/group, ..]` -> `[N, M, ..]`. */
 export const convTranspose: Infer = (draft) => {
   const [x, w] = [input(draft, 0), input(draft, 1)]

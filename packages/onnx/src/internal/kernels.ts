@@ -247,6 +247,23 @@ const conv: Kernel = (node, [x, w, bias]) => {
   ]
 }
 
+/** Over what of the window lies inside the input: padding has no part in a mean. */
+const pool =
+  (fold: (values: ReadonlyArray<number>) => number): Kernel =>
+  (node, [x]) => {
+    const { kernel, pads, strides } = windowOf(node, x!.shape.length - 2)
+    return [
+      Nd.build(node.outputs[0]!.shape.with(0, x!.shape[0]!) as ReadonlyArray<number>, ([n, c, ...at]) =>
+        fold(
+          places(kernel)
+            .map((place) => at.map((step, i) => step * strides[i]! + place[i]! - pads[i]!))
+            .filter((from) => from.every((position, i) => position >= 0 && position < x!.shape[i + 2]!))
+            .map((from) => Nd.element(x!, [n!, c!, ...from])),
+        ),
+      ),
+    ]
+  }
+
 /** The transpose of a convolution: every input element adds its kernel to the output. */
 const convTranspose: Kernel = (node, [x, w]) => {
   const axes = x!.shape.length - 2
@@ -362,6 +379,8 @@ export const kernels: { readonly [op: string]: Kernel } = {
   Softmax: softmax,
   LayerNormalization: layerNorm,
   Conv: conv,
+  MaxPool: pool((values) => Math.max(...values)),
+  AveragePool: pool((values) => values.reduce((a, b) => a + b, 0) / values.length),
   ConvTranspose: convTranspose,
   RotaryEmbedding: rotary,
 }
