@@ -189,6 +189,19 @@ const subgraphProto = ({ inputs, outputs }: Subgraph, prefix: string, fused: boo
   )
 }
 
+/** What a protocol buffer may have: 2 GiB less one byte. */
+const largest = 2 ** 31 - 1
+
+/** Refuses constants that do not fit into a protocol buffer. */
+const checkSize = (graph: TensorGraph.TensorGraph): void => {
+  const bytes = TensorGraph.nodes(graph).reduce((sum, { data }) => sum + (data?.data.byteLength ?? 0), 0)
+  if (bytes > largest)
+    throw new GraphInvalid({
+      graph: graph.name,
+      problem: `its constants have ${bytes} bytes, a model file has room for ${largest}: feed the weights instead`,
+    })
+}
+
 /** The bytes of the model. Throws `GraphError` when the graph does not verify. */
 export const encode = (graph: TensorGraph.TensorGraph, options: Options = {}): Uint8Array => {
   const reserved = [...Object.keys(graph.inputs), ...Object.keys(graph.outputs)].find((name) =>
@@ -199,6 +212,7 @@ export const encode = (graph: TensorGraph.TensorGraph, options: Options = {}): U
       graph: graph.name,
       problem: `${reserved}: names with _ in front are the writer's own`,
     })
+  checkSize(graph)
   return toBinary(
     ModelProtoSchema,
     create(ModelProtoSchema, {

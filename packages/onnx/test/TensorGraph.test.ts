@@ -17,6 +17,7 @@ import * as Reference from "../src/Reference.ts"
 import * as Tensor from "../src/Tensor.ts"
 import * as TensorGraph from "../src/TensorGraph.ts"
 import * as Value from "../src/Value.ts"
+import * as Weights from "../src/Weights.ts"
 import { assertClose, random, randomFrom, runOrt } from "./check.ts"
 
 const { input } = TensorGraph
@@ -241,6 +242,45 @@ describe("symbolic dimensions", () => {
     assert.deepStrictEqual(Ops.reshape(x, [-1, 4]).shape, ["B*6", 4])
     assert.deepStrictEqual(Ops.reshape(Ops.reshape(x, [-1, 4]), [-1, 6, 4]).shape, ["B", 6, 4])
     assert.include(caught(() => Ops.reshape(x, [-1, 5])).message, "B*24 elements do not fill")
+  })
+})
+
+describe("weights held by the graph", () => {
+  const graph = mlp()
+  const next = randomFrom(4)
+  const feeds = { x: random([2, 4], next), w: random([3, 4], next), b: random([3], next) }
+  const w = Tensor.f32([3, 4], feeds.w.data)
+  const b = Tensor.f32([3], feeds.b.data)
+
+  it("give the results of weights that are fed, to the last bit of the reference", async () => {
+    const bound = Weights.bind(graph, { w, b })
+    assert.deepStrictEqual(Object.keys(bound.inputs), ["x"])
+    const [found, expected] = [await runOrt(bound, { x: feeds.x }), await runOrt(graph, feeds)]
+    for (const name of Object.keys(expected)) assertClose(name, found[name]!, expected[name]!, 1e-6)
+    const [held, fed] = [Reference.evaluate(bound, { x: feeds.x }), Reference.evaluate(graph, feeds)]
+    for (const name of Object.keys(fed)) assert.deepStrictEqual(held[name]!.data, fed[name]!.data)
+  })
+
+  it("are part of the digest", () => {
+    const digest = (scale: number) =>
+      Onnx.model(
+        Weights.bind(graph, {
+          b: Tensor.f32(
+            [3],
+            b.data.map((x) => x * scale),
+          ),
+        }),
+      ).digest
+    assert.strictEqual(digest(1), digest(1))
+    assert.notStrictEqual(digest(1), digest(2))
+  })
+
+  it("have to be what the inputs are", () => {
+    assert.include(caught(() => Weights.bind(graph, { w: b })).message, "w is f32 [3,4], not f32 [3]")
+    assert.include(
+      caught(() => Weights.bind(graph as TensorGraph.TensorGraph, { z: b })).message,
+      "z is no input",
+    )
   })
 })
 
