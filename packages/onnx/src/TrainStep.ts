@@ -257,9 +257,16 @@ export const make = <const P extends Parameters, const B extends TensorGraph.Spe
     reports,
     single: one,
     scan: (count) => scanOf(one, state, reports, count),
-    accumulate: accumulate(),
-    apply: apply(),
-    evaluate: evaluate(),
+    // Built when they are asked for: each differentiates the whole model.
+    get accumulate() {
+      return accumulate()
+    },
+    get apply() {
+      return apply()
+    },
+    get evaluate() {
+      return evaluate()
+    },
   }
 }
 
