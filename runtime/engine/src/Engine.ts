@@ -23,6 +23,7 @@ import * as Stream from "effect/Stream"
 
 import * as GraphChecks from "./internal/graphChecks.ts"
 import * as Flow from "./internal/Flow.ts"
+import type { RunContext } from "./internal/NodeContext.ts"
 import * as NodeRunner from "./internal/NodeRunner.ts"
 import * as RecordCodec from "./RecordCodec.ts"
 import { Tally } from "./internal/Tally.ts"
@@ -112,7 +113,7 @@ export const run: <E = never, R = never>(
     for (const output of Object.keys(graph.outputs)) given[output] = 0
     options.observe?.({ name, graph, startedMs, nodes, inputs: taken })
 
-    const shared: Omit<NodeRunner.RunContext, "run"> = {
+    const shared: Omit<RunContext, "run"> = {
       journal,
       blobs,
       workers,
@@ -124,7 +125,7 @@ export const run: <E = never, R = never>(
     const ledger = (): Ledger.Ledger => Object.fromEntries(nodes.map(({ id, tally }) => [id, tally.ledger()]))
 
     const work = Effect.fnUntraced(function* (id: number) {
-      const context: NodeRunner.RunContext = { ...shared, run: id }
+      const context: RunContext = { ...shared, run: id }
       const wires = yield* wire(graph)
       const sources = Object.entries(graph.inputs).map(([input, port]) =>
         feed(context, input, port.record, inputs[input]!, wires.from(input), taken[input]!),
@@ -242,7 +243,7 @@ const wire = (graph: Graph.Graph) =>
  * until a chunk is full; what a fast one gives while a chunk is stored makes up the next.
  */
 const feed = <E, R>(
-  { journal, run }: NodeRunner.RunContext,
+  { journal, run }: RunContext,
   input: string,
   schema: Parameters<typeof RecordCodec.of>[0],
   records: Stream.Stream<unknown, E, R>,

@@ -2,54 +2,25 @@
  * One node while a run goes on: items are looked up in the journal in chunks; what is there passes on, what is
  * missing is called for, committed, and passed on after that.
  */
-import type { Graph } from "@reelgraph/core"
-import {
-  artifactsIn,
-  type BlobStore,
-  type CallRow,
-  type Committed,
-  type Hit,
-  type Journal,
-  JournalError,
-  Status,
-} from "@reelgraph/store"
-import type * as Cause from "effect/Cause"
-import type * as Clock from "effect/Clock"
+import { type CallRow, type Committed, type Hit, Status } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 
-import * as Failure from "../Failure.ts"
-import { Call, decode, invoke, type Outcome } from "../Invocation.ts"
-import { RecordInvalid, SideCount, TooManyFailures } from "../RunError.ts"
-import type { Workers } from "../Workers.ts"
-import * as Bind from "./bind.ts"
+import { TooManyFailures } from "../RunError.ts"
+import { callBatch, type Called, callOne } from "./Calls.ts"
+import { runCollect } from "./CollectRunner.ts"
 import * as Flow from "./Flow.ts"
-import * as RecordCodec from "../RecordCodec.ts"
-import type { Tally } from "./Tally.ts"
-
-/** What all nodes of a run share. */
-export interface RunContext {
-  readonly run: number
-  readonly journal: typeof Journal.Service
-  readonly blobs: typeof BlobStore.Service
-  readonly workers: typeof Workers.Service
-  readonly clock: Clock.Clock
-  readonly seed: number
-  readonly maxFailures: number
-  /** Counts failed calls over all nodes. */
-  readonly failures: { count: number }
-}
-
-export interface NodeContext extends RunContext {
-  readonly node: Graph.Placed
-  /** Position among the nodes of the graph. */
-  readonly index: number
-  readonly tally: Tally
-  readonly outlets: ReadonlyArray<Flow.Inlet>
-}
-
-export type NodeError = JournalError | RecordInvalid | SideCount | TooManyFailures
+import { lostArtifacts } from "./lostArtifacts.ts"
+import {
+  type Bound,
+  eager,
+  type NodeContext,
+  type NodeError,
+  now,
+  type Spool,
+  spoolItems,
+} from "./NodeContext.ts"
+import { bind, gatherSides } from "./SideInputs.ts"
 
 /** Results are committed when this much time has gone by, also in the middle of a chunk. */
 const flushAfterMs = 20
@@ -79,110 +50,6 @@ export const run = (
       }),
     ),
   )
-
-const eager = () => ({ min: 1, max: Flow.chunk })
-
-/** Row ids alone: what waits for long is read again when its time comes. */
-type Spool = Array<number>
-
-const spoolItems = (spool: Spool, items: ReadonlyArray<Flow.Item>): Effect.Effect<void> => {
-  for (const { id } of items) spool.push(id)
-  return Effect.void
-}
-
-/** A side input: the decoded records that `run` sees, their JSON for workers, and what the cache key needs. */
-interface SideInput extends Bind.SideItem {
-  readonly value: unknown
-  readonly json: string | ReadonlyArray<string>
-}
-
-/**
- * Waits for the side inputs. Meanwhile the main input is spooled, so that a producer which feeds both is never held
- * up by an edge that nobody reads.
- */
-const gatherSides = (
-  context: NodeContext,
-  inlet: Flow.Inlet,
-  sides: { readonly [side: string]: Flow.Inlet },
-  spool: Spool,
-) =>
-  Effect.gen(function* () {
-    const names = Object.keys(sides)
-    if (names.length === 0) return {}
-    const pump = yield* Effect.forkChild(Flow.forEachChunk(inlet, eager, (items) => spoolItems(spool, items)))
-    const gathered: { [side: string]: SideInput } = {}
-    yield* Effect.forEach(
-      names,
-      (side) =>
-        Effect.gen(function* () {
-          const ids: Spool = []
-          yield* Flow.forEachChunk(sides[side]!, eager, (chunk) => spoolItems(ids, chunk))
-          gathered[side] = yield* sideInput(context, side, ids)
-        }),
-      { concurrency: "unbounded", discard: true },
-    )
-    yield* Fiber.interrupt(pump)
-    return gathered
-  })
-
-const sideInput = (
-  context: NodeContext,
-  side: string,
-  ids: ReadonlyArray<number>,
-): Effect.Effect<SideInput, NodeError> =>
-  Effect.gen(function* () {
-    const { journal, node } = context
-    const { mode, port } = node.operator.sides[side]!
-    const codec = RecordCodec.of(port.record)
-    const decode = (record: string, position: number) =>
-      Effect.try({
-        try: () => codec.decode(record),
-        catch: (cause) =>
-          new RecordInvalid({
-            input: `${node.id}.${side}`,
-            position,
-            problem: cause instanceof Error ? cause.message : String(cause),
-          }),
-      })
-    const loaded = ids
-      .map((id) => journal.item(id)!)
-      .sort((a, b) => (a.digest < b.digest ? -1 : a.digest > b.digest ? 1 : 0))
-    const [first] = loaded
-    if (mode === "one") {
-      if (first === undefined || loaded.length > 1) {
-        return yield* new SideCount({ node: node.id, side, from: node.sides[side]!, got: loaded.length })
-      }
-      const value = yield* decode(first.record, 0)
-      return { id: first.id, digest: first.digest, value, json: first.record }
-    }
-    const set = yield* journal.set(
-      Bind.setDigest(loaded.map(({ digest }) => digest)),
-      loaded.map(({ id }) => id),
-    )
-    return {
-      id: set.id,
-      digest: set.digest,
-      value: yield* Effect.forEach(loaded, ({ record }, i) => decode(record, i)),
-      json: loaded.map(({ record }) => record),
-    }
-  })
-
-/** A node's operator with a row in the journal, and what calls are made with. */
-interface Bound {
-  readonly operator: number
-  readonly sides: { readonly [side: string]: unknown }
-  readonly sideJson: { readonly [side: string]: string | ReadonlyArray<string> }
-}
-
-const bind = (
-  context: NodeContext,
-  sides: { readonly [side: string]: SideInput },
-): Effect.Effect<Bound, NodeError> =>
-  Effect.map(context.journal.operator(Bind.row(context.node, context.seed, sides)), (operator) => ({
-    operator,
-    sides: Object.fromEntries(Object.entries(sides).map(([side, { value }]) => [side, value])),
-    sideJson: Object.fromEntries(Object.entries(sides).map(([side, { json }]) => [side, json])),
-  }))
 
 /** An item that is called for, or waits for it. */
 interface Waiting {
@@ -269,27 +136,6 @@ const lookUp =
       yield* Flow.send(outlets, passed)
       yield* Flow.send([misses], missing)
     })
-
-/** Calls among hits whose results name blobs that the store no longer has. */
-const lostArtifacts = (
-  { blobs, journal, node }: NodeContext,
-  hits: ReadonlyArray<Hit>,
-): Effect.Effect<ReadonlySet<number>> =>
-  Effect.gen(function* () {
-    const lost = new Set<number>()
-    const { output } = node.operator
-    if (output === undefined || !RecordCodec.of(output.record).hasArtifacts) return lost
-    const named = hits.flatMap(({ call, outputs }) =>
-      outputs.flatMap((id) =>
-        artifactsIn(JSON.parse(journal.item(id)!.record)).map(({ sha256 }) => ({ call, sha256 })),
-      ),
-    )
-    // A store that cannot be read has not lost anything: whoever reads the blob will say what is wrong.
-    const all = named.map(({ sha256 }) => sha256)
-    const there = yield* Effect.orElseSucceed(blobs.hasAll(all), () => new Set(all))
-    for (const { call, sha256 } of named) if (!there.has(sha256)) lost.add(call)
-    return lost
-  })
 
 /** Counts what came of an item, and notes what it gives. */
 const settle = (
@@ -382,175 +228,6 @@ const callStretch = (
     return worked
   })
 
-const now = ({ clock }: NodeContext): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
-
-/** A call that has ended and waits for its commit. */
-interface Called {
-  readonly item: Flow.Item
-  readonly row: CallRow
-  readonly outcome: Outcome | Failure.Failure
-}
-
-const callOne = (context: NodeContext, bound: Bound, item: Flow.Item): Effect.Effect<Called, never, any> =>
-  Effect.map(attempts(context, bound, [item], item), ({ attempt, ms, result, startedMs }) => {
-    const outcome = Exit.isSuccess(result) ? result.value[0]! : Failure.fromCause(result.cause)
-    return called(bound, item, outcome, attempt, startedMs, ms)
-  })
-
-/** Runs a batch; when it fails as a whole, its items are run one by one, so that one bad item costs only itself. */
-const callBatch = (
-  context: NodeContext,
-  bound: Bound,
-  items: ReadonlyArray<Flow.Item>,
-): Effect.Effect<Array<Called>, never, any> =>
-  Effect.gen(function* () {
-    const { attempt, ms, result, startedMs } = yield* attempts(context, bound, items, items[0]!)
-    if (Exit.isFailure(result) && items.length > 1)
-      return yield* Effect.forEach(items, (item) => callOne(context, bound, item))
-    return items.map((item, i) =>
-      called(
-        bound,
-        item,
-        Exit.isSuccess(result) ? result.value[i]! : Failure.fromCause(result.cause),
-        attempt,
-        startedMs,
-        ms / items.length,
-      ),
-    )
-  })
-
-const called = (
-  bound: Bound,
-  item: Flow.Item,
-  outcome: Outcome | Failure.Failure,
-  attempts: number,
-  startedMs: number,
-  ms: number,
-): Called => {
-  const base = { input: item.id, operator: bound.operator, attempts, startedMs, ms }
-  if (!("_tag" in outcome)) {
-    return {
-      item,
-      outcome,
-      row: { ...base, status: Status.failed, outputs: [], reason: outcome.tag, detail: outcome.message },
-    }
-  }
-  switch (outcome._tag) {
-    case "Kept":
-      return { item, outcome, row: { ...base, status: Status.done, outputs: [item.id] } }
-    case "Dropped":
-      return {
-        item,
-        outcome,
-        row: { ...base, status: Status.dropped, outputs: [], reason: outcome.reason, detail: outcome.detail },
-      }
-    case "Made":
-      return { item, outcome, row: { ...base, status: Status.done, outputs: outcome.items } }
-    case "Collected":
-      throw new Error("only collect gives emissions")
-  }
-}
-
-/** Makes a call, again while it fails in a way that may pass. */
-const attempts = (context: NodeContext, bound: Bound, items: ReadonlyArray<Flow.Item>, lead: Flow.Item) =>
-  Effect.gen(function* () {
-    const { operator } = context.node
-    let attempt = 1
-    while (true) {
-      let startedMs = context.clock.currentTimeMillisUnsafe()
-      let begun = now(context)
-      // The wait for a core and for a worker is not part of the call.
-      const started = () => {
-        startedMs = context.clock.currentTimeMillisUnsafe()
-        begun = now(context)
-      }
-      const result = yield* Effect.exit(call(context, bound, items, lead, attempt, started))
-      if (Exit.isFailure(result)) yield* dieOfJournal(result.cause)
-      const ms = now(context) - begun
-      context.tally.busyMs += ms
-      context.tally.executed += items.length
-      const again =
-        Exit.isFailure(result) && attempt <= operator.retries && Failure.fromCause(result.cause).retryable
-      if (!again) return { attempt, ms, result, startedMs }
-      context.tally.retries++
-      yield* Effect.sleep(Math.min(100 * 2 ** attempt, 10_000))
-      attempt++
-    }
-  })
-
-/** A journal that cannot be read ends the run: it is not the fault of the item. */
-const dieOfJournal = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
-  const reason = cause.reasons.find(({ _tag }) => _tag === "Die")
-  return reason !== undefined && "defect" in reason && reason.defect instanceof JournalError
-    ? Effect.die(reason.defect)
-    : Effect.void
-}
-
-const call = (
-  context: NodeContext,
-  bound: Bound,
-  items: ReadonlyArray<Flow.Item>,
-  lead: Flow.Item,
-  attempt: number,
-  started: () => void,
-): Effect.Effect<ReadonlyArray<Outcome>, unknown, any> => {
-  const { index, journal, node, seed, workers } = context
-  const { operator } = node
-  const { timeoutMs } = operator
-  const drawn = operator.seeded ? seed : undefined
-  const digests = () =>
-    (operator.cardinality === "batch" ? items : [lead]).map((item) => Flow.load(journal, item).digest)
-  if (operator.worker !== undefined) {
-    return Effect.suspend(() => {
-      const loaded = items.map((item) => Flow.load(journal, item))
-      const job = {
-        node: node.id,
-        module: operator.worker!,
-        operator: operator.name,
-        version: operator.version,
-        params: JSON.stringify(node.params),
-        records: loaded.map(({ record }) => record),
-        sides: bound.sideJson,
-        items: digests(),
-        seed: drawn,
-        attempt,
-        timeoutMs,
-      }
-      return workers.call(job, operator.resources, index, started)
-    })
-  }
-  const made = Effect.suspend(() =>
-    Effect.flatMap(decoded(context, items), (records) =>
-      invoke(
-        node.id,
-        operator,
-        node.value,
-        records,
-        new Call(operator.name, digests, drawn, attempt, bound.sides),
-      ),
-    ),
-  )
-  if (timeoutMs === undefined) return made
-  return Effect.timeoutOrElse(made, {
-    duration: timeoutMs,
-    orElse: () => Effect.fail(new Failure.CallTimeout({ node: node.id, timeoutMs })),
-  })
-}
-
-const decoded = (
-  { journal, node }: NodeContext,
-  items: ReadonlyArray<Flow.Item>,
-): Effect.Effect<ReadonlyArray<unknown>, Failure.InputInvalid> => {
-  const schema = node.operator.input.record
-  return items.every((item) => item.value?.schema === schema)
-    ? Effect.succeed(items.map((item) => item.value!.record))
-    : decode(
-        node.id,
-        node.operator,
-        items.map((item) => Flow.load(journal, item).record),
-      )
-}
-
 /** Commits calls, then passes on what they gave. */
 const commit = (
   context: NodeContext,
@@ -610,89 +287,3 @@ const resultOf = ({ journal, node }: NodeContext, { item, outcome, row }: Called
       : committed.outputs.map((id) => (id === item.id ? item : { id }))
   return { status: row.status, reason: row.reason, outputs }
 }
-
-/** Runs a `collect` on everything that came in, sorted by digest. Items that came in more than once count once. */
-const runCollect = (context: NodeContext, bound: Bound, spool: Spool) =>
-  Effect.gen(function* () {
-    const { index, journal, outlets, run, tally } = context
-    tally.in = spool.length
-    const digests = new Map(spool.map((id): [number, string] => [id, journal.item(id)!.digest]))
-    const items = [...digests]
-      .map(([id, digest]) => ({ id, digest }))
-      .sort((a, b) => (a.digest < b.digest ? -1 : 1))
-    const repeated = spool.length - items.length
-    if (repeated > 0) tally.drop("repeated", repeated)
-    const set = yield* journal.set(
-      Bind.setDigest(items.map(({ digest }) => digest)),
-      items.map(({ id }) => id),
-    )
-
-    const finish = (outputs: ReadonlyArray<number>, drops: ReadonlyArray<{ readonly reason: string }>) => {
-      for (const { reason } of drops) tally.drop(reason)
-      tally.kept += items.length - drops.length
-      tally.out += outputs.length
-      return Flow.send(
-        outlets,
-        outputs.map((id) => ({ id })),
-      )
-    }
-    const hit = journal.find(set.id, bound.operator)
-    const lost = hit !== undefined && (yield* lostArtifacts(context, [hit])).size > 0
-    if (hit !== undefined && hit.status !== Status.failed && !lost) {
-      tally.cached += items.length
-      yield* journal.hits(run, index, [hit.call])
-      if (hit.status === Status.dropped) return tally.drop(hit.reason ?? "?", items.length)
-      return yield* finish(hit.outputs, journal.drops(hit.call))
-    }
-    const { attempt, ms, result, startedMs } = yield* attempts(context, bound, items, set)
-    const base = {
-      input: set.id,
-      operator: bound.operator,
-      attempts: attempt,
-      startedMs,
-      ms,
-      ...(lost ? { replaces: hit.call } : {}),
-    }
-    const outcome = Exit.isSuccess(result) ? result.value[0]! : Failure.fromCause(result.cause)
-    if (!("_tag" in outcome) || outcome._tag !== "Collected") {
-      // A collect that fails or drops has nothing to give: all its items share the fate.
-      const failure = "_tag" in outcome ? undefined : outcome
-      const drop = "_tag" in outcome && outcome._tag === "Dropped" ? outcome : undefined
-      const reason = drop?.reason ?? failure?.tag ?? "?"
-      const detail = drop?.detail ?? failure?.message ?? ""
-      const status = drop === undefined ? Status.failed : Status.dropped
-      yield* journal.calls(run, index, [{ ...base, status, outputs: [], reason, detail }])
-      if (status === Status.dropped) return tally.drop(reason, items.length)
-      tally.failed += items.length
-      context.failures.count++
-      if (context.failures.count <= context.maxFailures) return
-      return yield* new TooManyFailures({
-        failures: context.failures.count,
-        allowed: context.maxFailures,
-        last: `${context.node.id}: ${reason}: ${detail}`,
-      })
-    }
-    const given = outcome.emissions.filter((emission) => emission._tag !== "Drop")
-    const drops = outcome.emissions.flatMap((emission) =>
-      emission._tag === "Drop"
-        ? [{ item: items[emission.at]!.id, reason: emission.reason, detail: emission.detail }]
-        : [],
-    )
-    const [committed] = yield* journal.calls(run, index, [
-      {
-        ...base,
-        status: Status.done,
-        outputs: given.map((emission) =>
-          emission._tag === "Emit" ? emission.record : items[emission.at]!.id,
-        ),
-        parents: given.map((emission) =>
-          emission._tag === "Emit" ? emission.from.map((at) => items[at]!.id) : [items[emission.at]!.id],
-        ),
-        drops,
-      },
-    ])
-    yield* finish(
-      committed!.outputs,
-      committed!.adopted === undefined ? drops : journal.drops(committed!.call),
-    )
-  })

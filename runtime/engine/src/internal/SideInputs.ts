@@ -1,0 +1,97 @@
+/** Side inputs: gathered before a node begins, and part of what its operator is bound to. */
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+
+import * as RecordCodec from "../RecordCodec.ts"
+import { RecordInvalid, SideCount } from "../RunError.ts"
+import * as Bind from "./bind.ts"
+import * as Flow from "./Flow.ts"
+import { type Bound, eager, type NodeContext, type NodeError, type Spool, spoolItems } from "./NodeContext.ts"
+
+/** A side input: the decoded records that `run` sees, their JSON for workers, and what the cache key needs. */
+export interface SideInput extends Bind.SideItem {
+  readonly value: unknown
+  readonly json: string | ReadonlyArray<string>
+}
+
+/**
+ * Waits for the side inputs. Meanwhile the main input is spooled, so that a producer which feeds both is never held
+ * up by an edge that nobody reads.
+ */
+export const gatherSides = (
+  context: NodeContext,
+  inlet: Flow.Inlet,
+  sides: { readonly [side: string]: Flow.Inlet },
+  spool: Spool,
+) =>
+  Effect.gen(function* () {
+    const names = Object.keys(sides)
+    if (names.length === 0) return {}
+    const pump = yield* Effect.forkChild(Flow.forEachChunk(inlet, eager, (items) => spoolItems(spool, items)))
+    const gathered: { [side: string]: SideInput } = {}
+    yield* Effect.forEach(
+      names,
+      (side) =>
+        Effect.gen(function* () {
+          const ids: Spool = []
+          yield* Flow.forEachChunk(sides[side]!, eager, (chunk) => spoolItems(ids, chunk))
+          gathered[side] = yield* sideInput(context, side, ids)
+        }),
+      { concurrency: "unbounded", discard: true },
+    )
+    yield* Fiber.interrupt(pump)
+    return gathered
+  })
+
+const sideInput = (
+  context: NodeContext,
+  side: string,
+  ids: ReadonlyArray<number>,
+): Effect.Effect<SideInput, NodeError> =>
+  Effect.gen(function* () {
+    const { journal, node } = context
+    const { mode, port } = node.operator.sides[side]!
+    const codec = RecordCodec.of(port.record)
+    const decode = (record: string, position: number) =>
+      Effect.try({
+        try: () => codec.decode(record),
+        catch: (cause) =>
+          new RecordInvalid({
+            input: `${node.id}.${side}`,
+            position,
+            problem: cause instanceof Error ? cause.message : String(cause),
+          }),
+      })
+    const loaded = ids
+      .map((id) => journal.item(id)!)
+      .sort((a, b) => (a.digest < b.digest ? -1 : a.digest > b.digest ? 1 : 0))
+    const [first] = loaded
+    if (mode === "one") {
+      if (first === undefined || loaded.length > 1) {
+        return yield* new SideCount({ node: node.id, side, from: node.sides[side]!, got: loaded.length })
+      }
+      const value = yield* decode(first.record, 0)
+      return { id: first.id, digest: first.digest, value, json: first.record }
+    }
+    const set = yield* journal.set(
+      Bind.setDigest(loaded.map(({ digest }) => digest)),
+      loaded.map(({ id }) => id),
+    )
+    return {
+      id: set.id,
+      digest: set.digest,
+      value: yield* Effect.forEach(loaded, ({ record }, i) => decode(record, i)),
+      json: loaded.map(({ record }) => record),
+    }
+  })
+
+/** Gives a node's operator, with its side inputs, its row in the journal. */
+export const bind = (
+  context: NodeContext,
+  sides: { readonly [side: string]: SideInput },
+): Effect.Effect<Bound, NodeError> =>
+  Effect.map(context.journal.operator(Bind.row(context.node, context.seed, sides)), (operator) => ({
+    operator,
+    sides: Object.fromEntries(Object.entries(sides).map(([side, { value }]) => [side, value])),
+    sideJson: Object.fromEntries(Object.entries(sides).map(([side, { json }]) => [side, json])),
+  }))
