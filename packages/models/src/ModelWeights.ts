@@ -10,6 +10,8 @@ import * as Half from "@reelgraph/onnx/Half"
 import type * as Safetensors from "@reelgraph/onnx/Safetensors"
 import * as Shape from "@reelgraph/onnx/Shape"
 import * as Tensor from "@reelgraph/onnx/Tensor"
+import type * as TensorGraph from "@reelgraph/onnx/TensorGraph"
+import * as Weights from "@reelgraph/onnx/Weights"
 import type { Value } from "@reelgraph/onnx/Value"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -41,6 +43,13 @@ export const count = (specs: WeightSpecs): { readonly keys: number; readonly par
 /** The specs with `prefix` in front of every key. */
 export const within = (prefix: string, specs: WeightSpecs): WeightSpecs =>
   Object.fromEntries(Object.entries(specs).map(([key, spec]) => [`${prefix}.${key}`, spec]))
+
+/** Those of `weights` that the specs name. */
+export const pick = <A>(
+  specs: WeightSpecs,
+  weights: { readonly [key: string]: A },
+): { readonly [key: string]: A } =>
+  Object.fromEntries(Object.entries(weights).filter(([key]) => Object.hasOwn(specs, key)))
 
 const kinds = ["Missing", "Extra", "Shape", "DType", "NotFinite"] as const
 
@@ -169,6 +178,22 @@ export const read = Effect.fn("ModelWeights.read")(function* (
   specs: WeightSpecs,
   file: Safetensors.Reader,
 ) => Effect.Effect<WeightTensors, ReadError>
+
+/**
+ * A graph with the specs' inputs replaced by tensors, of which there may be more. Throws `WeightsMismatch`. `I` is
+ * what stays to be fed.
+ */
+export const bind = <I extends TensorGraph.Values, O extends TensorGraph.Values>(
+  model: string,
+  specs: WeightSpecs,
+  graph: TensorGraph.TensorGraph<WeightValues & I, O>,
+  tensors: WeightTensors,
+): TensorGraph.TensorGraph<I, O> => {
+  const own = pick(specs, tensors)
+  const mismatches = declaredMismatches(specs, own)
+  if (mismatches.length > 0) throw new WeightsMismatch({ model, mismatches })
+  return Weights.bind(graph, own as never) as unknown as TensorGraph.TensorGraph<I, O>
+}
 
 /** Refuses values in a graph that are not the model's. Throws `WeightsMismatch`, as graph authoring does. */
 export const verify = (model: string, specs: WeightSpecs, values: WeightValues): void => {

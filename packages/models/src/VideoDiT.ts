@@ -277,16 +277,19 @@ export const inputSpecs = (
   ...(textMask ? { mask: TensorGraph.spec("f32", [batch, tokens]) } : {}),
 })
 
-/** The inputs of {@link graph}: those of the model, and its weights by their keys. */
-export type GraphInputs = ModelWeights.WeightValues & {
+/** What is fed beside the weights: `mask` too where the configuration has `textMask`. */
+export type FreeInputs = {
   readonly latents: F32
   readonly timestep: F32
   readonly text: F32
 }
 
+/** The inputs of {@link graph}: those of the model, and its weights by their keys. */
+export type GraphInputs = ModelWeights.WeightValues & FreeInputs
+
 /**
- * The model as a graph that takes its weights as inputs: `Weights.bind` puts them in, or they are fed, which is
- * the only way above 2 GiB. The output is `prediction`.
+ * The model as a graph that takes its weights as inputs, to be fed: the only way above 2 GiB. The output is
+ * `prediction`. Throws as {@link forward}.
  */
 export const graph = (
   config: Config,
@@ -297,7 +300,7 @@ export const graph = (
       key,
       TensorGraph.input(key, dtype, shape),
     ]),
-  ) as unknown as Inputs
+  ) as unknown as FreeInputs
   const weights = Object.fromEntries(
     Object.entries(weightSpecs(config)).map(([key, { shape }]) => [
       key,
@@ -305,5 +308,16 @@ export const graph = (
     ]),
   )
   const prediction = forward(config, inputs, weights)
-  return TensorGraph.close(name, { ...inputs, ...weights } as unknown as GraphInputs, { prediction })
+  return TensorGraph.close(name, { ...weights, ...inputs }, { prediction })
 }
+
+/**
+ * The model as a graph that holds its weights, as sampling wants it. Throws as {@link forward}, and
+ * `WeightsMismatch` for other weights.
+ */
+export const boundGraph = (
+  config: Config,
+  sizes: Sizes,
+  weights: ModelWeights.WeightTensors,
+): TensorGraph.TensorGraph<FreeInputs, { readonly prediction: F32 }> =>
+  ModelWeights.bind(name, weightSpecs(config), graph(config, sizes), weights)
