@@ -282,6 +282,7 @@ export type FreeInputs = {
   readonly latents: F32
   readonly timestep: F32
   readonly text: F32
+  readonly mask?: F32
 }
 
 /** The inputs of {@link graph}: those of the model, and its weights by their keys. */
