@@ -1,0 +1,7 @@
+export * as Gaussian from "./Gaussian.ts"
+export * as Guidance from "./Guidance.ts"
+export * as NoiseSchedule from "./NoiseSchedule.ts"
+export * as Prediction from "./Prediction.ts"
+export * as SamplingError from "./SamplingError.ts"
+export * as TimestepEmbedding from "./TimestepEmbedding.ts"
+export * as Timesteps from "./Timesteps.ts"
