@@ -14,8 +14,8 @@
  * None of them ends in pure noise, though sampling starts from it. Zero-terminal-SNR rescaling (Lin et al. 2023,
  * 2305.08891, algorithm 1) moves and stretches alpha so that its last value is exactly 0 and its first stays.
  *
- * The products are rounded to float32 where diffusers rounds them, so that both agree to the last bit or the one
- * before it, which matters: near the ends, log-SNR amplifies them.
+ * The products are rounded to float32 where diffusers rounds them, which matters: near the ends, log-SNR
+ * amplifies the rounding.
  *
  * **Flow** schedules are straight paths (Lipman et al. 2022, 2210.02747): alpha = 1 - s, sigma = s, t = s T. The
  * shift of Esser et al. 2024 (2403.03206), s' = k s / (1 + (k - 1) s), spends more of the way at high noise, as

@@ -57,6 +57,8 @@ def run(sampler, steps, schedule, options):
             common["steps_offset"] = options["offset"]
     if sampler != "flow-euler":
         common["prediction_type"] = PREDICTIONS[options.get("prediction", "flow" if flow else "epsilon")]
+    if sampler in ["euler", "dpm-solver", "unipc"]:
+        common["final_sigmas_type"] = {"clean": "zero", "first": "sigma_min"}[options.get("end", "clean")]
     if flow and sampler != "flow-euler":
         common |= {"use_flow_sigmas": True, "flow_shift": schedule.get("shift", 1)}
     step_args = {}
@@ -65,7 +67,7 @@ def run(sampler, steps, schedule, options):
     if sampler == "ddpm":
         s = DDPMScheduler(**common, **clips, variance_type="fixed_" + options.get("variance", "small"))
     elif sampler == "ddim":
-        s = DDIMScheduler(**common, **clips, set_alpha_to_one=options.get("finalAlpha", "one") == "one")
+        s = DDIMScheduler(**common, **clips, set_alpha_to_one=options.get("end", "clean") == "clean")
         step_args["eta"] = options.get("eta", 0.0)
     elif sampler == "euler":
         s = EulerDiscreteScheduler(**common)
@@ -98,11 +100,15 @@ def cases():
         for prediction in ["epsilon", "sample", "v"]:
             yield sampler, 10, linear, {"prediction": prediction}
         yield sampler, 20, scaled, {"prediction": "epsilon", "spacing": "leading", "offset": 1}
-        yield sampler, 7, cosine, {"prediction": "v", "spacing": "linspace"} if sampler != "ddim" else {"prediction": "v"}
+        yield sampler, 7, cosine, {"prediction": "v", "spacing": "leading"}
         yield sampler, 8, zero, {"prediction": "v", "spacing": "trailing"}
     yield "ddpm", 10, linear, {"variance": "large", "clip": 1}
     yield "ddim", 10, linear, {"eta": 0.5, "clip": 1}
-    yield "ddim", 10, linear, {"eta": 1, "prediction": "v", "finalAlpha": "first"}
+    yield "ddim", 10, linear, {"eta": 1, "prediction": "v", "end": "first"}
+    for sampler in ["euler", "dpm-solver", "unipc"]:
+        yield sampler, 10, linear, {"end": "first"}
+    yield "unipc", 10, linear, {"end": "first", "lowerOrderFinal": False}
+    yield "dpm-solver", 16, linear, {"end": "first", "prediction": "v"}
     yield "dpm-solver", 16, scaled, {"order": 2, "lowerOrderFinal": False}
     for sampler in ["dpm-solver", "unipc"]:
         yield sampler, 10, linear, {"order": 1}
