@@ -4,11 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import { ProbedVideo } from "../ports/index.ts"
-
-const param = (value: number) =>
-  Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)).pipe(
-    Schema.withDecodingDefaultKey(Effect.succeed(value)),
-  )
+import { nonNegative } from "./params.ts"
 
 /**
  * Drops videos that are too small, too short, too slow, starved of bits, or too wide or tall for their other side.
@@ -22,12 +18,12 @@ export const IngestChecks = Operator.filter("ingest-checks", {
   input: ProbedVideo,
   params: Schema.Struct({
     /** Pixels, as shown. */
-    minShortSide: param(720),
-    minSeconds: param(2),
-    minFps: param(16),
-    minBitsPerPixel: param(0.02),
+    minShortSide: nonNegative(720),
+    minSeconds: nonNegative(2),
+    minFps: nonNegative(16),
+    minBitsPerPixel: nonNegative(0.02),
     /** Longer side over shorter side. */
-    maxAspect: param(3),
+    maxAspect: nonNegative(3),
   }),
   run: ({ video }, { maxAspect, minBitsPerPixel, minFps, minSeconds, minShortSide }) => {
     const { bitsPerPixel, durationSeconds, fps, height, width } = video

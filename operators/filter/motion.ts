@@ -4,11 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import { ClipWindow } from "../ports/index.ts"
-
-const param = (value: number) =>
-  Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)).pipe(
-    Schema.withDecodingDefaultKey(Effect.succeed(value)),
-  )
+import { nonNegative } from "./params.ts"
 
 /**
  * Drops both tails of a motion score (as Open-Sora, NeMo Curator and Movie Gen do): frozen and static windows, slow
@@ -24,13 +20,13 @@ export const Motion = Operator.filter("motion", {
   input: ClipWindow,
   params: Schema.Struct({
     /** Longest stretch without any change, in seconds. */
-    maxFreezeSeconds: param(2),
+    maxFreezeSeconds: nonNegative(2),
     /** Share of frames that repeat the one before; slower sources repeat some by nature. */
-    maxStaticShare: param(0.8),
+    maxStaticShare: nonNegative(0.8),
     /** Median motion below which a window is slow. */
-    minMotion: param(0.25),
+    minMotion: nonNegative(0.25),
     /** 5th percentile of motion above which a window shakes from beginning to end. */
-    maxMotion: param(40),
+    maxMotion: nonNegative(40),
   }),
   run: ({ summary }, { maxFreezeSeconds, maxMotion, maxStaticShare, minMotion }) => {
     const { longestFreezeSeconds, motionLow, motionMedian, staticShare } = summary

@@ -6,11 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import { ClipWindow, MeasuredVideo } from "../ports/index.ts"
-
-const atLeast = (minimum: number, value: number) =>
-  Schema.Finite.check(Schema.isGreaterThanOrEqualTo(minimum)).pipe(
-    Schema.withDecodingDefaultKey(Effect.succeed(value)),
-  )
+import { nonNegative } from "./params.ts"
 
 /**
  * Gives the windows of a video, one after the other inside every shot, with the statistics of each. Videos without
@@ -27,16 +23,16 @@ export const SplitClips = Operator.flatMap("split-clips", {
   timeoutMs: 300_000,
   params: Schema.Struct({
     /** scdet score, 0-100, from which a frame begins a shot. */
-    cutScore: atLeast(0, 10),
+    cutScore: nonNegative(10),
     minShotFrames: Schema.Int.check(Schema.isGreaterThan(0)).pipe(
       Schema.withDecodingDefaultKey(Effect.succeed(15)),
     ),
     /** Seconds at the beginning of a video that are not used: titles and logos. */
-    skipFirstSeconds: atLeast(0, 0),
+    skipFirstSeconds: nonNegative(0),
     /** Most windows of one shot. */
     maxPerShot: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0))),
     /** Edge width in pixels above which a frame is blurry. */
-    maxBlur: atLeast(0, 8),
+    maxBlur: nonNegative(8),
   }),
   run: (
     { file, measures, name, video },
