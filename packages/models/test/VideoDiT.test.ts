@@ -114,6 +114,13 @@ describe("VideoDiT", () => {
     ),
   )
 
+  it("has GELU by its tangent everywhere, which the outputs hardly show", () => {
+    const forms = TensorGraph.nodes(VideoDiT.graph(tiny, sizes)).flatMap(({ attributes, op }) =>
+      op === "Gelu" ? [attributes["approximate"]] : [],
+    )
+    assert.deepStrictEqual(forms, ["tanh", "tanh", "tanh"])
+  })
+
   it("takes an image as a clip of one frame", () => {
     const graph = VideoDiT.graph(tiny, { ...sizes, batch: 1, frames: 1 })
     assert.deepStrictEqual([...graph.outputs.prediction.shape], [1, 4, 1, 16, 16])
