@@ -51,7 +51,7 @@ export const plan = (schedule: NoiseSchedule, steps: number, options: Options = 
   Option.between("ddim", "eta", eta, 0, 1)
   if (clip !== undefined) Option.above("ddim", "clip", clip, 0)
   if (eta > 0 && key === undefined)
-    throw Option.invalid("ddim", "key", "missing", "a CounterRandom.key, since eta above 0 draws noise")
+    throw Option.invalid("ddim", "key", key, "a CounterRandom.key, since eta above 0 draws noise")
   const grid = SamplerPlan.timestepGrid("ddim", schedule, steps, options)
   return {
     ...grid,
