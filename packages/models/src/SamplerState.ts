@@ -68,7 +68,7 @@ const Floats = Schema.Uint8ArrayFromBase64.check(
   ),
 ).pipe(
   Schema.decodeTo(Schema.instanceOf(Float32Array<ArrayBufferLike>), {
-    decode: SchemaGetter.transform((bytes: Uint8Array) => new Float32Array(bytes.slice().buffer)),
+    decode: SchemaGetter.transform((bytes: Uint8Array) => new Float32Array(new Uint8Array(bytes).buffer)),
     encode: SchemaGetter.transform(
       (floats: Float32Array) => new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength),
     ),

@@ -135,6 +135,15 @@ describe("Sampler", () => {
     assert.throws(make, SamplingError.OptionInvalid, message)
   })
 
+  it("ddpm without a key is refused, by the compiler too", () => {
+    assert.throws(
+      // @ts-expect-error: an argument is missing
+      () => Sampler.plan("ddpm", discrete, 5),
+      SamplingError.OptionInvalid,
+      "ddpm: key is undefined; give a CounterRandom.key, since it draws noise at each step",
+    )
+  })
+
   it("refuses a step past the last, and outputs of another length", () => {
     for (const plan of plansOf(2)) {
       const start = Sampler.start(plan, noise)
