@@ -140,6 +140,12 @@ describe("Timesteps.spaced", () => {
     assert.deepStrictEqual(Timesteps.spaced(1000, 10, { spacing, cleanEnd }), expected)
   })
 
+  it("rounds halves to the even number, as numpy does", () => {
+    assert.deepStrictEqual([0.5, 1.5, 2.5, 2.4, 2.6].map(Timesteps.roundHalfEven), [0, 2, 2, 2, 3])
+    // 20 - 2.5 i ends in a half at every other step.
+    assert.deepStrictEqual(Timesteps.spaced(20, 8, { spacing: "trailing" }), [19, 17, 14, 11, 9, 7, 4, 1])
+  })
+
   it.prop("falls and stays inside, for every number of steps", [Steps], ([steps]) => {
     for (const spacing of ["linspace", "leading", "trailing"] as const)
       for (const cleanEnd of [false, true]) {

@@ -64,6 +64,21 @@ describe("Sampler", () => {
     }
   })
 
+  it("step i draws stream i + 1 of the key: stream 0 is the first sample's", () => {
+    for (const plan of [
+      Sampler.plan("ddpm", discrete, 4, { key }),
+      Sampler.plan("ddim", discrete, 4, { key, eta: 1 }),
+    ]) {
+      let state = Sampler.start(plan, noise)
+      while (!Sampler.isDone(state)) {
+        const output = model(state.sample, Sampler.timestep(state))
+        const given = Sampler.step(state, output, Gaussian.normals(key, noise.length, state.index + 1))
+        state = Sampler.step(state, output)
+        assert.deepStrictEqual(state, given)
+      }
+    }
+  })
+
   it("every run ends in finite numbers, whatever the number of steps", () => {
     for (const steps of [1, 2, 3, 5, 50])
       for (const plan of plansOf(steps)) {
