@@ -50,8 +50,7 @@ export const plan = (schedule: NoiseSchedule, steps: number, options: Options = 
   const { clip, eta = 0, key } = options
   Option.between("ddim", "eta", eta, 0, 1)
   if (clip !== undefined) Option.above("ddim", "clip", clip, 0)
-  if (eta > 0 && key === undefined)
-    throw Option.invalid("ddim", "key", "missing", "a CounterRandom.key, since eta above 0 draws noise")
+  if (eta > 0 && key === undefined) throw Ddpm.keyMissing("ddim", "eta above 0 draws noise")
   const grid = SamplerPlan.timestepGrid("ddim", schedule, steps, options)
   return {
     ...grid,
@@ -64,10 +63,15 @@ export const plan = (schedule: NoiseSchedule, steps: number, options: Options = 
   }
 }
 
+const drawAt = ({ key }: Plan, index: number, length: number): Float32Array => {
+  if (key === null) throw Ddpm.keyMissing("ddim", "eta above 0 draws noise")
+  return Gaussian.normals(key, length, index + 1)
+}
+
 /**
  * One step. `noise` takes the place of what the key gives.
  *
- * @throws RunFinished LengthMismatch
+ * @throws RunFinished LengthMismatch; OptionInvalid if it draws and the plan, written by hand, has no key
  */
 export const step = (
   state: SamplerState.State<Plan>,
@@ -81,7 +85,7 @@ export const step = (
   const eps = Prediction.toNoise(plan.prediction, sample, output, from)
   const variance = plan.eta ** 2 * ((Ddpm.between(from, to) * to.sigma ** 2) / from.sigma ** 2)
   const next = Prediction.combine(to.alpha, x0, Math.sqrt(Math.max(to.sigma ** 2 - variance, 0)), eps)
-  if (variance === 0 || (noise === undefined && plan.key === null)) return SamplerState.advance(state, next)
-  const drawn = noise ?? Gaussian.normals(plan.key!, sample.length, state.index + 1)
+  if (variance === 0) return SamplerState.advance(state, next)
+  const drawn = noise ?? drawAt(plan, state.index, sample.length)
   return SamplerState.advance(state, Prediction.combine(1, next, Math.sqrt(variance), drawn))
 }

@@ -45,6 +45,7 @@ export interface Options extends SamplerPlan.Options {
 /** @throws OptionInvalid */
 export const plan = (schedule: NoiseSchedule, steps: number, options: Options): Plan => {
   const { clip, key, variance = "small" } = options
+  if (key === undefined) throw keyMissing("ddpm", "it draws noise at each step")
   if (clip !== undefined) Option.above("ddpm", "clip", clip, 0)
   if (variance !== "small" && variance !== "large")
     throw Option.invalid("ddpm", "variance", variance, `"small" or "large"`)
@@ -59,6 +60,10 @@ export const plan = (schedule: NoiseSchedule, steps: number, options: Options): 
     key,
   }
 }
+
+/** What is wrong if noise is to be drawn from no key. */
+export const keyMissing = (of: string, why: string) =>
+  Option.invalid(of, "key", undefined, `a CounterRandom.key, since ${why}`)
 
 /** A clean sample kept within -bound to bound. */
 export const clipped = (x0: Float32Array, bound: number | null): Float32Array =>

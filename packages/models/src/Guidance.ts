@@ -11,8 +11,8 @@
  * section 3.4) brings it back by a share phi: y <- phi y std(y_positive) / std(y) + (1 - phi) y. Deviations are over
  * a whole sample, so give one sample at a time.
  */
+import * as Option from "./internal/option.ts"
 import { checkLength } from "./Prediction.ts"
-import { OptionInvalid } from "./SamplingError.ts"
 
 export interface Options {
   /** 5 to 7.5 for large models, 2 to 3.5 for small ones. */
@@ -45,15 +45,8 @@ export const apply = (
   negative: Float32Array,
   { rescale = 0, scale }: Options,
 ): Float32Array => {
-  if (!Number.isFinite(scale) || scale < 0)
-    throw new OptionInvalid({
-      of: "guidance",
-      option: "scale",
-      got: String(scale),
-      expected: "a number of 0 or more",
-    })
-  if (!(rescale >= 0 && rescale <= 1))
-    throw new OptionInvalid({ of: "guidance", option: "rescale", got: String(rescale), expected: "0 to 1" })
+  Option.between("guidance", "scale", scale, 0, Number.MAX_VALUE)
+  Option.between("guidance", "rescale", rescale, 0, 1)
   checkLength("the negative prediction", positive.length, negative.length)
   const out = new Float32Array(positive.length)
   for (let i = 0; i < out.length; i++) out[i] = negative[i]! + scale * (positive[i]! - negative[i]!)

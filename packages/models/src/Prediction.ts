@@ -17,7 +17,8 @@
  *
  * This holds on variance-preserving schedules (alpha^2 + sigma^2 = 1) and on straight paths (alpha + sigma = 1)
  * alike. det is 0 where y only repeats x: epsilon at alpha = 0, sample at sigma = 0.
- * Samples are Float32Array of any shape, coefficients are float64.
+ * Samples are Float32Array of any shape, coefficients are float64. Results are new arrays always: a model may use the
+ * memory of its output again.
  */
 import { LengthMismatch, PredictionSingular } from "./SamplingError.ts"
 
@@ -105,7 +106,7 @@ export const toSample = (
   output: Float32Array,
   level: Level,
 ): Float32Array => {
-  if (prediction === "sample") return output
+  if (prediction === "sample") return output.slice()
   const [ofX, ofOutput] = solve(prediction, level).sample
   return combine(ofX, x, ofOutput, output)
 }
@@ -121,7 +122,7 @@ export const toNoise = (
   output: Float32Array,
   level: Level,
 ): Float32Array => {
-  if (prediction === "epsilon") return output
+  if (prediction === "epsilon") return output.slice()
   const [ofX, ofOutput] = solve(prediction, level).noise
   return combine(ofX, x, ofOutput, output)
 }
@@ -138,7 +139,7 @@ export const convert = (
   output: Float32Array,
   level: Level,
 ): Float32Array => {
-  if (from === to) return output
+  if (from === to) return output.slice()
   const [p, q] = mixture(to, level)
   const { noise, sample } = solve(from, level)
   return combine(p * sample[0] + q * noise[0], x, p * sample[1] + q * noise[1], output)

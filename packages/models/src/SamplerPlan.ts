@@ -197,10 +197,9 @@ export const flowGrid = (
 ): Grid => {
   Option.whole(of, "steps", steps, 1)
   if (given !== undefined) {
-    if (given.length !== steps)
-      throw Option.invalid(of, "sigmas", `${given.length} numbers`, `as many as steps: ${steps}`)
+    if (given.length !== steps) throw Option.invalid(of, "sigmas", given, `as many as steps: ${steps}`)
     if (!given.every((sigma, i) => sigma > 0 && (i === 0 ? sigma <= 1 : sigma < given[i - 1]!)))
-      throw Option.invalid(of, "sigmas", given.join(", "), "numbers that fall, from at most 1 to above 0")
+      throw Option.invalid(of, "sigmas", given, "numbers that fall, from at most 1 to above 0")
   }
   const shifted = (given ?? line()).map((sigma) => {
     const exact = NoiseSchedule.shiftSigma(sigma, schedule.shift)

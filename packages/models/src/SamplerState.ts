@@ -62,9 +62,13 @@ export const checkStep = ({ index, plan, sample }: State<Planned>, output: Float
 }
 
 /** Float32 numbers as base64 of their bytes, little-endian. */
-const Floats = Schema.Uint8ArrayFromBase64.pipe(
+const Floats = Schema.Uint8ArrayFromBase64.check(
+  Schema.makeFilter(
+    (bytes: Uint8Array) => bytes.length % 4 === 0 || "expected float32 numbers, 4 bytes each",
+  ),
+).pipe(
   Schema.decodeTo(Schema.instanceOf(Float32Array<ArrayBufferLike>), {
-    decode: SchemaGetter.transform((bytes: Uint8Array) => new Float32Array(bytes.slice().buffer)),
+    decode: SchemaGetter.transform((bytes: Uint8Array) => new Float32Array(new Uint8Array(bytes).buffer)),
     encode: SchemaGetter.transform(
       (floats: Float32Array) => new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength),
     ),

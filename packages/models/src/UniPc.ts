@@ -126,6 +126,6 @@ export const step = (state: SamplerState.State<Plan>, output: Float32Array): Sam
     left === undefined || m0 === undefined
       ? state.sample
       : correct(plan, index - 1, left, x0, m0, clean.at(-2))
-  const kept = m0 === undefined ? [x0] : [m0, x0]
+  const kept = m0 === undefined || plan.order === 1 ? [x0] : [m0, x0]
   return SamplerState.advance(state, predict(plan, index, sample, x0, m0), [sample, ...kept])
 }

@@ -5,7 +5,13 @@ export const invalid = (of: string, option: string, got: unknown, expected: stri
   new OptionInvalid({ of, option, got: typeof got === "string" ? `"${got}"` : String(got), expected })
 
 export const between = (of: string, option: string, got: number, low: number, high: number): void => {
-  if (!(got >= low && got <= high)) throw invalid(of, option, got, `a number from ${low} to ${high}`)
+  if (!(got >= low && got <= high))
+    throw invalid(
+      of,
+      option,
+      got,
+      high === Number.MAX_VALUE ? `a number of ${low} or more` : `a number from ${low} to ${high}`,
+    )
 }
 
 export const above = (of: string, option: string, got: number, low: number): void => {
