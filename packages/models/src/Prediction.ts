@@ -30,8 +30,8 @@ export interface Level {
   readonly sigma: number
 }
 
-/** p and q of the table above. */
-const mixture = (prediction: Prediction, { alpha, sigma }: Level): readonly [p: number, q: number] => {
+/** p and q of the table above: what of data and of noise is in the prediction. */
+export const mixture = (prediction: Prediction, { alpha, sigma }: Level): readonly [p: number, q: number] => {
   switch (prediction) {
     case "epsilon":
       return [0, 1]

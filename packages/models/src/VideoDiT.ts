@@ -29,6 +29,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import { type F32, linear, linearSpecs, modulate, type Weights, weightsIn } from "./internal/layers.ts"
+import type * as Denoiser from "./Denoiser.ts"
 import * as ModelWeights from "./ModelWeights.ts"
 import * as Rope from "./Rope.ts"
 import * as TransformerBlock from "./TransformerBlock.ts"
@@ -322,3 +323,14 @@ export const boundGraph = (
   weights: ModelWeights.WeightTensors,
 ): TensorGraph.TensorGraph<FreeInputs, { readonly prediction: F32 }> =>
   ModelWeights.bind(name, weightSpecs(config), graph(config, sizes), weights)
+
+/** The model with `textMask` as a denoiser; without it, it does not see the mask. */
+export const denoiser = (config: Config): Denoiser.Denoiser => ({
+  name,
+  channels: config.inChannels,
+  textDim: config.textDim,
+  weightSpecs: weightSpecs(config),
+  initialize: (seed) => initialize(config, seed),
+  forward: ({ mask, ...inputs }, weights) =>
+    forward(config, config.textMask ? { ...inputs, mask } : inputs, weights),
+})

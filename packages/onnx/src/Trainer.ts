@@ -38,6 +38,14 @@ export class NotFinite extends Schema.TaggedError<NotFinite>()("NotFinite", {
   }
 }
 
+/**
+ * Other shapes of batches, by name: steps with the same parameters and the same names of batch inputs, for buckets of
+ * resolution, length and aspect.
+ */
+export type Variants<P extends TrainStep.Parameters, B extends TensorGraph.Specs> = {
+  readonly [variant: string]: TrainStep.TrainStep<P, B>
+}
+
 /** A graph was asked for that the trainer was not made with. */
 export class GraphMissing extends Schema.TaggedError<GraphMissing>()("GraphMissing", {
   model: Schema.String,
@@ -95,6 +103,8 @@ export interface Trainer<P extends TrainStep.Parameters, B extends TensorGraph.S
   readonly accumulated: (batches: ReadonlyArray<Batch<B>>) => Effect.Effect<Report, StepError>
   /** The loss of a batch, without training. */
   readonly evaluate: (batch: Batch<B>) => Effect.Effect<Report, StepError>
+  /** The same state, on batches of another shape. */
+  readonly variant: (name: string) => Pick<Trainer<P, B>, "step" | "accumulated" | "evaluate">
 }
 
 const number = (tensor: Tensor.Tensor, at: number): number => Number(tensor.data[at])
@@ -117,31 +127,44 @@ const stack = (tensors: ReadonlyArray<Tensor.Tensor>): Tensor.Tensor => {
 const prefixed = (prefix: string, tensors: { readonly [name: string]: Tensor.Tensor }): State =>
   Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [`${prefix}/${name}`, tensor]))
 
+/** The name of a variant's graph: that of `step` itself has no prefix. */
+const graphKey = (variant: string | undefined, graph: string): string =>
+  variant === undefined ? graph : `${variant}/${graph}`
+
 export const make = <P extends TrainStep.Parameters, B extends TensorGraph.Specs>(
   step: TrainStep.TrainStep<P, B>,
   options: Options,
+  variants: Variants<P, B> = {},
 ): Effect.Effect<Trainer<P, B>, Session.OpenError, Scope.Scope | Session.Sessions> =>
   Effect.gen(function* () {
     const { accumulate = false, evaluate = false, stepsPerRun } = options
+    const graphsOf = (of: TrainStep.TrainStep<P, B>): Record<string, TensorGraph.TensorGraph> => ({
+      step: of.single,
+      ...(accumulate ? { accumulate: of.accumulate } : {}),
+      ...(evaluate ? { evaluate: of.evaluate } : {}),
+    })
     const graphs: Record<string, TensorGraph.TensorGraph> = {
-      step: step.single,
+      ...graphsOf(step),
       ...(stepsPerRun === undefined ? {} : { steps: step.scan(stepsPerRun) }),
-      ...(accumulate ? { accumulate: step.accumulate, apply: step.apply } : {}),
-      ...(evaluate ? { evaluate: step.evaluate } : {}),
+      ...(accumulate ? { apply: step.apply } : {}),
     }
+    for (const [variant, of] of Object.entries(variants))
+      for (const [key, graph] of Object.entries(graphsOf(of))) graphs[graphKey(variant, key)] = graph
     const sessions = yield* Session.Sessions
     const host = yield* sessions.host(
       Object.fromEntries(Object.entries(graphs).map(([key, graph]) => [key, Onnx.model(graph)])),
       options,
     )
-    return trainerOf(step, host, stepsPerRun)
+    return trainerOf(step, variants, host, stepsPerRun)
   })
 
 const trainerOf = <P extends TrainStep.Parameters, B extends TensorGraph.Specs>(
-  { batch: specs, hasAverage, name: model, parameters, single, state: stateNames }: TrainStep.TrainStep<P, B>,
+  step: TrainStep.TrainStep<P, B>,
+  variants: Variants<P, B>,
   host: Host,
   stepsPerRun: number | undefined,
 ): Trainer<P, B> => {
+  const { hasAverage, name: model, parameters, single, state: stateNames } = step
   const names = Object.keys(parameters)
 
   const restore = (state: State) =>
@@ -169,9 +192,11 @@ const trainerOf = <P extends TrainStep.Parameters, B extends TensorGraph.Specs>(
       (found) => Object.fromEntries(names.map((name) => [name, found[`${prefix}/${name}`]!])) as Weights<P>,
     )
 
-  const feedsOf = (batch: Batch<B>) =>
+  const feedsOf = (batch: Batch<B>, variant?: string) =>
     Effect.gen(function* () {
-      const declared = Object.entries(specs).map(([name, { dtype, shape }]) => ({ name, dtype, shape }))
+      const of = variant === undefined ? step : variants[variant]
+      if (of === undefined) return yield* new GraphMissing({ model, graph: `the variant ${variant}` })
+      const declared = Object.entries(of.batch).map(([name, { dtype, shape }]) => ({ name, dtype, shape }))
       yield* Session.checkFeeds(model, declared, batch)
       return prefixed("batch", batch)
     })
@@ -197,6 +222,46 @@ const trainerOf = <P extends TrainStep.Parameters, B extends TensorGraph.Specs>(
       })
     })
 
+  const advancing = (variant?: string) => ({
+    step: (batch: Batch<B>) =>
+      Effect.gen(function* () {
+        const feeds = yield* feedsOf(batch, variant)
+        const outputs = yield* host.patient({ _tag: "Advance", key: graphKey(variant, "step"), feeds })
+        yield* judged(outputs)
+        return reportAt(outputs, 0)
+      }),
+    accumulated: (batches: ReadonlyArray<Batch<B>>) =>
+      Effect.gen(function* () {
+        yield* opened("accumulate", "accumulate")
+        const sums = names.map((name) => [`grad/${name}`, Tensor.zeros("f32", parameters[name]!.shape)])
+        yield* host.patient({ _tag: "Restore", state: Object.fromEntries(sums) as State })
+        const reports: Array<Report> = []
+        for (const batch of batches) {
+          const feeds = yield* feedsOf(batch, variant)
+          const key = graphKey(variant, "accumulate")
+          reports.push(reportAt(yield* host.patient({ _tag: "Advance", key, feeds }), 0))
+        }
+        const feeds = { count: Tensor.f32([], [batches.length]) }
+        const outputs = yield* host.patient({ _tag: "Advance", key: "apply", feeds })
+        yield* judged(outputs)
+        const mean = (key: string) => reports.reduce((sum, report) => sum + report[key]!, 0) / reports.length
+        return {
+          ...Object.fromEntries(Object.keys(reports[0] ?? {}).map((key) => [key, mean(key)])),
+          ...reportAt(outputs, 0),
+        }
+      }),
+    evaluate: (batch: Batch<B>) =>
+      Effect.gen(function* () {
+        yield* opened("evaluate", "evaluate")
+        const outputs = yield* host.patient({
+          _tag: "Observe",
+          key: graphKey(variant, "evaluate"),
+          feeds: yield* feedsOf(batch, variant),
+        })
+        return reportAt(outputs, 0)
+      }),
+  })
+
   return {
     initialize: (weights) =>
       restore({
@@ -218,12 +283,6 @@ const trainerOf = <P extends TrainStep.Parameters, B extends TensorGraph.Specs>(
     parameters: tensorsOf("param"),
     averages: tensorsOf(hasAverage ? "ema" : "param"),
     count,
-    step: (batch) =>
-      Effect.gen(function* () {
-        const outputs = yield* host.patient({ _tag: "Advance", key: "step", feeds: yield* feedsOf(batch) })
-        yield* judged(outputs)
-        return reportAt(outputs, 0)
-      }),
     steps: (batches) =>
       Effect.gen(function* () {
         yield* opened("steps", "stepsPerRun")
@@ -233,7 +292,7 @@ const trainerOf = <P extends TrainStep.Parameters, B extends TensorGraph.Specs>(
             input: "batches",
             problem: `are ${batches.length}, a run takes ${stepsPerRun}`,
           })
-        const each = yield* Effect.forEach(batches, feedsOf)
+        const each = yield* Effect.forEach(batches, (batch) => feedsOf(batch))
         const feeds = Object.fromEntries(
           Object.keys(each[0]!).map((name) => [name, stack(each.map((batch) => batch[name]!))]),
         )
@@ -241,34 +300,7 @@ const trainerOf = <P extends TrainStep.Parameters, B extends TensorGraph.Specs>(
         yield* judged(outputs)
         return batches.map((_, i) => reportAt(outputs, i))
       }),
-    accumulated: (batches) =>
-      Effect.gen(function* () {
-        yield* opened("accumulate", "accumulate")
-        const sums = names.map((name) => [`grad/${name}`, Tensor.zeros("f32", parameters[name]!.shape)])
-        yield* host.patient({ _tag: "Restore", state: Object.fromEntries(sums) as State })
-        const reports: Array<Report> = []
-        for (const batch of batches) {
-          const feeds = yield* feedsOf(batch)
-          reports.push(reportAt(yield* host.patient({ _tag: "Advance", key: "accumulate", feeds }), 0))
-        }
-        const feeds = { count: Tensor.f32([], [batches.length]) }
-        const outputs = yield* host.patient({ _tag: "Advance", key: "apply", feeds })
-        yield* judged(outputs)
-        const mean = (key: string) => reports.reduce((sum, report) => sum + report[key]!, 0) / reports.length
-        return {
-          ...Object.fromEntries(Object.keys(reports[0] ?? {}).map((key) => [key, mean(key)])),
-          ...reportAt(outputs, 0),
-        }
-      }),
-    evaluate: (batch) =>
-      Effect.gen(function* () {
-        yield* opened("evaluate", "evaluate")
-        const outputs = yield* host.patient({
-          _tag: "Observe",
-          key: "evaluate",
-          feeds: yield* feedsOf(batch),
-        })
-        return reportAt(outputs, 0)
-      }),
+    variant: advancing,
+    ...advancing(),
   }
 }
