@@ -1,0 +1,2 @@
+export * as Crops from "./Crops.ts"
+export * as TrainingRun from "./TrainingRun.ts"
