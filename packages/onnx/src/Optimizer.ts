@@ -21,6 +21,8 @@ import * as Ops from "./Ops.ts"
 import type { Schedule } from "./Schedule.ts"
 import type { Value } from "./Value.ts"
 
+export const defaultWeightDecay = 0.01
+
 export interface AdamW {
   readonly schedule: Schedule
   /** @default 0.9 */
@@ -46,7 +48,7 @@ export interface Scalars {
 
 /** The numbers of a step, given how many were made before it (i64). */
 export const scalars = (step: Value<"i64">, options: AdamW): Scalars => {
-  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, schedule, weightDecay = 0.01 } = options
+  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, schedule, weightDecay = defaultWeightDecay } = options
   const before = Ops.cast(step, "f64")
   const t = Ops.add(before, 1)
   const oneMinus = (x: Value<"f64">) => Ops.add(Ops.neg(x), 1)

@@ -3,11 +3,13 @@
  * loss and the gradient's norm come out.
  *
  * State is named `param/NAME`, `m/NAME`, `v/NAME`, `ema/NAME` and `step`; its next value has `next/` in front.
- * Batch inputs are named `batch/NAME`. See `Optimizer` for what the moments hold.
+ * A parameter of Muon has no `v/NAME`. Batch inputs are named `batch/NAME`. See `Optimizer` and `Muon` for what the
+ * moments hold.
  */
 import * as GraphError from "./GraphError.ts"
 import * as Gradient from "./Gradient.ts"
 import { applyAll } from "./internal/apply.ts"
+import * as Muon from "./Muon.ts"
 import * as Ops from "./Ops.ts"
 import * as Optimizer from "./Optimizer.ts"
 import * as Precision from "./Precision.ts"
@@ -19,11 +21,28 @@ export interface Parameter {
   readonly shape: ReadonlyArray<number>
   /** Whether weight decay applies: by custom not to biases, gains and embeddings. @default true */
   readonly decays?: boolean
+  /** What updates it. Muon takes matrices only. @default "adamw" */
+  readonly optimizer?: "adamw" | "muon"
 }
 
 export type Parameters = { readonly [name: string]: Parameter }
 
 export type ParameterValues<P extends Parameters> = { readonly [K in keyof P]: Value<"f32"> }
+
+/**
+ * The same parameters, with Muon for those matrices whose names are `chosen`: by custom the ones between layers, not
+ * embeddings nor the output.
+ */
+export const withMuon = <P extends Parameters>(
+  parameters: P,
+  chosen: (name: string) => boolean,
+): { readonly [K in keyof P]: Parameter } =>
+  Object.fromEntries(
+    Object.entries(parameters).map(([name, parameter]) => [
+      name,
+      parameter.shape.length === 2 && chosen(name) ? { ...parameter, optimizer: "muon" } : parameter,
+    ]),
+  ) as { readonly [K in keyof P]: Parameter }
 
 export interface Loss {
   /** A scalar. */
@@ -37,10 +56,13 @@ export interface Options<P extends Parameters, B extends TensorGraph.Specs> {
   readonly parameters: P
   readonly batch: B
   readonly loss: (parameters: ParameterValues<P>, batch: TensorGraph.ValuesOf<B>) => Loss
+  /** For all parameters but those of Muon; its norm for clipping is that of all. */
   readonly optimizer: Optimizer.AdamW
+  /** For parameters whose `optimizer` is "muon". @default Muon's defaults */
+  readonly muon?: Muon.Muon
   /** The decay of the parameters' moving average. @default none is kept */
   readonly ema?: number
-  /** The type matrix products and convolutions are computed in. @default "f32" */
+  /** The type the model's matrix products and convolutions are computed in; Muon's are float32. @default "f32" */
   readonly precision?: Precision.Precision
   /** The loss is multiplied by it before differentiation and the gradient divided: for f16. @default 1 */
   readonly lossScale?: number
@@ -85,6 +107,7 @@ type Tensors = Readonly<Record<string, Value<"f32">>>
 interface State {
   readonly param: Tensors
   readonly m: Tensors
+  /** Only of parameters of AdamW. */
   readonly v: Tensors
   readonly ema: Tensors
   readonly step: Value<"i64">
@@ -101,21 +124,39 @@ const flat = ({ ema, m, param, step, v }: State): Record<string, Value> => ({
 const next = (state: State) =>
   Object.fromEntries(Object.entries(flat(state)).map(([name, value]) => [`next/${name}`, value]))
 
+const isMuon = ({ optimizer }: Parameter): boolean => optimizer === "muon"
+
+/** Why these cannot be trained. */
+const problemOf = (parameters: Parameters, muon: Muon.Muon | undefined): string | undefined => {
+  const all = Object.entries(parameters)
+  if (all.length === 0) return "has no parameters to train"
+  const wrong = all.find(([, parameter]) => isMuon(parameter) && parameter.shape.length !== 2)
+  if (wrong !== undefined)
+    return `the parameter ${wrong[0]} is [${wrong[1].shape.join(",")}]: Muon takes matrices, leave it to AdamW`
+  if (muon !== undefined && !all.some(([, parameter]) => isMuon(parameter)))
+    return 'has options for Muon, but no parameter with optimizer: "muon"'
+  return undefined
+}
+
 export const make = <const P extends Parameters, const B extends TensorGraph.Specs>(
   options: Options<P, B>,
 ): TrainStep<P, B> => {
-  const { batch, ema, lossScale = 1, name, optimizer, parameters, precision = "f32" } = options
+  const { batch, ema, lossScale = 1, muon = {}, name, optimizer, parameters, precision = "f32" } = options
   const names = Object.keys(parameters)
-  if (names.length === 0)
-    throw new GraphError.GraphInvalid({ graph: name, problem: "has no parameters to train" })
+  const problem = problemOf(parameters, options.muon)
+  if (problem !== undefined) throw new GraphError.GraphInvalid({ graph: name, problem })
 
   const inputState = (): State => {
-    const each = (prefix: string) =>
-      named(names, (key) => TensorGraph.input(`${prefix}/${key}`, "f32", parameters[key]!.shape))
+    const of = (prefix: string, keys: ReadonlyArray<string>) =>
+      named(keys, (key) => TensorGraph.input(`${prefix}/${key}`, "f32", parameters[key]!.shape))
+    const each = (prefix: string) => of(prefix, names)
     return {
       param: each("param"),
       m: each("m"),
-      v: each("v"),
+      v: of(
+        "v",
+        names.filter((key) => !isMuon(parameters[key]!)),
+      ),
       ema: ema === undefined ? {} : each("ema"),
       step: TensorGraph.input("step", "i64", []),
     }
@@ -161,20 +202,26 @@ export const make = <const P extends Parameters, const B extends TensorGraph.Spe
     const norm = Optimizer.globalNorm(names.map((key) => gradients[key]!))
     const factor = clip === undefined ? undefined : Optimizer.clipFactor(norm, clip)
     const numbers = Optimizer.scalars(state.step, optimizer)
-    const moments = named(names, (key) => {
-      const gradient = gradients[key]!
-      return Optimizer.update(
-        { parameter: state.param[key]!, m: state.m[key]!, v: state.v[key]! },
-        factor === undefined ? gradient : Ops.mul(gradient, factor),
-        numbers,
-        { ...optimizer, decays: parameters[key]!.decays ?? true },
-      )
+    const muonNumbers = Muon.scalars(state.step, {
+      schedule: optimizer.schedule,
+      weightDecay: optimizer.weightDecay ?? Optimizer.defaultWeightDecay,
+      ...muon,
     })
+    const updateOf = (key: string): Muon.Momentum & Partial<Optimizer.Moments> => {
+      const clipped = factor === undefined ? gradients[key]! : Ops.mul(gradients[key]!, factor)
+      const momentum = { parameter: state.param[key]!, m: state.m[key]! }
+      const decays = parameters[key]!.decays ?? true
+      const v = state.v[key]
+      return v === undefined
+        ? Muon.update(momentum, clipped, muonNumbers, { ...muon, decays })
+        : Optimizer.update({ ...momentum, v }, clipped, numbers, { ...optimizer, decays })
+    }
+    const moments = named(names, updateOf)
     const weight = ema === undefined ? undefined : Optimizer.averageWeight(state.step, ema)
     const after: State = {
       param: named(names, (key) => moments[key]!.parameter),
       m: named(names, (key) => moments[key]!.m),
-      v: named(names, (key) => moments[key]!.v),
+      v: named(Object.keys(state.v), (key) => moments[key]!.v!),
       ema:
         weight === undefined
           ? {}
@@ -184,15 +231,32 @@ export const make = <const P extends Parameters, const B extends TensorGraph.Spe
     return { after, norm, rate: numbers.rate }
   }
 
-  const finished = (suffix: string, inputs: TensorGraph.Values, outputs: TensorGraph.Values) =>
-    Precision.lower(TensorGraph.close(`${name}/${suffix}`, inputs, outputs), precision)
+  /** Loss and gradients, both in the precision asked for: a pass over what is between parameters and gradients. */
+  const differentiated = (param: Tensors, inputs: TensorGraph.Values) => {
+    const { loss, metrics } = lossOf(param, inputs)
+    const lowered = Precision.lower(
+      TensorGraph.close(
+        `${name}/gradient`,
+        { ...prefixed("param", param), ...prefixed("batch", inputs) },
+        { loss, ...prefixed("metric", metrics), ...prefixed("grad", gradientsOf(loss, param)) },
+      ),
+      precision,
+    ).outputs as Tensors
+    const back = (prefix: string, keys: ReadonlyArray<string>) =>
+      named(keys, (key) => lowered[`${prefix}/${key}`]!)
+    return {
+      loss: lowered["loss"]!,
+      metrics: back("metric", Object.keys(metrics)),
+      gradients: back("grad", names),
+    }
+  }
 
   const single = (): TensorGraph.TensorGraph => {
     const [state, inputs] = [inputState(), inputBatch()]
-    const { loss, metrics } = lossOf(state.param, inputs)
-    const { after, norm, rate } = updated(state, gradientsOf(loss, state.param))
-    return finished(
-      "step",
+    const { gradients, loss, metrics } = differentiated(state.param, inputs)
+    const { after, norm, rate } = updated(state, gradients)
+    return TensorGraph.close(
+      `${name}/step`,
       { ...flat(state), ...prefixed("batch", inputs) },
       { ...next(after), loss, norm, finite: Optimizer.allFinite([loss, norm]), rate, ...metrics },
     )
@@ -202,10 +266,9 @@ export const make = <const P extends Parameters, const B extends TensorGraph.Spe
     const { param } = inputState()
     const inputs = inputBatch()
     const sums = named(names, (key) => TensorGraph.input(`grad/${key}`, "f32", parameters[key]!.shape))
-    const { loss, metrics } = lossOf(param, inputs)
-    const gradients = gradientsOf(loss, param)
-    return finished(
-      "accumulate",
+    const { gradients, loss, metrics } = differentiated(param, inputs)
+    return TensorGraph.close(
+      `${name}/accumulate`,
       { ...prefixed("param", param), ...prefixed("grad", sums), ...prefixed("batch", inputs) },
       {
         ...prefixed(
@@ -227,8 +290,8 @@ export const make = <const P extends Parameters, const B extends TensorGraph.Spe
       state,
       named(names, (key) => Ops.mul(sums[key]!, mean)),
     )
-    return finished(
-      "apply",
+    return TensorGraph.close(
+      `${name}/apply`,
       { ...flat(state), ...prefixed("grad", sums), count },
       { ...next(after), norm, finite: Optimizer.allFinite([norm]), rate },
     )
@@ -238,10 +301,13 @@ export const make = <const P extends Parameters, const B extends TensorGraph.Spe
     const { param } = inputState()
     const inputs = inputBatch()
     const { loss, metrics } = lossOf(param, inputs)
-    return finished(
-      "evaluate",
-      { ...prefixed("param", param), ...prefixed("batch", inputs) },
-      { loss, ...metrics },
+    return Precision.lower(
+      TensorGraph.close(
+        `${name}/evaluate`,
+        { ...prefixed("param", param), ...prefixed("batch", inputs) },
+        { loss, ...metrics },
+      ),
+      precision,
     )
   }
 

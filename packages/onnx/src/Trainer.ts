@@ -268,13 +268,9 @@ const trainerOf = <P extends TrainStep.Parameters, B extends TensorGraph.Specs>(
         ...prefixed("param", weights),
         ...(hasAverage ? prefixed("ema", weights) : {}),
         ...Object.fromEntries(
-          names.flatMap((name) => {
-            const zeros = Tensor.zeros("f32", parameters[name]!.shape)
-            return [
-              [`m/${name}`, zeros],
-              [`v/${name}`, zeros],
-            ]
-          }),
+          stateNames
+            .filter((name) => name.startsWith("m/") || name.startsWith("v/"))
+            .map((name) => [name, Tensor.zeros("f32", single.inputs[name]!.shape as ReadonlyArray<number>)]),
         ),
         step: Tensor.i64([], [0]),
       }),
