@@ -21,6 +21,8 @@ export interface Options {
   readonly denoiser: Denoiser.Denoiser
   readonly sizes: Denoiser.Sizes & { readonly batch: number }
   readonly optimizer: Optimizer.AdamW
+  /** Which matrices Muon updates instead, by name. @default none */
+  readonly muon?: (name: string) => boolean
   /** The decay of the weights' moving average. */
   readonly ema: number
 }
@@ -28,11 +30,11 @@ export interface Options {
 /** alpha, sigma, p, q. */
 const coefficients = 4
 
-export const step = ({ denoiser, ema, optimizer, sizes }: Options) => {
+export const step = ({ denoiser, ema, muon = () => false, optimizer, sizes }: Options) => {
   const { latents, ...conditions } = Denoiser.inputSpecs(denoiser, sizes)
   return TrainStep.make({
     name: `${denoiser.name}/training`,
-    parameters: denoiser.weightSpecs,
+    parameters: TrainStep.withMuon(denoiser.weightSpecs, muon),
     batch: {
       ...conditions,
       latents,

@@ -31,6 +31,8 @@ export interface Options {
   /** `[B, z, t, h, w]`, of the noise. */
   readonly latents: ReadonlyArray<number>
   readonly optimizer: Optimizer.AdamW
+  /** Which matrices Muon updates instead, by name. @default none */
+  readonly muon?: (name: string) => boolean
   /** The decay of the weights' moving average. */
   readonly ema: number
   /** @default 2e-4 */
@@ -40,10 +42,10 @@ export interface Options {
 }
 
 /** The step; it reports `mse` (of values in [-1, 1]) and `kl` beside the loss. */
-export const step = ({ absolute = 0.05, ema, kl = 2e-4, latents, optimizer, pixels, vae }: Options) =>
+export const step = ({ absolute = 0.05, ema, kl = 2e-4, latents, muon = () => false, optimizer, pixels, vae }: Options) =>
   TrainStep.make({
     name: `${vae.name}/training`,
-    parameters: vae.weightSpecs,
+    parameters: TrainStep.withMuon(vae.weightSpecs, muon),
     batch: {
       /** In [-1, 1]. */
       pixels: TensorGraph.spec("f32", pixels),

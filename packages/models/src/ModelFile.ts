@@ -1,0 +1,179 @@
+/**
+ * Model files: safetensors that say what they are. The weights are named as the model names them; what else is needed
+ * to use them is JSON in the file's metadata under `reelgraph`: which model, its configuration, and for a denoiser
+ * what it was trained to say, about which latents, and by which text encoder.
+ *
+ * Weights may be kept in f16 or f32, and are float32 when read. A training checkpoint is a model file that also has
+ * the optimiser's state; see {@link parameters}.
+ */
+import * as Half from "@reelgraph/onnx/Half"
+import * as Safetensors from "@reelgraph/onnx/Safetensors"
+import * as Tensor from "@reelgraph/onnx/Tensor"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+
+import type * as Denoiser from "./Denoiser.ts"
+import * as ModelWeights from "./ModelWeights.ts"
+import * as ShiftVae from "./ShiftVae.ts"
+import * as VideoDiT from "./VideoDiT.ts"
+
+/** The schedule that a denoiser was trained on, as data; see `NoiseSchedule`. */
+export const ScheduleSpec = Schema.Union([
+  Schema.Struct({ kind: Schema.tag("flow"), shift: Schema.Finite }),
+  Schema.Struct({
+    kind: Schema.tag("discrete"),
+    betas: Schema.Literals(["linear", "scaled-linear", "cosine"]),
+    betaStart: Schema.Finite,
+    betaEnd: Schema.Finite,
+    zeroTerminalSnr: Schema.Boolean,
+  }),
+])
+export type ScheduleSpec = typeof ScheduleSpec.Type
+
+/** An autoencoder. */
+export const Vae = Schema.Struct({
+  kind: Schema.tag("vae"),
+  model: Schema.tag("ShiftVae"),
+  config: ShiftVae.Config,
+})
+export type Vae = typeof Vae.Type
+
+/** A denoiser: its structure, and what it was trained for. */
+export const DenoiserSpec = Schema.Struct({
+  kind: Schema.tag("denoiser"),
+  model: Schema.tag("VideoDiT"),
+  config: VideoDiT.Config,
+  prediction: Schema.Literals(["epsilon", "sample", "v", "flow"]),
+  schedule: ScheduleSpec,
+  /** sha256 of the file of the autoencoder whose latents it knows. */
+  vae: Schema.String,
+  /** Digest of the text encoder, and how many tokens it is given. */
+  textEncoder: Schema.String,
+  tokens: Schema.Int.check(Schema.isGreaterThan(0)),
+  /** Frames, rows and columns of the latents that it was trained on most. */
+  latents: Schema.Tuple([Schema.Int, Schema.Int, Schema.Int]),
+  /** Words of the captions it was trained on, sorted; absent where there are too many to list. */
+  vocabulary: Schema.optionalKey(Schema.Array(Schema.String)),
+})
+export type DenoiserSpec = typeof DenoiserSpec.Type
+
+export const Spec = Schema.Union([Vae, DenoiserSpec])
+export type Spec = typeof Spec.Type
+export type Kind = Spec["kind"]
+type SpecOf<K extends Kind> = Extract<Spec, { readonly kind: K }>
+
+/** The file is whole, but not the model that was asked for. */
+export class ModelFileInvalid extends Schema.TaggedError<ModelFileInvalid>()("ModelFileInvalid", {
+  path: Schema.String,
+  expected: Schema.String,
+  found: Schema.String,
+}) {
+  override get message() {
+    return `${this.path} is not ${this.expected}: ${this.found}`
+  }
+}
+
+export type OpenError =
+  | ModelFileInvalid
+  | Safetensors.SafetensorsInvalid
+  | Safetensors.SafetensorsUnreadable
+export type ReadError = OpenError | ModelWeights.ReadError
+
+const metadataKey = "reelgraph"
+
+const named: { readonly [K in Kind]: string } = {
+  vae: "the file of a video autoencoder",
+  denoiser: "the file of a denoiser",
+}
+
+/** The denoiser that a file describes. */
+export const denoiserOf = (spec: DenoiserSpec): Denoiser.Denoiser => VideoDiT.denoiser(spec.config)
+
+/** The weights that a file of this kind has. */
+export const weightSpecs = (spec: Spec): ModelWeights.WeightSpecs =>
+  spec.kind === "vae" ? ShiftVae.weightSpecs(spec.config) : denoiserOf(spec).weightSpecs
+
+const decodeSpec = Schema.decodeUnknownEffect(Schema.fromJsonString(Spec))
+
+/** What an open file says it is. */
+export const specOf = Effect.fn("ModelFile.specOf")(function* <K extends Kind>(
+  kind: K,
+  file: Safetensors.Reader,
+) {
+  const expected = named[kind]
+  const described = file.metadata[metadataKey]
+  if (described === undefined)
+    return yield* new ModelFileInvalid({
+      path: file.path,
+      expected,
+      found: `its metadata has no "${metadataKey}"`,
+    })
+  const spec = yield* Effect.mapError(
+    decodeSpec(described),
+    (cause) => new ModelFileInvalid({ path: file.path, expected, found: cause.message }),
+  )
+  if (spec.kind !== kind)
+    return yield* new ModelFileInvalid({ path: file.path, expected, found: `it is ${named[spec.kind]}` })
+  return spec as SpecOf<K>
+})
+
+export interface Model<K extends Kind> {
+  readonly spec: SpecOf<K>
+  readonly weights: ModelWeights.WeightTensors
+}
+
+/** Where a training checkpoint has the moving averages of its weights, and the weights themselves. */
+export const averages = "ema/"
+export const parameters = "param/"
+
+/** The same file with the names of one group of its tensors without their prefix, and no others. */
+const below = (file: Safetensors.Reader, prefix: string): Safetensors.Reader => ({
+  ...file,
+  entries: new Map(
+    [...file.entries].flatMap(([key, entry]) =>
+      key.startsWith(prefix) ? [[key.slice(prefix.length), entry] as const] : [],
+    ),
+  ),
+  read: (name, expected) => file.read(prefix + name, expected),
+  readF32: (name, expected) => file.readF32(prefix + name, expected),
+})
+
+/**
+ * A model of the kind that is asked for, every weight checked: of a training checkpoint the moving averages. Fails
+ * with what was expected and what was found.
+ */
+export const read = Effect.fn("ModelFile.read")(function* <K extends Kind>(kind: K, path: string) {
+  const file = yield* Safetensors.open(path)
+  const spec = yield* specOf(kind, file)
+  const isCheckpoint = [...file.entries.keys()].some((key) => key.startsWith(averages))
+  const weights = yield* ModelWeights.read(
+    spec.model,
+    weightSpecs(spec),
+    isCheckpoint ? below(file, averages) : file,
+  )
+  return { spec, weights } satisfies Model<K> as Model<K>
+}, Effect.scoped)
+
+const encodeSpec = Schema.encodeSync(Schema.fromJsonString(Spec))
+
+/** The metadata that says what a file is. */
+export const metadata = (spec: Spec): { readonly [key: string]: string } => ({
+  [metadataKey]: encodeSpec(spec),
+})
+
+const halved = ({ data, shape }: Tensor.Tensor<"f32">): Tensor.Tensor =>
+  Tensor.make("f16", shape, Half.fromFloat32("f16", data) as never)
+
+/** A file of weights alone, in half precision unless asked otherwise. */
+export const write = (
+  path: string,
+  { spec, weights }: { readonly spec: Spec; readonly weights: ModelWeights.WeightTensors },
+  precision: "f16" | "f32" = "f16",
+): Effect.Effect<void, Safetensors.SafetensorsUnreadable> =>
+  Safetensors.write(path, {
+    tensors:
+      precision === "f32"
+        ? weights
+        : Object.fromEntries(Object.entries(weights).map(([key, tensor]) => [key, halved(tensor)])),
+    metadata: metadata(spec),
+  })
