@@ -69,9 +69,12 @@ export const index = ({ background, colour, motion, shape }: Attributes): number
     Background.literals.length +
   Background.literals.indexOf(background)
 
-/** The combinations in an order that is fixed and without pattern: sorted by a random number each. */
+/**
+ * The combinations in an order that is fixed and without pattern: sorted by a random number each. The seed is the one
+ * of 3,000 whose first tenth has each colour, shape, motion and background most evenly.
+ */
 const shuffled: ReadonlyArray<Attributes> = (() => {
-  const ranks = CounterRandom.uniforms(CounterRandom.key(0, "attributes", "world/split"), all.length)
+  const ranks = CounterRandom.uniforms(CounterRandom.key(1351, "attributes", "world/split"), all.length)
   return all.toSorted((a, b) => ranks[index(a)]! - ranks[index(b)]!)
 })()
 

@@ -41,7 +41,12 @@ interface View {
 
 const viewOf = (scene: Scene.Scene, { scale = 1, window }: FrameOptions): View => ({
   scale,
-  window: window ?? { x: 0, y: 0, width: scene.width * scale, height: scene.height * scale },
+  window: window ?? {
+    x: 0,
+    y: 0,
+    width: Math.round(scene.width * scale),
+    height: Math.round(scene.height * scale),
+  },
   unit: Scene.pixelsPerUnit(scene) * scale,
 })
 

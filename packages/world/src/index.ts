@@ -1,4 +1,8 @@
 export * as Attributes from "./Attributes.ts"
+export * as Captions from "./Captions.ts"
+export * as Lexicon from "./Lexicon.ts"
+export * as Measure from "./Measure.ts"
 export * as Outline from "./Outline.ts"
 export * as Render from "./Render.ts"
 export * as Scene from "./Scene.ts"
+export * as Score from "./Score.ts"
