@@ -74,11 +74,17 @@ export const weightPaths = (model: unknown): ReadonlyArray<string> =>
       )
     : invalid("it is no object")
 
-const sizes: { readonly [dtype: string]: number } = { float32: 4, uint8: 1, uint16: 2, float16: 2 }
+const sizes: { readonly [dtype: string]: number } = { float32: 4, int32: 4, uint8: 1, uint16: 2, float16: 2 }
 
-/** Weights as float32, by name. */
-export const weights = (model: unknown, bytes: Uint8Array): ReadonlyMap<string, Tensor.Tensor<"f32">> => {
-  const found = new Map<string, Tensor.Tensor<"f32">>()
+/**
+ * All tensors that a manifest names, of graph models too: numbers of any kind as float32, except int32, which stays.
+ * `bytes` are the files of {@link weightPaths} one after another. Throws `TfjsInvalid`.
+ */
+export const tensors = (
+  model: unknown,
+  bytes: Uint8Array,
+): ReadonlyMap<string, Tensor.Tensor<"f32"> | Tensor.Tensor<"i32">> => {
+  const found = new Map<string, Tensor.Tensor<"f32"> | Tensor.Tensor<"i32">>()
   if (!isJson(model)) return invalid("it is no object")
   let offset = 0
   for (const entry of listAt(model, "weightsManifest").flatMap((group) =>
@@ -94,9 +100,22 @@ export const weights = (model: unknown, bytes: Uint8Array): ReadonlyMap<string, 
     // A new array even of a Buffer, whose `slice` is a view.
     const raw = new Uint8Array(bytes.subarray(offset, offset + count * width)).buffer
     offset += count * width
-    found.set(name, Tensor.make("f32", shape, widened(stored, raw, quantization)))
+    found.set(
+      name,
+      stored === "int32"
+        ? Tensor.make("i32", shape, new Int32Array(raw))
+        : Tensor.make("f32", shape, widened(stored, raw, quantization)),
+    )
   }
   return offset === bytes.length ? found : invalid(`${bytes.length - offset} bytes of weights belong to none`)
+}
+
+/** Weights as float32, by name. */
+export const weights = (model: unknown, bytes: Uint8Array): ReadonlyMap<string, Tensor.Tensor<"f32">> => {
+  const found = new Map<string, Tensor.Tensor<"f32">>()
+  for (const [name, tensor] of tensors(model, bytes))
+    found.set(name, tensor.dtype === "f32" ? tensor : invalid(`weight ${name} is kept as int32`))
+  return found
 }
 
 /** Stored numbers as float32; integers are `min + scale q`. */

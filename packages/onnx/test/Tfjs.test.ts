@@ -251,6 +251,21 @@ describe("Tfjs: weights and errors", () => {
     assert.deepStrictEqual([...found.get("c")!.data], [-2.5])
   })
 
+  it("integers stay integers, and are no weights", () => {
+    const json = manifest([
+      { name: "a", shape: [1], dtype: "float32" },
+      { name: "b", shape: [2], dtype: "int32" },
+    ])
+    const bytes = new Uint8Array([
+      ...new Uint8Array(Float32Array.of(0.5).buffer),
+      ...new Uint8Array(Int32Array.of(-1, 2 ** 30).buffer),
+    ])
+    const found = Tfjs.tensors(json, bytes)
+    assert.deepStrictEqual([...found.get("a")!.data], [0.5])
+    assert.deepStrictEqual(found.get("b"), { dtype: "i32", shape: [2], data: Int32Array.of(-1, 2 ** 30) })
+    assert.throws(() => Tfjs.weights(json, bytes), /weight b is kept as int32/u)
+  })
+
   it("weights that end early or are left over, layers that are not known, inputs that are not made", () => {
     const one = manifest([{ name: "a", shape: [2], dtype: "float32" }])
     assert.throws(() => Tfjs.weights(one, new Uint8Array(7)), /the weights end inside a/u)
