@@ -17,6 +17,7 @@
  * - `jointText`: text gives keys and values to self-attention. With `crossAttention: false` that replaces the text
  *   attention of its own.
  * - `activation: "relu2"`: ReLU squared in place of GELU.
+ * - `textNorm`: a layer norm, without weights, of the text's states, for encoders whose states have outliers.
  * - `textMask`: an input `mask` `[B, L]`, 1 where there is a token and 0 where there is padding.
  */
 import * as Neural from "@reelgraph/onnx/Neural"
@@ -28,7 +29,7 @@ import * as TensorGraph from "@reelgraph/onnx/TensorGraph"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import { type F32, linear, linearSpecs, modulate, type Weights, weightsIn } from "./internal/layers.ts"
+import { type F32, layerNorm, linear, linearSpecs, modulate, type Weights, weightsIn } from "./internal/layers.ts"
 import type * as Denoiser from "./Denoiser.ts"
 import * as ModelWeights from "./ModelWeights.ts"
 import * as Rope from "./Rope.ts"
@@ -74,6 +75,7 @@ export const Config = Schema.Struct({
   inputGate: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(or(false))),
   pooledText: Schema.optionalKey(PooledText),
   textMask: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(or(false))),
+  textNorm: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(or(false))),
   activation: Schema.Literals(["gelu", "relu2"]).pipe(Schema.withDecodingDefaultKey(or("gelu" as const))),
 }).check(
   Schema.makeFilter(({ dim, freqDim, heads, inChannels, inputGate, outChannels }) => {
@@ -220,7 +222,7 @@ const padding = 1e4
  */
 export const forward = (config: Config, inputs: Inputs, weights: ModelWeights.WeightValues): F32 => {
   ModelWeights.verify(name, weightSpecs(config), weights)
-  const { dim, eps, freqDim, heads, inputGate, layers, pooledText, textMask } = config
+  const { dim, eps, freqDim, heads, inputGate, layers, pooledText, textMask, textNorm } = config
   const { latents, mask, timestep } = inputs
   if (textMask !== (mask !== undefined))
     throw new RangeError(textMask ? "textMask needs the input `mask`" : "a `mask` needs textMask")
@@ -229,7 +231,8 @@ export const forward = (config: Config, inputs: Inputs, weights: ModelWeights.We
   const grid = gridOf(config, latents.shape)
 
   const textBias = mask === undefined ? undefined : Ops.unsqueeze(Ops.mul(Ops.sub(mask, 1), padding), [1, 2])
-  const text = at("text_embedder.linear_2", Ops.gelu(at("text_embedder.linear_1", inputs.text), "tanh"))
+  const states = textNorm ? layerNorm(inputs.text, eps) : inputs.text
+  const text = at("text_embedder.linear_2", Ops.gelu(at("text_embedder.linear_1", states), "tanh"))
   const sinusoid = Neural.timestepEmbedding(timestep, freqDim)
   const embedded = at("time_embedder.linear_2", Ops.silu(at("time_embedder.linear_1", sinusoid)))
   const time = pooledText === undefined ? embedded : Ops.add(embedded, pool(pooledText, w, text, textBias))
