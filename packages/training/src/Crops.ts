@@ -94,3 +94,20 @@ export const batch = (
   }
   return Tensor.make("f32", [batch, 3, clips.frames, height, width], out)
 }
+
+/** Whole clips, one after the other from `first` on: `[count, 3, frames, height, width]`. */
+export const whole = (clips: Clips, first: number, count: number): Tensor.Tensor<"f32"> => {
+  const { frames, height, width } = clips
+  const size = 3 * frames * height * width
+  const out = new Float32Array(count * size)
+  for (let b = 0; b < count; b++)
+    copy(
+      clips,
+      clips.pixels[first + b]!,
+      { x: 0, y: 0 },
+      { batch: count, height, width, candidates: 1 },
+      out,
+      b * size,
+    )
+  return Tensor.make("f32", [count, 3, frames, height, width], out)
+}

@@ -1,11 +1,6 @@
 /**
- * Training a denoiser on latents and captions in memory, in a folder of its own: `checkpoint.safetensors` and
- * `curve.csv` are there after every few hundred steps, and a run that finds them goes on from there, with the losses
- * that it would have had, to the last bit.
+ * Training a denoiser on latents and captions in memory: what is trained on what, and how; `KeptRun` does it.
  */
-import fs from "node:fs"
-import { join } from "node:path"
-
 import type * as CounterRandom from "@reelgraph/core/CounterRandom"
 import type * as Denoiser from "@reelgraph/models/Denoiser"
 import * as DiffusionTraining from "@reelgraph/models/DiffusionTraining"
@@ -14,15 +9,15 @@ import * as NoiseSchedule from "@reelgraph/models/NoiseSchedule"
 import * as VideoDiT from "@reelgraph/models/VideoDiT"
 import * as LearningRate from "@reelgraph/onnx/Schedule"
 import * as Safetensors from "@reelgraph/onnx/Safetensors"
-import * as Trainer from "@reelgraph/onnx/Trainer"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import * as Checkpoint from "./Checkpoint.ts"
 import * as DiffusionBatches from "./DiffusionBatches.ts"
+import * as KeptRun from "./KeptRun.ts"
 import type * as LatentSet from "./LatentSet.ts"
-import * as LossCurve from "./LossCurve.ts"
-import * as TrainingRun from "./TrainingRun.ts"
+import type * as LossCurve from "./LossCurve.ts"
+import type * as TrainingRun from "./TrainingRun.ts"
 
 const or = <A>(value: A) => Effect.succeed(value)
 const Count = Schema.Int.check(Schema.isGreaterThan(0))
@@ -43,7 +38,9 @@ export const Settings = Schema.Struct({
   /** Tokens in a batch: a bucket's batch has as many items as fit. */
   batchTokens: Count.pipe(Schema.withDecodingDefaultKey(or(3072))),
   /** How often a step is of each bucket, by its name such as "4x9x16". @default as there are items */
-  shares: Schema.optionalKey(Schema.Record(Schema.String, Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)))),
+  shares: Schema.optionalKey(
+    Schema.Record(Schema.String, Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))),
+  ),
   /** Batches whose mean gradient makes one step. */
   accumulate: Count.pipe(Schema.withDecodingDefaultKey(or(1))),
   learningRate: Positive.pipe(Schema.withDecodingDefaultKey(or(2e-3))),
@@ -61,7 +58,9 @@ export const Settings = Schema.Struct({
   prediction: Schema.Literals(["epsilon", "sample", "v", "flow"]).pipe(
     Schema.withDecodingDefaultKey(or("flow" as const)),
   ),
-  schedule: ModelFile.ScheduleSpec.pipe(Schema.withDecodingDefaultKey(or({ kind: "flow", shift: 1 } as const))),
+  schedule: ModelFile.ScheduleSpec.pipe(
+    Schema.withDecodingDefaultKey(or({ kind: "flow", shift: 1 } as const)),
+  ),
   /** How timesteps are spread; a logit-normal mean above 0 favours noise. */
   timesteps: Distribution.pipe(
     Schema.withDecodingDefaultKey(or({ kind: "logit-normal", mean: 1, std: 1.2 } as const)),
@@ -72,15 +71,7 @@ export const Settings = Schema.Struct({
   ),
   /** How often a caption is left out. */
   captionDropout: Share.pipe(Schema.withDecodingDefaultKey(or(0.1))),
-  /** Trainers that step at the same time, each on its own batches; see `TrainingRun`. */
-  replicas: Count.pipe(Schema.withDecodingDefaultKey(or(1))),
-  /** Steps between averages of replicas, points of the curve and reports. */
-  window: Count.pipe(Schema.withDecodingDefaultKey(or(20))),
-  /** Windows between checkpoints. */
-  checkpointWindows: Count.pipe(Schema.withDecodingDefaultKey(or(10))),
-  provider: Schema.Literals(["cpu", "cuda", "webgpu"]).pipe(Schema.withDecodingDefaultKey(or("cpu" as const))),
-  /** Threads of each replica. */
-  threads: Count.pipe(Schema.withDecodingDefaultKey(or(1))),
+  ...KeptRun.settings,
 })
 export type Settings = typeof Settings.Type
 
@@ -113,20 +104,6 @@ export class TrainingMismatch extends Schema.TaggedError<TrainingMismatch>()("Tr
 }) {
   override get message() {
     return `${this.what}: expected ${this.expected}, found ${this.found}`
-  }
-}
-
-/** The loss became infinite or not a number. */
-export class TrainingDiverged extends Schema.TaggedError<TrainingDiverged>()("TrainingDiverged", {
-  step: Schema.Int,
-  loss: Schema.String,
-  norm: Schema.String,
-  /** The last good state; absent when none was saved yet. */
-  checkpoint: Schema.optionalKey(Schema.String),
-}) {
-  override get message() {
-    const kept = this.checkpoint === undefined ? "none was saved yet" : `it is ${this.checkpoint}`
-    return `step ${this.step} has loss ${this.loss} and gradient norm ${this.norm}; of the last good checkpoint: ${kept}. Go on from it with a lower learningRate`
   }
 }
 
@@ -249,17 +226,6 @@ const initialOf = (options: Options) =>
     return { config: spec.config, isCheckpoint, step } satisfies Initial as Initial
   }).pipe(Effect.scoped)
 
-const readRows = (path: string, step: number): ReadonlyArray<LossCurve.Row> =>
-  fs.existsSync(path)
-    ? LossCurve.fromCsv(fs.readFileSync(path, "utf8")).filter((row) => row.step <= step)
-    : []
-
-/** Writes a text beside its place first. */
-const writeText = (path: string, text: string): void => {
-  fs.writeFileSync(`${path}.part`, text)
-  fs.renameSync(`${path}.part`, path)
-}
-
 /**
  * Trains to the end of the settings. Everything that can be wrong with settings, files and data is found before the
  * first step.
@@ -308,71 +274,37 @@ export const run = Effect.fn("DenoiserRun.run")(function* (options: Options) {
       ema: settings.ema,
     }),
   }))
-  const replicas = yield* Effect.all(
-    Array.from({ length: settings.replicas }, () =>
-      Trainer.make(
-        main!.step,
-        { provider: settings.provider, threads: settings.threads, accumulate: settings.accumulate > 1 },
-        Object.fromEntries(others.map(({ name, step }) => [name, step])),
-      ),
-    ),
-  )
-
-  const checkpoint = join(folder, "checkpoint.safetensors")
-  const curve = join(folder, "curve.csv")
-  const resumes = fs.existsSync(checkpoint)
-  let saved: string | undefined = resumes ? checkpoint : undefined
-  if (resumes || first.isCheckpoint) {
-    const path = resumes ? checkpoint : options.initial!
-    const { state } = yield* Checkpoint.read("denoiser", path, main!.step)
-    yield* Effect.forEach(replicas, ({ restore }) => restore(state))
-  } else {
-    const weights =
-      options.initial === undefined
-        ? denoiser.initialize(key.k0)
-        : (yield* ModelFile.read("denoiser", options.initial)).weights
-    yield* Effect.forEach(replicas, ({ initialize }) => initialize(weights as never))
-  }
-  const rows = [...readRows(curve, yield* replicas[0]!.count)]
-
-  const { accumulate, checkpointWindows, window } = settings
-  yield* TrainingRun.run({
-    replicas: replicas as unknown as readonly [(typeof replicas)[number]],
+  const start: KeptRun.Start = first.isCheckpoint
+    ? { _tag: "Checkpoint", path: options.initial! }
+    : {
+        _tag: "Weights",
+        weights:
+          options.initial === undefined
+            ? denoiser.initialize(key.k0)
+            : (yield* ModelFile.read("denoiser", options.initial)).weights,
+      }
+  const { accumulate, replicas } = settings
+  const { checkpoint, rows } = yield* KeptRun.run({
+    folder,
+    spec,
+    bucket: main!.name,
+    step: main!.step,
+    variants: Object.fromEntries(others.map(({ name, step }) => [name, step])),
+    settings,
+    accumulate: accumulate > 1,
+    start,
     until: first.step + settings.steps,
-    window,
     work: (step, replica) => {
-      const draw = (step * settings.replicas + replica) * accumulate
+      const draw = (step * replicas + replica) * accumulate
       const bucket = batches.bucketOf(draw)
       return {
         ...(bucket.name === main!.name ? {} : { variant: bucket.name }),
-        batches: Array.from({ length: accumulate }, (_, part) => batches.batchOf(bucket, draw + part)) as never,
+        batches: Array.from({ length: accumulate }, (_, part) =>
+          batches.batchOf(bucket, draw + part),
+        ) as never,
       }
     },
-    checkpointEvery: window * checkpointWindows,
-    onWindow: (done) =>
-      Effect.suspend(() => {
-        const variants = Object.fromEntries(
-          Object.entries(done.variants).map(([name, report]) => [name === "" ? main!.name : name, report]),
-        )
-        rows.push(...LossCurve.rowsOf({ ...done, variants: others.length > 0 ? variants : {} }))
-        return options.onWindow?.(done) ?? Effect.void
-      }),
-    save: (state) =>
-      Effect.andThen(
-        // The curve first: what it has beyond the checkpoint is cut off when training goes on from there.
-        Effect.sync(() => writeText(curve, LossCurve.toCsv(rows))),
-        Effect.tap(Checkpoint.write(checkpoint, spec, state), () =>
-          Effect.sync(() => {
-            saved = checkpoint
-          }),
-        ),
-      ),
-  }).pipe(
-    Effect.catchTag("NotFinite", ({ loss, norm, step }) =>
-      Effect.fail(
-        new TrainingDiverged({ step, loss, norm, ...(saved === undefined ? {} : { checkpoint: saved }) }),
-      ),
-    ),
-  )
+    onWindow: options.onWindow,
+  })
   return { checkpoint, spec, rows } satisfies Result as Result
 }, Effect.scoped)

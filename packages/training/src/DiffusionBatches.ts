@@ -61,10 +61,7 @@ export interface DiffusionBatches {
   /** The bucket that a draw trains on. */
   readonly bucketOf: (draw: number) => Bucket
   /** A batch of a bucket. Several of one step have parts 0, 1, ... */
-  readonly batchOf: (
-    bucket: Bucket,
-    draw: number,
-  ) => { readonly [name: string]: Tensor.Tensor<"f32"> }
+  readonly batchOf: (bucket: Bucket, draw: number) => { readonly [name: string]: Tensor.Tensor<"f32"> }
 }
 
 export const make = (options: Options): DiffusionBatches => {

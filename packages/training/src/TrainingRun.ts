@@ -51,10 +51,13 @@ export interface Options<P extends TrainStep.Parameters, B extends TensorGraph.S
   readonly save: (state: Trainer.State, step: number) => Effect.Effect<void, E, R>
 }
 
-type BatchOf<B extends TensorGraph.Specs> = { readonly [K in keyof B]: Tensor.Tensor<B[K]["dtype"]> }
+/** Tensors of the types that a step's batch has. */
+export type BatchOf<B extends TensorGraph.Specs> = { readonly [K in keyof B]: Tensor.Tensor<B[K]["dtype"]> }
 
 /** The mean of states, tensor by tensor; whole numbers, such as the step, are those of the first. */
-export const meanState = (states: readonly [Trainer.State, ...ReadonlyArray<Trainer.State>]): Trainer.State => {
+export const meanState = (
+  states: readonly [Trainer.State, ...ReadonlyArray<Trainer.State>],
+): Trainer.State => {
   const [first, ...others] = states
   if (others.length === 0) return first
   return Object.fromEntries(
@@ -112,10 +115,10 @@ export const run = <P extends TrainStep.Parameters, B extends TensorGraph.Specs,
 > => {
   const one = (trainer: Trainer.Trainer<P, B>, { batches, variant }: Work<BatchOf<B>>) => {
     const { accumulated, step } = variant === undefined ? trainer : trainer.variant(variant)
-    return Effect.map(
-      batches.length === 1 ? step(batches[0]!) : accumulated(batches),
-      (report): Done => ({ variant: variant ?? "", report }),
-    )
+    return Effect.map(batches.length === 1 ? step(batches[0]!) : accumulated(batches), (report): Done => ({
+      variant: variant ?? "",
+      report,
+    }))
   }
 
   /** The batches of the next step are made while this one runs. */
