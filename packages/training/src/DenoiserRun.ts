@@ -17,6 +17,7 @@ import * as DiffusionBatches from "./DiffusionBatches.ts"
 import * as KeptRun from "./KeptRun.ts"
 import type * as LatentSet from "./LatentSet.ts"
 import type * as LossCurve from "./LossCurve.ts"
+import { TrainingMismatch } from "./TrainingMismatch.ts"
 import type * as TrainingRun from "./TrainingRun.ts"
 
 const or = <A>(value: A) => Effect.succeed(value)
@@ -95,17 +96,6 @@ export const embedded: VideoDiT.Config = VideoDiT.config({
   textNorm: true,
   activation: "relu2",
 })
-
-/** The initial model and the settings or the data do not go together. */
-export class TrainingMismatch extends Schema.TaggedError<TrainingMismatch>()("TrainingMismatch", {
-  what: Schema.String,
-  expected: Schema.String,
-  found: Schema.String,
-}) {
-  override get message() {
-    return `${this.what}: expected ${this.expected}, found ${this.found}`
-  }
-}
 
 export interface Options {
   readonly set: LatentSet.LatentSet

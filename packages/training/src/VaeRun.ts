@@ -18,7 +18,7 @@ import * as Schema from "effect/Schema"
 import * as Crops from "./Crops.ts"
 import * as KeptRun from "./KeptRun.ts"
 import type * as LossCurve from "./LossCurve.ts"
-import { TrainingMismatch } from "./DenoiserRun.ts"
+import { TrainingMismatch } from "./TrainingMismatch.ts"
 import type * as TrainingRun from "./TrainingRun.ts"
 
 const or = <A>(value: A) => Effect.succeed(value)
