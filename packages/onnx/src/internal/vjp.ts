@@ -39,7 +39,8 @@ export const unbroadcast = (dy: F, to: Value): F => {
       )
 }
 
-const unary = (of: (dy: F, x: F, y: F) => Value): Vjp => rule((dy, node) => [of(dy, at(node, 0), y(node))])
+const unary = (of: (dy: F, x: F, y: F, node: Node) => Value): Vjp =>
+  rule((dy, node) => [of(dy, at(node, 0), y(node), node)])
 
 const binary = (left: (dy: F, a: F, b: F, y: F) => F, right: (dy: F, a: F, b: F, y: F) => F): Vjp =>
   rule((dy, node, needs) => {
@@ -64,16 +65,16 @@ const selection = (ahead: (a: F, b: F) => Value<"bool">): Vjp =>
   )
 
 /**
- * d/dx of `0.5 x (1 + tanh(u))`, u = c (x + 0.044715 x^3), c = sqrt(2/pi). With h = 0.5 (1 + tanh(u)) it is
- * `h + x h (1 - h) 2u'`, and 0.5 (1 - tanh^2) = 2 h (1 - h).
+ * d/dx of y = `0.5 x (1 + tanh(u))`, u = c (x + 0.044715 x^3), c = sqrt(2/pi). With h = 0.5 (1 + tanh(u)), which is
+ * sigmoid(2u), and y = x h it is `h + 2u' x h (1 - h)` = `h + 2u' (y - y h)`.
  */
-const geluTanh = (x: F): F => {
+const geluTanh = (x: F, y: F): F => {
   const c = Math.sqrt(2 / Math.PI)
   const cubic = 0.044715 * c
   const x2 = Ops.square(x)
-  const h = Ops.add(Ops.mul(Ops.tanh(Ops.mul(x, Ops.add(Ops.mul(x2, cubic), c))), 0.5), 0.5)
-  const slope = Ops.mul(x, Ops.add(Ops.mul(x2, 6 * cubic), 2 * c))
-  return Ops.mul(h, Ops.add(Ops.mul(slope, Ops.sub(Ops.fullLike(h, 1), h)), 1))
+  const h = Ops.sigmoid(Ops.mul(x, Ops.add(Ops.mul(x2, 2 * cubic), 2 * c)))
+  const slope = Ops.add(Ops.mul(x2, 6 * cubic), 2 * c)
+  return Ops.add(Ops.mul(slope, Ops.sub(y, Ops.mul(y, h))), h)
 }
 
 /** Phi(x) + x phi(x) */
@@ -286,9 +287,9 @@ export const rules: { readonly [op: string]: Vjp } = {
   Sigmoid: unary((dy, _, y) => Ops.mul(dy, Ops.mul(y, complement(y)))),
   Erf: unary((dy, x) => Ops.mul(dy, Ops.mul(Ops.exp(Ops.neg(Ops.square(x))), 2 / Math.sqrt(Math.PI)))),
   Relu: unary((dy, _, y) => Ops.mul(dy, Ops.sign(y))),
-  Gelu: rule((dy, node) => [
-    Ops.mul(dy, node.attributes["approximate"] === "tanh" ? geluTanh(at(node, 0)) : geluErf(at(node, 0))),
-  ]),
+  Gelu: unary((dy, x, y, node) =>
+    Ops.mul(dy, node.attributes["approximate"] === "tanh" ? geluTanh(x, y) : geluErf(x)),
+  ),
   Sin: unary((dy, x) => Ops.mul(dy, Ops.cos(x))),
   Cos: unary((dy, x) => Ops.neg(Ops.mul(dy, Ops.sin(x)))),
   Where: rule((dy, node, needs) => {
