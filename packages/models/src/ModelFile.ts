@@ -73,10 +73,7 @@ export class ModelFileInvalid extends Schema.TaggedError<ModelFileInvalid>()("Mo
   }
 }
 
-export type OpenError =
-  | ModelFileInvalid
-  | Safetensors.SafetensorsInvalid
-  | Safetensors.SafetensorsUnreadable
+export type OpenError = ModelFileInvalid | Safetensors.SafetensorsInvalid | Safetensors.SafetensorsUnreadable
 export type ReadError = OpenError | ModelWeights.ReadError
 
 const metadataKey = "reelgraph"

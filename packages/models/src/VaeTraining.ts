@@ -42,7 +42,16 @@ export interface Options {
 }
 
 /** The step; it reports `mse` (of values in [-1, 1]) and `kl` beside the loss. */
-export const step = ({ absolute = 0.05, ema, kl = 2e-4, latents, muon = () => false, optimizer, pixels, vae }: Options) =>
+export const step = ({
+  absolute = 0.05,
+  ema,
+  kl = 2e-4,
+  latents,
+  muon = () => false,
+  optimizer,
+  pixels,
+  vae,
+}: Options) =>
   TrainStep.make({
     name: `${vae.name}/training`,
     parameters: TrainStep.withMuon(vae.weightSpecs, muon),

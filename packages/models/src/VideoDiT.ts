@@ -17,6 +17,8 @@
  * - `jointText`: text gives keys and values to self-attention. With `crossAttention: false` that replaces the text
  *   attention of its own.
  * - `activation: "relu2"`: ReLU squared in place of GELU.
+ * - `positions`: a learned projection of sinusoids of a token's frame, row and column is added to it, so that it knows
+ *   where it is and not only how far from others; `ropeTheta` below 10,000 turns the slow pairs within small grids.
  * - `textNorm`: a layer norm, without weights, of the text's states, for encoders whose states have outliers.
  * - `textMask`: an input `mask` `[B, L]`, 1 where there is a token and 0 where there is padding.
  */
@@ -29,7 +31,15 @@ import * as TensorGraph from "@reelgraph/onnx/TensorGraph"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import { type F32, layerNorm, linear, linearSpecs, modulate, type Weights, weightsIn } from "./internal/layers.ts"
+import {
+  type F32,
+  layerNorm,
+  linear,
+  linearSpecs,
+  modulate,
+  type Weights,
+  weightsIn,
+} from "./internal/layers.ts"
 import type * as Denoiser from "./Denoiser.ts"
 import * as ModelWeights from "./ModelWeights.ts"
 import * as Rope from "./Rope.ts"
@@ -76,6 +86,8 @@ export const Config = Schema.Struct({
   pooledText: Schema.optionalKey(PooledText),
   textMask: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(or(false))),
   textNorm: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(or(false))),
+  positions: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(or(false))),
+  ropeTheta: Schema.Finite.check(Schema.isGreaterThan(1)).pipe(Schema.withDecodingDefaultKey(or(10_000))),
   activation: Schema.Literals(["gelu", "relu2"]).pipe(Schema.withDecodingDefaultKey(or("gelu" as const))),
 }).check(
   Schema.makeFilter(({ dim, freqDim, heads, inChannels, inputGate, outChannels }) => {
@@ -107,18 +119,31 @@ const name = "VideoDiT"
 
 const standard = { normal: 0.02 } as const
 
+/** Frequencies of the sinusoids of each axis, for `positions`. */
+const positionPairs = 8
+
 /**
  * Every weight by its published key. New ones begin as adaLN-zero (Peebles and Xie 2023): the time's projection
  * and the output are zero, so that every gated part of a block begins as nothing.
  */
 export const weightSpecs = (config: Config): ModelWeights.WeightSpecs => {
-  const { dim, freqDim, inChannels, inputGate, layers, outChannels, patch, pooledText, textDim } = config
+  const { dim, freqDim, inChannels, inputGate, layers, outChannels, patch, pooledText, positions, textDim } =
+    config
   const size = Shape.size(patch)
   const { initial } = linearSpecs("", inChannels * size, dim)[".weight"]!
   const block = TransformerBlock.weightSpecs(config)
   return {
     "patch_embedding.weight": { shape: [dim, inChannels, ...patch], decays: true, initial },
     "patch_embedding.bias": { shape: [dim], decays: false, initial: "zeros" },
+    ...(positions
+      ? {
+          "position_embedding.weight": {
+            shape: [dim, 6 * positionPairs],
+            decays: true,
+            initial: { normal: 0.1 },
+          },
+        }
+      : {}),
     ...ModelWeights.within("condition_embedder", {
       ...linearSpecs("time_embedder.linear_1", freqDim, dim, standard),
       ...linearSpecs("time_embedder.linear_2", dim, dim, standard),
@@ -239,7 +264,7 @@ export const forward = (config: Config, inputs: Inputs, weights: ModelWeights.We
   const first = typeof time.shape[0] === "number" ? time.shape[0] : -1
   const modulation = Ops.reshape(at("time_proj", Ops.silu(time)), [first, 6, dim])
 
-  const tables = Rope.tables(dim / heads, grid)
+  const tables = Rope.tables(dim / heads, grid, config.ropeTheta)
   const context: TransformerBlock.Context = {
     text,
     textBias,
@@ -248,6 +273,10 @@ export const forward = (config: Config, inputs: Inputs, weights: ModelWeights.We
     sin: Ops.constant(tables.sin),
   }
   let tokens = patchify(config, w, latents)
+  if (config.positions) {
+    const where = Ops.constant(Rope.sinusoids(grid, positionPairs, config.ropeTheta))
+    tokens = Ops.add(tokens, Ops.linear(where, w("position_embedding.weight")))
+  }
   for (let i = 0; i < layers; i++)
     tokens = TransformerBlock.forward(config, weightsIn(weights, `blocks.${i}.`), tokens, context)
 

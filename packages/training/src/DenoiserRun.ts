@@ -94,6 +94,8 @@ export const embedded: VideoDiT.Config = VideoDiT.config({
   pooledText: { queries: 8, width: 48 },
   textMask: true,
   textNorm: true,
+  positions: true,
+  ropeTheta: 30,
   activation: "relu2",
 })
 
