@@ -151,7 +151,7 @@ const bucketsOf = (
 > =>
   Effect.gen(function* () {
     const all: Array<DiffusionBatches.Bucket> = []
-    for (const [name, { count, size }] of set.buckets) {
+    for (const { count, name, sizes: size } of set.buckets) {
       const grid = size.map((dim, axis) => dim / patch[axis]!)
       if (!grid.every(Number.isInteger))
         return yield* new TrainingMismatch({
@@ -170,11 +170,11 @@ const bucketsOf = (
           distribution: size[0] === 1 ? imageTimesteps : timesteps,
         })
     }
-    const unknown = Object.keys(shares ?? {}).find((name) => !set.buckets.has(name))
+    const unknown = Object.keys(shares ?? {}).find((name) => !set.buckets.some((bucket) => bucket.name === name))
     if (unknown !== undefined || all.length === 0)
       return yield* new TrainingMismatch({
         what: "shares",
-        expected: `sizes of latents that there are: ${[...set.buckets.keys()].join(", ") || "none"}`,
+        expected: `sizes of latents that there are: ${set.buckets.map(({ name }) => name).join(", ") || "none"}`,
         found: unknown ?? "none of them",
       })
     // The largest first: it gives the step its name, and fails first if memory is short.

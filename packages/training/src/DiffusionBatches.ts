@@ -85,14 +85,15 @@ export const make = (options: Options): DiffusionBatches => {
     const latents = new Float32Array(batch * length)
     const text = new Float32Array(batch * tokens * textDim)
     const mask = new Float32Array(batch * tokens)
-    const items = set.buckets.get(name)!
+    const { count } = set.buckets.find((bucket) => bucket.name === name)!
     for (let b = 0; b < batch; b++) {
       const [item, which, dropped] = wordsOf(keys.pick, b, draw) as unknown as [number, number, number]
-      const index = item % items.count
-      items.latents(index, latents, b * length)
+      const index = item % count
+      set.latents(name, index, latents, b * length)
       if (share(dropped) < captionDropout) continue
-      const caption = which % items.captions(index)
-      mask.fill(1, b * tokens, b * tokens + items.states(index, caption, text, b * tokens * textDim))
+      const caption = which % set.captions(name, index).length
+      const states = set.states(name, index, caption, text, b * tokens * textDim)
+      mask.fill(1, b * tokens, b * tokens + states)
     }
     const times = NoiseSchedule.trainingTimesteps(schedule, keys.time, batch, { distribution, stream: draw })
     const shape = [batch, channels, ...size]

@@ -1,0 +1,2 @@
+export { Train } from "./train.ts"
+export { TrainVae } from "./trainVae.ts"
