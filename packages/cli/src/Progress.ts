@@ -1,7 +1,9 @@
 /**
  * Progress of a run on stderr: on a terminal a table that is drawn anew several times a second, elsewhere a line
- * every few seconds and one when an operator ends.
+ * every few seconds and one when an operator ends. Calls that report how far they are have a line below their
+ * operator's; elsewhere an operator has one for them now and then.
  */
+import { Progress } from "@reelgraph/core"
 import type { Engine } from "@reelgraph/engine"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -11,10 +13,15 @@ import * as Format from "./Format.ts"
 import { Screen } from "./Screen.ts"
 
 type Node = Engine.Live["nodes"][number]
+type Call = Node["underway"] extends ReadonlySet<infer A> ? A : never
 
 /** Times at which things happen, in milliseconds. */
 const refreshMs = 200
 const lineMs = 5000
+/** A node's line about its calls, elsewhere than on a terminal. */
+const callLineMs = 10_000
+/** Calls of one node that are shown. */
+const shownCalls = 4
 /** Rates are those of the last seconds. */
 const windowMs = 8000
 
@@ -65,6 +72,34 @@ const expected = (live: Engine.Live, totals: Totals): ReadonlyMap<string, number
 /** Records that will come in, by input, where that is known. */
 export type Totals = { readonly [input: string]: number }
 
+/** How far a call is: `20%  loss 0.312  11:04 left`; nothing before its first report. */
+const callLine = ({ first, latest }: Call, nowMs: number): string | undefined => {
+  if (first === undefined || latest === undefined) return undefined
+  const share = Progress.share(latest.report)
+  const left = Progress.remaining(first, latest, nowMs)
+  return [
+    // Not rounded up: what goes on is not done.
+    ...(share === undefined ? [] : [`${Math.floor(share * 100)}%`]),
+    ...(latest.report.detail === "" ? [] : [Format.line(latest.report.detail.trim())]),
+    ...(left === undefined ? [] : [`${Format.clock(left)} left`]),
+  ].join("  ")
+}
+
+/** The lines below a node's own. */
+const callLines = ({ underway }: Node, nowMs: number): ReadonlyArray<string> => {
+  const lines = [...underway].flatMap((call) => callLine(call, nowMs) ?? [])
+  const more = lines.length - shownCalls
+  return [...lines.slice(0, shownCalls), ...(more > 0 ? [`and ${more} more`] : [])].map((line) => `  ${line}`)
+}
+
+/** One line on the calls of a node that report how far they are: on the one that did last. */
+export const underway = (node: Node, nowMs: number): string | undefined => {
+  const calls = [...node.underway].sort((a, b) => (b.latest?.atMs ?? 0) - (a.latest?.atMs ?? 0))
+  const line = calls[0] === undefined ? undefined : callLine(calls[0], nowMs)
+  const others = calls.length > 1 ? `  (and ${Format.counted(calls.length - 1, "other call")})` : ""
+  return line === undefined ? undefined : `${node.id}: ${line}${others}`
+}
+
 /** The table of a run that goes on, at most so wide and high. */
 export const frame = (
   live: Engine.Live,
@@ -104,14 +139,37 @@ export const frame = (
       `${input} ${Format.count(count)}${ended ? "" : totals[input] === undefined ? "..." : ` of ${Format.count(totals[input])}`}`,
   )
   const title = `${live.graph.name}@${live.graph.version}  ${Format.clock(nowMs - live.startedMs)}  ${inputs.join(", ")}  ${live.name}`
-  // Nodes at work are the ones to see when there is no room for all.
   const room = Math.max(1, rows - 4)
-  const active = body.filter((_, position) => !live.nodes[position]!.tally.ended)
-  const shown = body.length <= room ? body : active.slice(0, room)
-  const hidden = body.length - shown.length
-  return [title, head!, ...shown, ...(hidden === 0 ? [] : [`and ${hidden} more`])].map((line) =>
+  const shown = fitting(
+    live.nodes.map((node, position) => ({
+      line: body[position]!,
+      calls: callLines(node, nowMs),
+      ended: node.tally.ended,
+    })),
+    room,
+  )
+  const hidden = body.length - shown.nodes
+  return [title, head!, ...shown.lines, ...(hidden === 0 ? [] : [`and ${hidden} more`])].map((line) =>
     Format.cut(line, Math.max(1, columns - 1)),
   )
+}
+
+interface Block {
+  readonly line: string
+  readonly calls: ReadonlyArray<string>
+  readonly ended: boolean
+}
+
+/** Nodes at work are the ones to see when there is no room for all, and their own lines before those of calls. */
+const fitting = (blocks: ReadonlyArray<Block>, room: number) => {
+  const nodes = blocks.length <= room ? blocks : blocks.filter(({ ended }) => !ended).slice(0, room)
+  let free = room - nodes.length
+  const lines = nodes.flatMap(({ calls, line }) => {
+    const below = calls.slice(0, free)
+    free -= below.length
+    return [line, ...below]
+  })
+  return { nodes: nodes.length, lines }
 }
 
 /** One line on a run that goes on. */
@@ -148,6 +206,7 @@ export const show = (
     const told = new Set<string>()
     let live: Engine.Live | undefined
     let lastLineMs = 0
+    const callsTold = new Map<string, { readonly atMs: number; readonly line: string }>()
 
     const tick = () => {
       if (live === undefined) return
@@ -162,6 +221,15 @@ export const show = (
         told.add(node.id)
         screen.tell(ending(node))
         lastLineMs = nowMs
+      }
+      for (const node of live.nodes) {
+        if (node.underway.size === 0) continue
+        const before = callsTold.get(node.id)
+        if (before !== undefined && nowMs - before.atMs < callLineMs) continue
+        const line = underway(node, nowMs)
+        if (line === undefined || line === before?.line) continue
+        callsTold.set(node.id, { atMs: nowMs, line })
+        screen.tell(line)
       }
       if (nowMs - Math.max(lastLineMs, live.startedMs) >= lineMs && told.size < live.nodes.length) {
         screen.tell(summary(live, nowMs))

@@ -1,12 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Graph, Operator, Port, keep } from "@reelgraph/core"
+import { Graph, Operator, Port, keep, type Progress as CallProgress } from "@reelgraph/core"
 import type { Engine } from "@reelgraph/engine"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { TestClock } from "effect/testing"
 
 import * as Format from "../src/Format.ts"
 import * as ParamDoc from "../src/ParamDoc.ts"
 import * as Progress from "../src/Progress.ts"
+import { Screen } from "../src/Screen.ts"
 import * as Suggest from "../src/Suggest.ts"
 import * as Tree from "../src/Tree.ts"
 import { memoryScreen } from "./reel.ts"
@@ -54,8 +56,8 @@ const live = (done: number): Engine.Live => ({
   graph,
   startedMs: 0,
   nodes: [
-    { id: "pick", tally: tally({ in: done, kept: done / 2, dropped: done / 2 }) },
-    { id: "again", tally: tally({ in: 0, kept: 0 }) },
+    { id: "pick", tally: tally({ in: done, kept: done / 2, dropped: done / 2 }), underway: new Set() },
+    { id: "again", tally: tally({ in: 0, kept: 0 }), underway: new Set() },
   ],
   inputs: { in: { count: done, ended: false } },
 })
@@ -73,6 +75,67 @@ describe("display", () => {
       assert.isBelow(line.length, 30)
     assert.isAtMost(Progress.frame(live(20), pace, {}, 2000, 80, 5).length, 5)
   })
+
+  it("shows below a node how far its calls are, where there is room", () => {
+    const one = live(20)
+    const told = (done: number, total: number, detail: string, left?: number) => {
+      const report: CallProgress.Progress = {
+        done,
+        total,
+        detail,
+        ...(left === undefined ? {} : { remainingMillis: left }),
+      }
+      const first = { atMs: 0, report: { done: 0, total, detail: "" } }
+      return { first, latest: { atMs: 1000, report } } as any
+    }
+    const calls = one.nodes[0]!.underway as Set<any>
+    calls.add(told(1999, 2000, "loss 0.312, 412 ms a step\u001B[31m\n", 664_000))
+    calls.add(told(1, 4, "", undefined))
+    calls.add(told(5, 0, "listening"))
+    const shown = (rows: number) => Progress.frame(one, new Progress.Pace(), {}, 2000, 120, rows)
+    assert.deepStrictEqual(shown(24).slice(3, 6), [
+      "  99%  loss 0.312, 412 ms a step?[31m  11:03 left",
+      // 1 of 4 took 1 s, another has gone by since: 2 s.
+      "  25%  00:02 left",
+      "  listening",
+    ])
+    assert.match(shown(24)[6]!, /^again /)
+    // Two nodes and one line more.
+    assert.strictEqual(shown(7).length, 5)
+    assert.match(shown(7)[4]!, /^again /)
+    assert.isTrue(shown(6).every((line) => !line.startsWith("  ")))
+    for (let n = 0; n < 9; n++) calls.add(told(n, 10, "many"))
+    assert.strictEqual(
+      shown(24)
+        .filter((line) => line.startsWith("  "))
+        .at(-1),
+      "  and 8 more",
+    )
+  })
+
+  it.effect(
+    "tells a line for a node with calls underway every 10 seconds, elsewhere than on a terminal",
+    () =>
+      Effect.gen(function* () {
+        const { screen, written } = memoryScreen()
+        const { observe } = yield* Effect.provideService(Progress.show({}), Screen, screen)
+        const one = live(20)
+        observe(one)
+        const call = { first: undefined as any, latest: undefined as any }
+        ;(one.nodes[0]!.underway as Set<any>).add(call)
+        for (let second = 1; second <= 30; second++) {
+          const report = { done: second, total: 100, detail: `step ${second}` }
+          call.latest = { atMs: second * 1000, report }
+          call.first ??= call.latest
+          yield* TestClock.adjust("1 second")
+        }
+        const lines = written.stderr.split("\n").filter((line) => line.startsWith("pick: "))
+        assert.strictEqual(lines.length, 3)
+        assert.strictEqual(lines[0], "pick: 1%  step 1")
+        assert.match(lines[1]!, /^pick: 1[01]% {2}step 1[01] {2}01:2\d left$/)
+        assert.strictEqual(written.stdout, "")
+      }),
+  )
 
   it("keeps told lines above the pinned ones, and gives the cursor back", () => {
     const { screen, written } = memoryScreen({ isTTY: true })

@@ -7,7 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 
 import type { RunReport } from "../src/index.ts"
-import { type Ended, example, folder, scenes, slow, spawned } from "./reel.ts"
+import { type Ended, example, folder, scenes, slow, spawned, told } from "./reel.ts"
 
 // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- what the document holds is the test's to say
 const parsed = <A>({ stdout }: Ended): A => JSON.parse(stdout) as A
@@ -232,5 +232,19 @@ describe("reel", () => {
         assert.strictEqual(parsed<RunReport.RunReport>(ended).inputs["numbers"], 3)
       }).pipe(Effect.scoped),
     20_000,
+  )
+
+  it.live(
+    "tells how far long calls are on stderr, and nowhere else",
+    () =>
+      Effect.gen(function* () {
+        const here = yield* folder
+        const ended = yield* spawned(here, ["run", told, "--input", "-", "--json"], { stdin: numbers(1) })
+        assert.strictEqual(ended.code, 0, ended.stderr)
+        assert.match(ended.stderr, /^train: \d+% {2}loss 0\.\d+\?\[31m/m)
+        assert.strictEqual(parsed<RunReport.RunReport>(ended).ledger["train"]!.kept, 1)
+        assert.notInclude(ended.stdout, "loss")
+      }),
+    30_000,
   )
 })

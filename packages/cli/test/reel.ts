@@ -17,6 +17,7 @@ export const example = fileURLToPath(
   new URL("../../../examples/brightness/brightness.graph.ts", import.meta.url),
 )
 export const scenes = fileURLToPath(new URL("../../../examples/brightness/scenes.ndjson", import.meta.url))
+export const told = fileURLToPath(new URL("graphs/told.graph.ts", import.meta.url))
 export const slow = fileURLToPath(new URL("graphs/slow.graph.ts", import.meta.url))
 
 export interface Ended {

@@ -24,6 +24,7 @@ import { NameInvalid, VersionInvalid } from "./GraphError.ts"
 import * as Names from "./internal/Names.ts"
 import * as Node from "./Node.ts"
 import type * as Port from "./Port.ts"
+import type { Progress } from "./Progress.ts"
 import type { Resources } from "./Resources.ts"
 
 /**
@@ -65,8 +66,16 @@ export interface Call<S = {}> {
    * batch. For other operators, `random` alone.
    */
   readonly randoms: ReadonlyArray<CounterRandom.Key>
+  /**
+   * What this call's work is known by, in every attempt and every run: digest of the operator, its version, its
+   * params, its side inputs, the seed if it is `seeded`, and the item (for `batch`, the items). Names the folder in
+   * which a long call keeps its unfinished work.
+   */
+  readonly key: Digest.Digest
   /** 1 for the first attempt. */
   readonly attempt: number
+  /** Tells how far this call has come. Costs next to nothing: of many reports the latest is shown, now and then. */
+  readonly progress: (report: Progress) => Effect.Effect<void>
   readonly sides: S
 }
 

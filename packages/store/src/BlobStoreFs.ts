@@ -32,7 +32,9 @@ import { attempt, chunkBytes, fsync, hashFile, readChunks, readWhole, writeAll }
 import { errorCode, readFailure, sourceFailure, writeFailure } from "./internal/ioError.ts"
 import { makeTable, namesIn, refsFolder } from "./internal/sourceTableFs.ts"
 import { openStore, type StoreRoot, temporaryPath } from "./internal/StoreRoot.ts"
+import * as UnfinishedFs from "./internal/unfinishedFs.ts"
 import { locate, register, type SourceRef } from "./SourceRef.ts"
+import { Unfinished } from "./Unfinished.ts"
 
 export interface Options {
   /**
@@ -354,9 +356,15 @@ const makeScratch = (root: StoreRoot): Scratch["Service"] => ({
  * Fails with `NotAStore` for a folder with other files in it, `StoreVersionUnsupported` for a store of a newer
  * reelgraph, `StoreUnwritable` for a path that is a file or may not be written.
  */
-export const layer = (root: string, options?: Options): Layer.Layer<BlobStore | Scratch, OpenError> =>
+export const layer = (
+  root: string,
+  options?: Options,
+): Layer.Layer<BlobStore | Scratch | Unfinished, OpenError> =>
   Layer.effectContext(
     Effect.map(openStore(root, options?.durability ?? "fsync"), (opened) =>
-      Context.make(BlobStore, make(opened)).pipe(Context.add(Scratch, makeScratch(opened))),
+      Context.make(BlobStore, make(opened)).pipe(
+        Context.add(Scratch, makeScratch(opened)),
+        Context.add(Unfinished, UnfinishedFs.make(opened)),
+      ),
     ),
   )

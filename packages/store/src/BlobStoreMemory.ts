@@ -3,7 +3,7 @@ import { createHash, hash as hashOnce } from "node:crypto"
 import fs from "node:fs"
 import os from "node:os"
 import { join, resolve } from "node:path"
-import { Clock, Context, Effect, Layer, Option, type Scope, Stream } from "effect"
+import { Clock, Context, Effect, Layer, Option, Scope, Stream } from "effect"
 import { Artifact, isSha256 } from "./Artifact.ts"
 import {
   BlobCorrupt,
@@ -21,7 +21,9 @@ import {
 } from "./BlobStore.ts"
 import { attempt, chunkBytes, readChunks, readWhole } from "./internal/fileIo.ts"
 import { sourceFailure, writeFailure } from "./internal/ioError.ts"
+import * as UnfinishedFs from "./internal/unfinishedFs.ts"
 import { type IndexEntry, locate, register, type SourceRef, type SourceTable } from "./SourceRef.ts"
+import { Unfinished } from "./Unfinished.ts"
 
 /** A blob held in memory, and when it was last put, in milliseconds since the epoch. */
 export interface MemoryBlob {
@@ -204,13 +206,34 @@ const make = (blobs: Map<string, MemoryBlob>): BlobStore["Service"] => {
   })
 }
 
+/** Folders among the system's temporary files, gone with the layer; none is made before one is asked for. */
+const makeUnfinished = Effect.map(Effect.scope, (scope): Unfinished["Service"] => {
+  let made: Unfinished["Service"] | undefined
+  const within = Effect.suspend(() =>
+    made === undefined
+      ? Effect.map(temporaryFolder, (path) => {
+          fs.mkdirSync(join(path, "tmp"))
+          return (made = UnfinishedFs.make({ path, durability: "none" }))
+        })
+      : Effect.succeed(made),
+  ).pipe(Effect.provideService(Scope.Scope, scope))
+  return {
+    use: (key) => Effect.flatMap(within, ({ use }) => use(key)),
+    discard: (key) => Effect.flatMap(within, ({ discard }) => discard(key)),
+    list: Effect.suspend(() => made?.list ?? Effect.succeed([])),
+  }
+})
+
 /** A store over the given map, for a caller who wants to look inside or to damage what is there. */
-export const layerFrom = (blobs: Map<string, MemoryBlob>): Layer.Layer<BlobStore | Scratch> =>
+export const layerFrom = (blobs: Map<string, MemoryBlob>): Layer.Layer<BlobStore | Scratch | Unfinished> =>
   Layer.effectContext(
-    Effect.sync(() =>
-      Context.make(BlobStore, make(blobs)).pipe(Context.add(Scratch, { directory: temporaryFolder })),
+    Effect.map(makeUnfinished, (unfinished) =>
+      Context.make(BlobStore, make(blobs)).pipe(
+        Context.add(Scratch, { directory: temporaryFolder }),
+        Context.add(Unfinished, unfinished),
+      ),
     ),
   )
 
 /** An empty store in memory; what is put is gone when the layer is. */
-export const layer: Layer.Layer<BlobStore | Scratch> = Layer.suspend(() => layerFrom(new Map()))
+export const layer: Layer.Layer<BlobStore | Scratch | Unfinished> = Layer.suspend(() => layerFrom(new Map()))

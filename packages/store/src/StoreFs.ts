@@ -1,4 +1,4 @@
-/** A whole store in one folder: blobs, references to external files, scratch space, and the journal. */
+/** A whole store in one folder: blobs, references to external files, scratch space, unfinished work, and the journal. */
 import { join } from "node:path"
 
 import * as Layer from "effect/Layer"
@@ -7,6 +7,7 @@ import type { BlobStore, OpenError, Scratch } from "./BlobStore.ts"
 import * as BlobStoreFs from "./BlobStoreFs.ts"
 import type { Journal, JournalError, JournalNewer } from "./Journal.ts"
 import * as JournalSqlite from "./JournalSqlite.ts"
+import type { Unfinished } from "./Unfinished.ts"
 
 /**
  * The store in the folder `root`, made when it does not exist.
@@ -16,7 +17,7 @@ import * as JournalSqlite from "./JournalSqlite.ts"
 export const layer = (
   root: string,
   options: { readonly durability?: "fsync" | "none" } = {},
-): Layer.Layer<BlobStore | Scratch | Journal, OpenError | JournalError | JournalNewer> => {
+): Layer.Layer<BlobStore | Scratch | Unfinished | Journal, OpenError | JournalError | JournalNewer> => {
   const durability = options.durability ?? "fsync"
   // The folder is checked and marked as a store before the journal puts its files there.
   return JournalSqlite.layer(join(root, "journal.db"), {

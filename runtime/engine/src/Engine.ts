@@ -27,6 +27,7 @@ import type { RunContext } from "./internal/NodeContext.ts"
 import * as NodeRunner from "./internal/NodeRunner.ts"
 import * as RecordCodec from "./RecordCodec.ts"
 import { Tally } from "./internal/Tally.ts"
+import { Underway } from "./internal/Underway.ts"
 import { InputsMismatch, RecordInvalid, type SideCount, type TooManyFailures } from "./RunError.ts"
 import { Workers } from "./Workers.ts"
 
@@ -47,7 +48,12 @@ export interface Live {
   readonly name: string
   readonly graph: Graph.Graph
   readonly startedMs: number
-  readonly nodes: ReadonlyArray<{ readonly id: string; readonly tally: Readonly<Tally> }>
+  readonly nodes: ReadonlyArray<{
+    readonly id: string
+    readonly tally: Readonly<Tally>
+    /** Calls that go on and have reported progress, in the order of their first reports. */
+    readonly underway: ReadonlySet<Readonly<Underway>>
+  }>
   /** Items taken in so far, and whether that is all, by input. */
   readonly inputs: { readonly [input: string]: { readonly count: number; readonly ended: boolean } }
 }
@@ -106,7 +112,12 @@ export const run: <E = never, R = never>(
       startedMs,
       nodes: graph.nodes.map((node) => node.id),
     })
-    const nodes = graph.nodes.map((node) => ({ id: node.id, node, tally: new Tally() }))
+    const nodes = graph.nodes.map((node) => ({
+      id: node.id,
+      node,
+      tally: new Tally(),
+      underway: new Set<Underway>(),
+    }))
     const taken: { [input: string]: { count: number; ended: boolean } } = {}
     for (const input of Object.keys(graph.inputs)) taken[input] = { count: 0, ended: false }
     const given: { [output: string]: number } = {}
@@ -130,9 +141,9 @@ export const run: <E = never, R = never>(
       const sources = Object.entries(graph.inputs).map(([input, port]) =>
         feed(context, input, port.record, inputs[input]!, wires.from(input), taken[input]!),
       )
-      const runners = nodes.map(({ node, tally }, index) =>
+      const runners = nodes.map(({ node, tally, underway }, index) =>
         NodeRunner.run(
-          { ...context, node, index, tally, outlets: wires.from(node.id) },
+          { ...context, node, index, tally, underway, outlets: wires.from(node.id) },
           wires.into(node.id, ""),
           wires.sides(node.id),
         ),

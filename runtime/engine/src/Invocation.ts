@@ -2,7 +2,7 @@
  * One call of an operator: from decoded records to what the journal keeps. The same code runs on the main
  * thread and in workers.
  */
-import { CounterRandom, type Digest, Drop, keep, type Operator } from "@reelgraph/core"
+import { CounterRandom, type Digest, Drop, keep, type Operator, Progress } from "@reelgraph/core"
 import type { NewItem } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
@@ -118,39 +118,48 @@ const outcomes = (node: string, operator: Operator.Any, value: any, size: number
 
 const noKey: CounterRandom.Key = { k0: 0, k1: 0 }
 
+/** What a call is made from. */
+export interface CallFacts {
+  readonly operator: string
+  /** The digests of the records (of their set, for `collect`). */
+  readonly items: () => ReadonlyArray<string>
+  readonly key: () => string
+  /** Absent: nothing is random. */
+  readonly seed: number | undefined
+  readonly attempt: number
+  readonly sides: unknown
+  /** Takes what the call reports of its progress. */
+  readonly report: (progress: Progress.Progress) => void
+}
+
 /** What an operator sees of its call. Digests are only read when asked for. */
 export class Call implements Operator.Call<unknown> {
   readonly attempt: number
   readonly sides: unknown
-  readonly #operator: string
-  readonly #items: () => ReadonlyArray<string>
-  readonly #seed: number | undefined
+  readonly progress: (report: Progress.Progress) => Effect.Effect<void>
+  readonly #facts: CallFacts
 
-  /** `items` gives the digests of the records (of their set, for `collect`); without a `seed` nothing is random. */
-  constructor(
-    operator: string,
-    items: () => ReadonlyArray<string>,
-    seed: number | undefined,
-    attempt: number,
-    sides: unknown,
-  ) {
-    this.#operator = operator
-    this.#items = items
-    this.#seed = seed
-    this.attempt = attempt
-    this.sides = sides
+  constructor(facts: CallFacts) {
+    this.#facts = facts
+    this.attempt = facts.attempt
+    this.sides = facts.sides
+    this.progress = (report) => Effect.sync(() => facts.report(Progress.plain(report)))
   }
   get item(): Digest.Digest {
-    return this.#items()[0]! as Digest.Digest
+    return this.#facts.items()[0]! as Digest.Digest
+  }
+  get key(): Digest.Digest {
+    return this.#facts.key() as Digest.Digest
   }
   get random(): CounterRandom.Key {
-    return this.#key(this.item)
+    return this.#drawn(this.item)
   }
   get randoms(): ReadonlyArray<CounterRandom.Key> {
-    return this.#items().map((item) => this.#key(item))
+    return this.#facts.items().map((item) => this.#drawn(item))
   }
-  #key(item: string): CounterRandom.Key {
-    return this.#seed === undefined ? noKey : CounterRandom.key(this.#seed, item, this.#operator)
+  #drawn(item: string): CounterRandom.Key {
+    const { operator, seed } = this.#facts
+    return seed === undefined ? noKey : CounterRandom.key(seed, item, operator)
   }
 }
 
@@ -177,6 +186,8 @@ export interface Job {
   readonly sides: { readonly [side: string]: string | ReadonlyArray<string> }
   /** Digests of the records; for `collect`, of their set. */
   readonly items: ReadonlyArray<string>
+  /** What the work of this call is known by, in every attempt and every run. */
+  readonly key: string
   /** The seed of the run, for operators that draw random numbers. */
   readonly seed: number | undefined
   readonly attempt: number

@@ -2,7 +2,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 
-import type { Resources } from "@reelgraph/core"
+import type { Progress, Resources } from "@reelgraph/core"
 
 import type { Failure } from "./Failure.ts"
 import type { Job, Outcome } from "./Invocation.ts"
@@ -15,13 +15,15 @@ export class Workers extends Context.Service<
     /**
      * Makes a call in a worker process. Interrupting it kills the worker. Calls of a higher `priority` (further
      * down the graph) go first when cores are short. `started` is called when the operator begins: waiting for
-     * cores and for a process is not part of what the call takes, nor of its `timeoutMs`.
+     * cores and for a process is not part of what the call takes, nor of its `timeoutMs`. `report` is given what
+     * the operator reports of its progress: the latest, a few times a second.
      */
     readonly call: (
       job: Job,
       resources: Resources.Resources,
       priority: number,
       started: () => void,
+      report: (progress: Progress.Progress) => void,
     ) => Effect.Effect<ReadonlyArray<Outcome>, Failure>
   }
 >()("reelgraph/engine/Workers") {}

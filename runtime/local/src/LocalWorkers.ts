@@ -60,11 +60,11 @@ export const layer = (options: Options): Layer.Layer<Workers> =>
         })
       return Workers.of({
         capacity,
-        call: (job, resources, priority, started) =>
+        call: (job, resources, priority, started, report) =>
           pool.use(
             resources,
             priority,
-            Effect.acquireUseRelease(acquire, (worker) => worker.call(job, started), release),
+            Effect.acquireUseRelease(acquire, (worker) => worker.call(job, started, report), release),
           ),
       })
     }),

@@ -1,8 +1,9 @@
 /** Operators that run in worker processes, well-behaved and not. */
-import { appendFileSync } from "node:fs"
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 
 import { drop, keep, Operator, Port } from "@reelgraph/core"
-import { BlobStore } from "@reelgraph/store"
+import { BlobStore, Unfinished } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
@@ -144,6 +145,70 @@ export const Put = Operator.map("put", {
       const blobs = yield* BlobStore
       const { sha256 } = yield* blobs.putBytes(new Uint8Array([n]), "application/octet-stream")
       return { sha256 }
+    }),
+})
+
+/** Reports as often as it can for so long, and says how often that was. */
+export const Flood = Operator.map("flood", {
+  version,
+  worker,
+  input: Num,
+  output: Num,
+  params: Schema.Struct({ ms: Schema.Finite }),
+  run: (_, { ms }, { progress }) =>
+    Effect.gen(function* () {
+      const end = performance.now() + ms
+      let n = 0
+      while (performance.now() < end)
+        yield* progress({
+          done: ++n,
+          total: 0,
+          detail: `report ${n}`,
+          remainingMillis: end - performance.now(),
+        })
+      return { n }
+    }),
+})
+
+/** Gives the key of its call as a drop. */
+export const Key = Operator.filter("key", {
+  version,
+  worker,
+  input: Num,
+  run: (_, __, { key }) => Effect.succeed(drop("key", key)),
+})
+
+/** Waits for a file without giving its thread back. */
+const blockUntil = (path: string) => {
+  const never = new Int32Array(new SharedArrayBuffer(4))
+  while (!existsSync(path)) Atomics.wait(never, 0, 0, 10)
+}
+
+/**
+ * Long work, kept file by file: `count` squares, and their sum. Its thread hears nothing meanwhile. Goes on beyond the
+ * half, and ends, when there are files of that name in `gates`.
+ */
+export const Accumulate = Operator.map("accumulate", {
+  version,
+  worker,
+  input: Num,
+  output: Num,
+  retries: 0,
+  params: Schema.Struct({ count: Schema.Int, log: Schema.String, gates: Schema.String }),
+  run: ({ n }, { count, gates, log: file }, { key }) =>
+    Effect.gen(function* () {
+      const unfinished = yield* Unfinished
+      const folder = yield* unfinished.use(key)
+      yield* log(file, `begins ${process.pid}`)
+      for (let done = readdirSync(folder).length; done < count; done++) {
+        if (done === count / 2) blockUntil(join(gates, "half"))
+        writeFileSync(join(folder, String(done)), String((n + done) ** 2))
+        yield* log(file, String(done))
+      }
+      blockUntil(join(gates, "end"))
+      const squares = readdirSync(folder).map((name) => Number(readFileSync(join(folder, name), "utf8")))
+      yield* unfinished.discard(key)
+      return { n: squares.reduce((sum, square) => sum + square, 0) }
     }),
 })
 

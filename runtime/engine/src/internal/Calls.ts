@@ -1,4 +1,5 @@
 /** Making calls: here or in a worker, again when that may help, one by one when a batch fails. */
+import type { Progress } from "@reelgraph/core"
 import { type CallRow, JournalError, Status } from "@reelgraph/store"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -6,8 +7,10 @@ import * as Exit from "effect/Exit"
 
 import * as Failure from "../Failure.ts"
 import { Call, decode, invoke, type Outcome } from "../Invocation.ts"
+import * as Bind from "./bind.ts"
 import * as Flow from "./Flow.ts"
 import { type Bound, type NodeContext, now } from "./NodeContext.ts"
+import { Underway } from "./Underway.ts"
 
 /** A call that has ended and waits for its commit. */
 export interface Called {
@@ -98,7 +101,9 @@ export const attempts = (
         startedMs = context.clock.currentTimeMillisUnsafe()
         begun = now(context)
       }
-      const result = yield* Effect.exit(call(context, bound, items, lead, attempt, started))
+      const underway = new Underway(context.underway, context.clock)
+      const result = yield* Effect.exit(call(context, bound, items, lead, attempt, started, underway))
+      underway.end()
       if (Exit.isFailure(result)) yield* dieOfJournal(result.cause)
       const ms = now(context) - begun
       context.tally.busyMs += ms
@@ -127,6 +132,7 @@ const call = (
   lead: Flow.Item,
   attempt: number,
   started: () => void,
+  underway: Underway,
 ): Effect.Effect<ReadonlyArray<Outcome>, unknown, any> => {
   const { index, journal, node, seed, workers } = context
   const { operator } = node
@@ -134,6 +140,11 @@ const call = (
   const drawn = operator.seeded ? seed : undefined
   const digests = () =>
     (operator.cardinality === "batch" ? items : [lead]).map((item) => Flow.load(journal, item).digest)
+  const key = () =>
+    operator.cardinality === "batch"
+      ? Bind.batchKey(bound.digest, digests())
+      : Bind.callKey(bound.digest, digests()[0]!)
+  const report = (progress: Progress.Progress) => underway.report(progress)
   if (operator.worker !== undefined) {
     return Effect.suspend(() => {
       const loaded = items.map((item) => Flow.load(journal, item))
@@ -146,11 +157,12 @@ const call = (
         records: loaded.map(({ record }) => record),
         sides: bound.sideJson,
         items: digests(),
+        key: key(),
         seed: drawn,
         attempt,
         timeoutMs,
       }
-      return workers.call(job, operator.resources, index, started)
+      return workers.call(job, operator.resources, index, started, report)
     })
   }
   const made = Effect.suspend(() =>
@@ -160,7 +172,15 @@ const call = (
         operator,
         node.value,
         records,
-        new Call(operator.name, digests, drawn, attempt, bound.sides),
+        new Call({
+          operator: operator.name,
+          items: digests,
+          key,
+          seed: drawn,
+          attempt,
+          sides: bound.sides,
+          report,
+        }),
       ),
     ),
   )

@@ -8,6 +8,7 @@ import type { RecordInvalid, SideCount, TooManyFailures } from "../RunError.ts"
 import type { Workers } from "../Workers.ts"
 import * as Flow from "./Flow.ts"
 import type { Tally } from "./Tally.ts"
+import type { Underway } from "./Underway.ts"
 
 /** What all nodes of a run share. */
 export interface RunContext {
@@ -27,6 +28,8 @@ export interface NodeContext extends RunContext {
   /** Position among the nodes of the graph. */
   readonly index: number
   readonly tally: Tally
+  /** Calls that go on and have told how far they are. */
+  readonly underway: Set<Underway>
   readonly outlets: ReadonlyArray<Flow.Inlet>
 }
 
@@ -49,6 +52,8 @@ export const spoolItems = (spool: Spool, items: ReadonlyArray<Flow.Item>): Effec
 /** A node's operator with a row in the journal, and what calls are made with. */
 export interface Bound {
   readonly operator: number
+  /** Of the operator and everything it is bound to. */
+  readonly digest: string
   readonly sides: { readonly [side: string]: unknown }
   readonly sideJson: { readonly [side: string]: string | ReadonlyArray<string> }
 }

@@ -89,9 +89,12 @@ const sideInput = (
 export const bind = (
   context: NodeContext,
   sides: { readonly [side: string]: SideInput },
-): Effect.Effect<Bound, NodeError> =>
-  Effect.map(context.journal.operator(Bind.row(context.node, context.seed, sides)), (operator) => ({
+): Effect.Effect<Bound, NodeError> => {
+  const row = Bind.row(context.node, context.seed, sides)
+  return Effect.map(context.journal.operator(row), (operator) => ({
     operator,
+    digest: row.digest,
     sides: Object.fromEntries(Object.entries(sides).map(([side, { value }]) => [side, value])),
     sideJson: Object.fromEntries(Object.entries(sides).map(([side, { json }]) => [side, json])),
   }))
+}

@@ -35,6 +35,17 @@ export const row = (
   }
 }
 
+/**
+ * What the work of a call is known by, in every attempt and every run: what its operator is bound to, and its item (of
+ * a `collect`, the set). This is what results are found by.
+ */
+export const callKey = (bound: string, item: string): Digest.Digest =>
+  Digest.ofBytes(`reelgraph/call\n${bound}\n${item}`)
+
+/** The same for a `batch`: of the keys of its items. */
+export const batchKey = (bound: string, items: ReadonlyArray<string>): Digest.Digest =>
+  Digest.ofBytes(`reelgraph/batch\n${items.map((item) => callKey(bound, item)).join("\n")}`)
+
 /** The digest of a set of items: of their sorted digests. */
 export const setDigest = (digests: ReadonlyArray<string>): Digest.Digest =>
   Digest.ofBytes(`reelgraph/set\n${[...digests].sort().join("\n")}`)

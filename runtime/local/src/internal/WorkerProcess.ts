@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 
+import type { Progress } from "@reelgraph/core"
 import { Failure, type Invocation } from "@reelgraph/engine"
 import * as Effect from "effect/Effect"
 
@@ -12,12 +13,14 @@ const main = fileURLToPath(new URL("./workerMain.ts", import.meta.url))
 /** Milliseconds for a process to start and to import the module of an operator. */
 const startMs = 300_000
 
+type Report = (progress: Progress.Progress) => void
 type Outcomes = ReadonlyArray<Invocation.Outcome>
 
 /** The call that a process is at. */
 interface Current {
   readonly node: string
   readonly started: () => void
+  readonly report: Report
   readonly settle: (outcome: Effect.Effect<Outcomes, Failure.Failure>) => void
 }
 
@@ -46,6 +49,7 @@ export class WorkerProcess {
     this.#child.on("message", (reply: Reply) => {
       if (reply.id !== this.#calls) return
       if (reply._tag === "Started") return this.#current?.started()
+      if (reply._tag === "Reported") return this.#current?.report(reply.progress)
       this.#rss = reply.rss
       const { result } = reply
       this.#finish(result._tag === "Done" ? Effect.succeed(result.outcomes) : Effect.fail(result.failure))
@@ -73,7 +77,7 @@ export class WorkerProcess {
    * Makes a call; interrupting it, or its taking too long, kills the process. `started` is called when the operator
    * begins; from then on the call's `timeoutMs` count.
    */
-  call(job: Invocation.Job, started: () => void): Effect.Effect<Outcomes, Failure.Failure> {
+  call(job: Invocation.Job, started: () => void, report: Report): Effect.Effect<Outcomes, Failure.Failure> {
     return Effect.callback<Outcomes, Failure.Failure>((resume) => {
       if (this.#ended !== undefined) return resume(Effect.fail(this.#lostFailure(job.node, this.#ended)))
       let timer: NodeJS.Timeout | undefined
@@ -85,6 +89,7 @@ export class WorkerProcess {
       this.#calls++
       this.#current = {
         node,
+        report,
         started: () => {
           clearTimeout(timer)
           started()

@@ -1,4 +1,5 @@
 /** What the driver and its worker processes say to each other over IPC (structured clones). */
+import type { Progress } from "@reelgraph/core"
 import type { Failure, Invocation } from "@reelgraph/engine"
 
 /** Environment variable by which a worker process is told which store to work on. */
@@ -16,6 +17,8 @@ export type Result =
 export type Reply =
   /** The module is imported, and the operator begins. */
   | { readonly _tag: "Started"; readonly id: number }
+  /** How far the call has come. */
+  | { readonly _tag: "Reported"; readonly id: number; readonly progress: Progress.Progress }
   | {
       readonly _tag: "Ended"
       readonly id: number

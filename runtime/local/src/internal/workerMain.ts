@@ -4,7 +4,7 @@
  */
 import { Worker } from "node:worker_threads"
 
-import { Operator, Params } from "@reelgraph/core"
+import { Operator, Params, type Progress } from "@reelgraph/core"
 import { Failure, Invocation, RecordCodec } from "@reelgraph/engine"
 import { BlobStoreFs } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
@@ -13,6 +13,10 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Schema from "effect/Schema"
 
 import { type Reply, type Request, type Result, storeVariable } from "./protocol.ts"
+import { Throttle } from "./Throttle.ts"
+
+/** Reports of a call reach the driver at most once in so many milliseconds. */
+const reportMs = 200
 
 /** The module of an operator does not export it, so that no other process can find it. */
 class OperatorNotExported extends Schema.TaggedError<OperatorNotExported>()("OperatorNotExported", {
@@ -56,7 +60,7 @@ const find = (job: Invocation.Job): Effect.Effect<Operator.Any, OperatorNotExpor
     },
   )
 
-const perform = (id: number, job: Invocation.Job) =>
+const perform = (id: number, job: Invocation.Job, report: (progress: Progress.Progress) => void) =>
   Effect.gen(function* () {
     const operator = yield* find(job)
     const { value } = Params.resolve(operator, JSON.parse(job.params))
@@ -69,7 +73,15 @@ const perform = (id: number, job: Invocation.Job) =>
         ]
       }),
     )
-    const call = new Invocation.Call(job.operator, () => job.items, job.seed, job.attempt, sides)
+    const call = new Invocation.Call({
+      operator: job.operator,
+      items: () => job.items,
+      key: () => job.key,
+      seed: job.seed,
+      attempt: job.attempt,
+      sides,
+      report,
+    })
     const records = yield* Invocation.decode(job.node, operator, job.records)
     yield* Effect.sync(() => reply({ _tag: "Started", id }))
     return yield* Invocation.invoke(job.node, operator, value, records, call)
@@ -86,7 +98,16 @@ const resultOf = (exit: Exit.Exit<ReadonlyArray<Invocation.Outcome>, unknown>): 
     : { _tag: "Failed", failure: Failure.fromCause(exit.cause) }
 
 process.on("message", ({ id, job }: Request) => {
-  runtime.runCallback(perform(id, job), {
-    onExit: (exit) => reply({ _tag: "Ended", id, result: resultOf(exit), rss: process.memoryUsage.rss() }),
-  })
+  const reports = new Throttle<Progress.Progress>(reportMs, (progress) =>
+    reply({ _tag: "Reported", id, progress }),
+  )
+  runtime.runCallback(
+    perform(id, job, (progress) => reports.offer(progress)),
+    {
+      onExit: (exit) => {
+        reports.close()
+        reply({ _tag: "Ended", id, result: resultOf(exit), rss: process.memoryUsage.rss() })
+      },
+    },
+  )
 })

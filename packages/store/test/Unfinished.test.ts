@@ -1,0 +1,236 @@
+import { spawn } from "node:child_process"
+import fs from "node:fs"
+import os from "node:os"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, type Layer } from "effect"
+import { TestClock } from "effect/testing"
+import { BlobStoreFs, BlobStoreMemory, type OpenError, Unfinished } from "../src/index.ts"
+import { uniqueName } from "../src/internal/processIdentity.ts"
+
+const key = "0123456789abcdef".repeat(4)
+const other = "f".repeat(64)
+
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => fs.mkdtempSync(join(os.tmpdir(), "reelgraph-test-"))),
+  (path) => Effect.sync(() => fs.rmSync(path, { recursive: true, force: true })),
+)
+
+const layerOf = (root: string) => BlobStoreFs.layer(root, { durability: "none" })
+
+const laws = (
+  name: string,
+  layer: Effect.Effect<Layer.Layer<Unfinished, OpenError>, never, any>,
+  durable: boolean,
+) => {
+  const within = <A, E>(body: (service: Unfinished["Service"]) => Effect.Effect<A, E, any>) =>
+    Effect.gen(function* () {
+      const made = yield* layer
+      const result = yield* Effect.provide(
+        Unfinished.use((service) => body(service)),
+        made,
+      )
+      return { made, result }
+    }) as Effect.Effect<{ made: Layer.Layer<Unfinished, OpenError>; result: A }, any, any>
+
+  describe(`unfinished work in ${name}`, () => {
+    it.effect("keeps what an earlier use left, until it is discarded", () =>
+      Effect.gen(function* () {
+        const { made, result } = yield* within(({ discard, list, use }) =>
+          Effect.gen(function* () {
+            assert.deepStrictEqual(yield* list, [])
+            const first = yield* Effect.scoped(
+              Effect.tap(use(key), (path) =>
+                Effect.sync(() => {
+                  assert.deepStrictEqual(fs.readdirSync(path), [])
+                  fs.mkdirSync(join(path, "deep"))
+                  fs.writeFileSync(join(path, "deep", "file"), "12345")
+                }),
+              ),
+            )
+            const [info, ...more] = yield* list
+            assert.deepInclude(info, { key, bytes: 5 })
+            assert.closeTo(info!.modified, fs.statSync(first).mtimeMs, 60_000)
+            assert.deepStrictEqual(more, [])
+            yield* Effect.scoped(
+              Effect.gen(function* () {
+                const again = yield* use(key)
+                assert.strictEqual(again, first)
+                assert.strictEqual(fs.readFileSync(join(again, "deep", "file"), "utf8"), "12345")
+                assert.notStrictEqual(yield* use(other), again)
+                yield* discard(other)
+                assert.deepStrictEqual(
+                  (yield* list).map((one) => one.key),
+                  [key],
+                )
+              }),
+            )
+            return first
+          }),
+        )
+        if (!durable) return assert.isFalse(fs.existsSync(result))
+        yield* Effect.gen(function* () {
+          const { discard, list, use } = yield* Unfinished
+          assert.deepStrictEqual(
+            (yield* list).map((one) => one.key),
+            [key],
+          )
+          yield* discard(key)
+          yield* discard(key)
+          assert.deepStrictEqual(yield* list, [])
+          assert.deepStrictEqual(fs.readdirSync(yield* use(key)), [])
+        }).pipe(Effect.scoped, Effect.provide(made))
+      }),
+    )
+
+    it.effect("refuses keys that are no digests, and makes nothing of them", () =>
+      within(({ discard, list, use }) =>
+        Effect.gen(function* () {
+          const wrong = [
+            "",
+            "..",
+            "../../etc",
+            "A".repeat(64),
+            `${"a".repeat(63)}/`,
+            `${key}\n`,
+            "a".repeat(65),
+          ]
+          for (const value of [...wrong, undefined as unknown as string]) {
+            assert.strictEqual((yield* Effect.flip(use(value)))._tag, "DigestInvalid")
+            assert.strictEqual((yield* Effect.flip(discard(value)))._tag, "DigestInvalid")
+          }
+          assert.deepStrictEqual(yield* list, [])
+        }),
+      ),
+    )
+
+    it.live("is one user's at a time", () =>
+      within(({ discard, list, use }) =>
+        Effect.gen(function* () {
+          let users = 0
+          const one = Effect.gen(function* () {
+            const path = yield* use(key)
+            assert.strictEqual(++users, 1)
+            yield* Effect.sleep(2)
+            fs.appendFileSync(join(path, "log"), "x")
+            users--
+          }).pipe(Effect.scoped)
+          yield* Effect.all([one, one, one, one], { concurrency: "unbounded" })
+          assert.strictEqual((yield* list)[0]!.bytes, 4)
+          yield* discard(key)
+        }),
+      ),
+    )
+  })
+}
+
+laws(
+  "a folder",
+  Effect.map(temporary, (folder) => layerOf(join(folder, "store"))),
+  true,
+)
+laws("memory", Effect.succeed(BlobStoreMemory.layer), false)
+
+describe("unfinished work", () => {
+  const main = fileURLToPath(new URL("./user.ts", import.meta.url))
+  const start = (root: string, task: string) => {
+    const args = [main, root, key, task]
+    return spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] })
+  }
+
+  it.effect(
+    "of a living process is refused by name, of a killed one taken over",
+    () =>
+      Effect.gen(function* () {
+        const root = join(yield* temporary, "store")
+        const child = yield* Effect.acquireRelease(
+          Effect.sync(() => start(root, "hold")),
+          (process) => Effect.sync(() => process.kill("SIGKILL")),
+        )
+        yield* Effect.callback<void>((resume) => void child.stdout.once("data", () => resume(Effect.void)))
+        yield* Effect.gen(function* () {
+          const { discard, use } = yield* Unfinished
+          for (const attempt of [Effect.scoped(use(key)), discard(key)]) {
+            const fiber = yield* Effect.forkChild(Effect.flip(attempt as Effect.Effect<void, any>))
+            yield* TestClock.adjust("6 seconds")
+            const error = yield* Fiber.join(fiber)
+            assert.strictEqual(error._tag, "UnfinishedInUse")
+            assert.isTrue(error.retryable)
+            assert.include(error.message, `in use by process ${child.pid};`)
+            assert.isTrue(fs.existsSync(error.claim))
+          }
+          const ended = Effect.callback<void>((resume) => void child.once("exit", () => resume(Effect.void)))
+          child.kill("SIGKILL")
+          yield* ended
+          const path = yield* use(key)
+          assert.strictEqual(fs.readFileSync(join(path, "left"), "utf8"), "by the first")
+          // The folder and one claim: its own.
+          assert.strictEqual(fs.readdirSync(dirname(path)).length, 2)
+        }).pipe(Effect.scoped, Effect.provide(layerOf(root)))
+        assert.deepStrictEqual(fs.readdirSync(join(root, "unfinished")), [key])
+      }),
+    30_000,
+  )
+
+  it.live(
+    "is one process's at a time, whoever comes when",
+    () =>
+      Effect.gen(function* () {
+        const root = join(yield* temporary, "store")
+        yield* Effect.provide(Effect.void, layerOf(root))
+        const run = Effect.callback<number | null>((resume) => {
+          const child = start(root, "20")
+          child.once("exit", (code) => resume(Effect.succeed(code)))
+          return Effect.sync(() => child.kill("SIGKILL"))
+        })
+        assert.deepStrictEqual(yield* Effect.all([run, run, run], { concurrency: "unbounded" }), [0, 0, 0])
+        assert.strictEqual(fs.readFileSync(join(root, "unfinished", key, "count"), "utf8"), "60")
+      }),
+    30_000,
+  )
+
+  it.effect("claimed under a process id that another process has by now is taken over", () =>
+    Effect.gen(function* () {
+      const root = join(yield* temporary, "store")
+      fs.mkdirSync(join(root, "unfinished"), { recursive: true })
+      const [place, pid, began, ...rest] = uniqueName().split(".")
+      // Only Linux tells when a process began.
+      if (began === "0") return
+      fs.writeFileSync(join(root, "unfinished", [key, place, pid, `${began}1`, ...rest].join(".")), "")
+      fs.writeFileSync(join(root, "store.json"), '{"format":"reelgraph-store","version":1}')
+      yield* Effect.provide(
+        Unfinished.use(({ use }) => Effect.scoped(use(key))),
+        layerOf(root),
+      )
+    }),
+  )
+
+  it.effect("claimed on another machine is refused while the claim is kept young", () =>
+    Effect.gen(function* () {
+      const root = join(yield* temporary, "store")
+      yield* Effect.gen(function* () {
+        const { use } = yield* Unfinished
+        fs.mkdirSync(join(root, "unfinished"))
+        const claim = join(root, "unfinished", `${key}.deadbeef.1.1.0.0`)
+        fs.writeFileSync(claim, "")
+        const fiber = yield* Effect.forkChild(Effect.flip(Effect.scoped(use(key))))
+        yield* TestClock.adjust("6 seconds")
+        assert.include((yield* Fiber.join(fiber)).message, "another machine or container")
+        const long = Date.now() / 1000 - 16 * 60
+        fs.utimesSync(claim, long, long)
+        const path = yield* use(key)
+        assert.isFalse(fs.existsSync(claim))
+        // Its own is made new every minute.
+        const own = join(
+          root,
+          "unfinished",
+          fs.readdirSync(dirname(path)).find((name) => name !== key)!,
+        )
+        fs.utimesSync(own, long, long)
+        yield* TestClock.adjust("61 seconds")
+        assert.isAbove(fs.statSync(own).mtimeMs / 1000, long + 60)
+      }).pipe(Effect.scoped, Effect.provide(layerOf(root)))
+    }),
+  )
+})
