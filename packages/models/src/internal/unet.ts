@@ -7,7 +7,17 @@ import * as Ops from "@reelgraph/onnx/Ops"
 import * as Shape from "@reelgraph/onnx/Shape"
 
 import { type WeightSpec, type WeightSpecs, within } from "../ModelWeights.ts"
-import { below, convSpecs, type F32, gain, glorot, linear, linearSpecs, layerNorm, type Weights } from "./layers.ts"
+import {
+  below,
+  convSpecs,
+  type F32,
+  gain,
+  glorot,
+  linear,
+  linearSpecs,
+  layerNorm,
+  type Weights,
+} from "./layers.ts"
 
 /** What of a configuration the blocks depend on; see `VideoUNet.Config`. */
 export interface Structure {
@@ -156,7 +166,11 @@ const layerSpecs = ({ textDim }: Structure, layer: Layer, timeDim: number, i: nu
 const resamplers = { down: "downsamplers.0.conv", up: "upsamplers.0.conv" } as const
 
 /** The weights of one block; the time comes as `timeDim` numbers. */
-export const blockSpecs = (structure: Structure, { key, layers, resample }: Block, timeDim: number): WeightSpecs => {
+export const blockSpecs = (
+  structure: Structure,
+  { key, layers, resample }: Block,
+  timeDim: number,
+): WeightSpecs => {
   const { outputs } = layers.at(-1)!
   return within(
     key,
@@ -215,7 +229,33 @@ const swapped = (x: F32): F32 => Ops.transpose(x, [0, 2, 1, 3, 4])
 /** PyTorch's own, which the published layers over time do not change. */
 const temporalEps = 1e-5
 
-/** Four convolutions over three frames each, of every pixel by itself: rows and columns are one axis. */
+/**
+ * The convolution of every pixel over three frames, x `[B, C, T, P]`, as one matrix product on each frame beside its
+ * neighbours: forwards and backwards in half the time of a convolution.
+ */
+const convOverTime = (weights: Weights, name: string, x: F32): F32 => {
+  const [outputs, inputs, reach] = weights(`${name}.weight`).shape.map(Number) as [number, number, number]
+  const [batch, , frames, pixels] = x.shape
+  const around = (reach - 1) / 2
+  const padded = Ops.pad(x, [
+    [0, 0],
+    [0, 0],
+    [around, around],
+    [0, 0],
+  ])
+  const beside = Ops.concat(
+    repeat(reach, (i) => Ops.slice(padded, 2, i, i + Number(frames))),
+    1,
+  )
+  const first = typeof batch === "number" ? batch : -1
+  const columns = Ops.reshape(beside, [first, reach * inputs, Number(frames) * Number(pixels)])
+  const kernel = Ops.transpose(Ops.squeeze(weights(`${name}.weight`), [3, 4]), [0, 2, 1])
+  const product = Ops.matmul(Ops.reshape(kernel, [outputs, reach * inputs]), columns)
+  const biased = Ops.add(product, Ops.unsqueeze(weights(`${name}.bias`), [1]))
+  return Ops.reshape(biased, [first, outputs, Number(frames), Number(pixels)])
+}
+
+/** Four convolutions over three frames each; rows and columns are one axis. */
 const temporalConv = ({ groups }: Structure, weights: Weights, x: F32): F32 => {
   const clip = swapped(x)
   const [batch, channels, frames, rows, columns] = clip.shape
@@ -223,17 +263,7 @@ const temporalConv = ({ groups }: Structure, weights: Weights, x: F32): F32 => {
   const flat = Ops.reshape(clip, [first, Number(channels), Number(frames), Number(rows) * Number(columns)])
   const moved = temporalConvs.reduce(
     (value, { conv, norm }) =>
-      Neural.conv2d(
-        Ops.silu(groupNorm(weights, norm, value, groups, temporalEps)),
-        Ops.squeeze(weights(`${conv}.weight`), [4]),
-        {
-          bias: weights(`${conv}.bias`),
-          padding: [
-            [1, 1],
-            [0, 0],
-          ],
-        },
-      ),
+      convOverTime(weights, conv, Ops.silu(groupNorm(weights, norm, value, groups, temporalEps))),
     flat,
   )
   const apart = Ops.reshape(moved, [first, ...clip.shape.slice(1).map(Number)])
@@ -285,7 +315,9 @@ const spatialTransformer = (
   const [batch, frames, channels, rows, columns] = x.shape
   const first = typeof batch === "number" ? batch : -1
   const [width, pixels] = [Number(channels), Number(rows) * Number(columns)]
-  const normed = perFrame(x, (pictures) => groupNorm(weights, "norm", pictures, groups, transformerEps.groups))
+  const normed = perFrame(x, (pictures) =>
+    groupNorm(weights, "norm", pictures, groups, transformerEps.groups),
+  )
   const tokens = Ops.reshape(Ops.transpose(normed, [0, 1, 3, 4, 2]), [-1, pixels, width])
   // The text of all frames is the same, so they ask it together.
   const toText = (own: Weights, query: F32) => {
