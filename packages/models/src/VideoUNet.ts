@@ -16,8 +16,8 @@
  * with time = MLP(sinusoid(t)), with SiLU.
  *
  * Source: the U-Net of ModelScope's text-to-video (Wang et al. 2023, 2308.06571) in the layout of diffusers. Against
- * that implementation at a small size the largest difference measured is 3e-6 of values up to 1.9 (float32; 1e-5 is what
-the tests allow). An image is a clip of one frame. `textMask`, off as published, hides padded text.
+ * that implementation at a small size the largest difference measured is 3e-6 of values up to 1.9 (float32; 1e-5 is
+ * what the tests allow). An image is a clip of one frame. `textMask`, off as published, hides padded text.
  */
 import * as Neural from "@reelgraph/onnx/Neural"
 import * as Ops from "@reelgraph/onnx/Ops"
@@ -151,7 +151,7 @@ const checkSize = (config: Config, latents: Shape.Shape): void => {
   const possible = picture.map((dim) => multiple * Math.max(1, Math.ceil(Number(dim) / multiple)))
   const example = possible.every(Number.isFinite) ? `, as ${possible.join(" x ")}` : ""
   throw new RangeError(
-    `latents ${Shape.show(latents)} do not halve ${config.channels.length - 1} times: [B, C, T, H, W] of known T, H, W are needed, H and W multiples of ${multiple}${example}`,
+    `latents ${Shape.show(latents)} do not fit ${config.channels.length} levels: [B, C, T, H, W] of known T, H, W are needed, H and W multiples of ${multiple}${example}`,
   )
 }
 

@@ -48,7 +48,7 @@ describe("VideoUNet", () => {
         "conv_out.weight",
       ],
     )
-  }, 30_000)
+  }, 60_000)
 
   it.live(
     "learns clips and images together, from a loss of the mean square of its target to half of it",

@@ -4,8 +4,9 @@
 
 Every weight is random, those that diffusers begins with zeros too: otherwise the layers over time would not show.
 Matrices and kernels are scaled by their fan-in, so that values stay of order 1, and all weights are rounded to half
-precision, so that they are exact in a small file. They are kept by their own keys, beside the inputs and the outputs for two pairs of timesteps; the forward pass runs in float64, so that what is
-compared is our rounding alone. Prints the published configuration's count of weights, which a test states.
+precision, so that they are exact in a small file. They are kept by their own keys, beside the inputs and the outputs
+for two pairs of timesteps; the forward pass runs in float64, so that what is compared is our rounding alone. Prints
+the published configuration's count of weights, which a test states.
 """
 
 import pathlib
