@@ -16,6 +16,7 @@ import type * as Denoiser from "./Denoiser.ts"
 import * as ModelWeights from "./ModelWeights.ts"
 import * as ShiftVae from "./ShiftVae.ts"
 import * as VideoDiT from "./VideoDiT.ts"
+import * as VideoUNet from "./VideoUNet.ts"
 
 /** The schedule that a denoiser was trained on, as data; see `NoiseSchedule`. */
 export const ScheduleSpec = Schema.Union([
@@ -38,11 +39,8 @@ export const Vae = Schema.Struct({
 })
 export type Vae = typeof Vae.Type
 
-/** A denoiser: its structure, and what it was trained for. */
-export const DenoiserSpec = Schema.Struct({
-  kind: Schema.tag("denoiser"),
-  model: Schema.tag("VideoDiT"),
-  config: VideoDiT.Config,
+/** What a denoiser was trained for. */
+const training = {
   prediction: Schema.Literals(["epsilon", "sample", "v", "flow"]),
   schedule: ScheduleSpec,
   /** sha256 of the file of the autoencoder whose latents it knows. */
@@ -54,7 +52,16 @@ export const DenoiserSpec = Schema.Struct({
   latents: Schema.Tuple([Schema.Int, Schema.Int, Schema.Int]),
   /** Words of the captions it was trained on, sorted; absent where there are too many to list. */
   vocabulary: Schema.optionalKey(Schema.Array(Schema.String)),
-})
+}
+
+const denoiserSpec = <const M extends string, C extends Schema.Top>(model: M, config: C) =>
+  Schema.Struct({ kind: Schema.tag("denoiser"), model: Schema.tag(model), config, ...training })
+
+/** A denoiser: its structure, and what it was trained for. */
+export const DenoiserSpec = Schema.Union([
+  denoiserSpec("VideoDiT", VideoDiT.Config),
+  denoiserSpec("VideoUNet", VideoUNet.Config),
+])
 export type DenoiserSpec = typeof DenoiserSpec.Type
 
 export const Spec = Schema.Union([Vae, DenoiserSpec])
@@ -84,7 +91,8 @@ const named: { readonly [K in Kind]: string } = {
 }
 
 /** The denoiser that a file describes. */
-export const denoiserOf = (spec: DenoiserSpec): Denoiser.Denoiser => VideoDiT.denoiser(spec.config)
+export const denoiserOf = (spec: DenoiserSpec): Denoiser.Denoiser =>
+  spec.model === "VideoUNet" ? VideoUNet.denoiser(spec.config) : VideoDiT.denoiser(spec.config)
 
 /** The weights that a file of this kind has. */
 export const weightSpecs = (spec: Spec): ModelWeights.WeightSpecs =>

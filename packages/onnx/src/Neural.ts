@@ -73,6 +73,34 @@ export const rmsNorm = <D extends Float>(x: Value<D>, options: RmsNorm<NoInfer<D
   return scale === undefined ? xhat : (Ops.mul<Float>(xhat, scale) as Value<D>)
 }
 
+export interface GroupNorm<D extends Float> {
+  /** Divides the channels. */
+  readonly groups: number
+  /** @default 1e-5 */
+  readonly epsilon?: number
+  /** `[C]` @default none */
+  readonly scale?: Value<D>
+  /** `[C]` @default none */
+  readonly bias?: Value<D>
+}
+
+/**
+ * (x - mean) / sqrt(variance + epsilon) * scale + bias, mean and variance over each group of channels and all of
+ * space (Wu and He 2018): x `[N, C, ..]`.
+ */
+export const groupNorm = <D extends Float>(x: Value<D>, options: GroupNorm<NoInfer<D>>): Value<D> => {
+  const { bias, epsilon = 1e-5, groups, scale } = options
+  const [batch, channels, space] = batchAndChannels("GroupNorm", x)
+  if (channels % groups !== 0)
+    return reject("GroupNorm", [x], `${channels} channels do not divide into ${groups} groups`)
+  const apart = Ops.reshape(x, [batch, groups, (channels / groups) * Shape.size(space)])
+  const centred = Ops.sub<Float>(apart, Ops.reduceMean<Float>(apart, { axes: [2], keep: true }))
+  const normalized = Ops.reshape(rmsNorm<Float>(centred, { epsilon }), [batch, channels, ...space])
+  const each = (values: Value<D>) => Ops.reshape<Float>(values, [channels, ...space.map(() => 1)])
+  const scaled = scale === undefined ? normalized : Ops.mul<Float>(normalized, each(scale))
+  return (bias === undefined ? scaled : Ops.add<Float>(scaled, each(bias))) as Value<D>
+}
+
 /** x / max(|x|, epsilon) along axes, as PyTorch's `F.normalize`: the norm of the Wan VAE before its gain. */
 export const l2Norm = <D extends Float>(
   x: Value<D>,

@@ -32,6 +32,11 @@ const cases: { readonly [name: string]: Case } = {
   },
   rmsNorm: { shapes: [[2, 3, 8], [8]], build: ([x, scale]) => Neural.rmsNorm(x!, { scale: scale! }) },
   "rmsNorm over several axes": { shapes: [[2, 3, 4]], build: ([x]) => Neural.rmsNorm(x!, { axes: [1, 2] }) },
+  groupNorm: { shapes: [[2, 6, 3]], build: ([x]) => Neural.groupNorm(Ops.add(x!, 3), { groups: 2 }) },
+  "groupNorm over space, scale and bias": {
+    shapes: [[2, 4, 2, 3], [4], [4]],
+    build: ([x, scale, bias]) => Neural.groupNorm(x!, { groups: 2, scale: scale!, bias: bias! }),
+  },
   "l2Norm over channels": { shapes: [[2, 4, 3]], build: ([x]) => Neural.l2Norm(x!, { axes: [1] }) },
   upsampleNearest: { shapes: [[1, 2, 2, 3]], build: ([x]) => Neural.upsampleNearest(Ops.square(x!), [1, 2]) },
   averagePool: { shapes: [[1, 2, 4, 6]], build: ([x]) => Neural.averagePool(Ops.square(x!), [2, 3]) },
