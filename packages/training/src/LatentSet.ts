@@ -190,9 +190,9 @@ const readLatents = Effect.fnUntraced(function* (
       return yield* invalid(`there is no row ${latents.row} of ${shape[0]}`)
     const size = sizeOf(item)
     const row = data.subarray(latents.row * size, (latents.row + 1) * size)
-    const at = firstNotFinite(row as never)
+    const at = firstNotFinite(row)
     if (at >= 0) return yield* invalid(`its latents are not finite at ${at} of row ${latents.row}`)
-    place.get(item)!.set(row as never)
+    place.get(item)!.set(row)
   }
 }, Effect.scoped)
 
@@ -213,7 +213,7 @@ const readStates = Effect.fnUntraced(function* (
   const rises = begins.every((begin, i) => begin >= (begins[i - 1] ?? 0))
   if (offsets.shape.length !== 1 || begins[0] !== 0 || begins.at(-1) !== tokens || !rises)
     return yield* invalid(`its offsets do not rise from 0 to its ${tokens} tokens`)
-  const states = data as Uint16Array
+  const states = data
   const at = firstNotFinite(states)
   if (at >= 0) return yield* invalid(`its states are not finite at ${at}`)
   const parts: Array<Uint16Array> = []

@@ -1,0 +1,1 @@
+export { AttachCaptions } from "./attachCaptions.ts"
