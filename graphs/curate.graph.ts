@@ -1,5 +1,5 @@
 /** From a folder of videos to standard clips. */
-import { Graph } from "@reelgraph/core"
+import { type Edge, Graph } from "@reelgraph/core"
 import {
   Black,
   Blurry,
@@ -16,6 +16,14 @@ import {
 import { SourceVideo } from "@reelgraph/operators/ports"
 import { Standardize } from "@reelgraph/operators/standardize"
 
+/** The nodes of {@link curate}, for graphs that begin with them: what ran in one graph is not run again in another. */
+export const curated = (videos: Edge.Edge<typeof SourceVideo, string>) => {
+  const usable = videos.pipe(ExactDuplicates(), Probe(), IngestChecks({ minShortSide: 480 }))
+  const windows = usable.pipe(Measure(), Damaged(), Jitter(), SplitClips())
+  const good = windows.pipe(Black(), Motion(), Blurry())
+  return good.pipe(Standardize(), NearDuplicates())
+}
+
 /**
  * Curates videos: what is broken, small, short, dark, still, blurry or there twice is dropped with its reason; the
  * rest is split at its cuts into five seconds each and brought to one standard.
@@ -27,10 +35,7 @@ export const curate = Graph.make(
   { version: "1.0.0", description: "Videos to standard five-second clips" },
   (g) => {
     const videos = g.input("videos", SourceVideo)
-    const usable = videos.pipe(ExactDuplicates(), Probe(), IngestChecks({ minShortSide: 480 }))
-    const windows = usable.pipe(Measure(), Damaged(), Jitter(), SplitClips())
-    const good = windows.pipe(Black(), Motion(), Blurry())
-    return { clips: good.pipe(Standardize(), NearDuplicates()) }
+    return { clips: curated(videos) }
   },
 )
 

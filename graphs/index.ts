@@ -4,7 +4,10 @@ import { fileURLToPath } from "node:url"
 import type { Graph } from "@reelgraph/core"
 
 import { curate } from "./curate.graph.ts"
+import { train } from "./train.graph.ts"
 import { world } from "./world.graph.ts"
+import { worldTrain } from "./worldTrain.graph.ts"
+import { worldVae } from "./worldVae.graph.ts"
 
 export interface Released {
   readonly graph: Graph.Graph
@@ -14,7 +17,7 @@ export interface Released {
 
 const snapshots = fileURLToPath(new URL("./snapshots/", import.meta.url))
 
-export const graphs: ReadonlyArray<Released> = [
-  { graph: curate, snapshots },
-  { graph: world, snapshots },
-]
+export const graphs: ReadonlyArray<Released> = [curate, train, world, worldTrain, worldVae].map((graph) => ({
+  graph,
+  snapshots,
+}))

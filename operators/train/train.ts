@@ -1,25 +1,27 @@
 /** Training a denoiser. */
 import { Operator } from "@reelgraph/core"
-import { BlobStore, Unfinished } from "@reelgraph/store"
+import { BlobStore } from "@reelgraph/store"
 import { DenoiserRun, LatentSet, TrainingMismatch } from "@reelgraph/training"
 import * as Effect from "effect/Effect"
 
 import { Checkpoint, Denoiser, TrainingItem } from "../ports/index.ts"
+import type { Row } from "../ports/Rows.ts"
 import { curveOf, kept } from "./kept.ts"
-
-/** The one value that all items agree on. */
-const agreed = (what: string, values: ReadonlyArray<string>): Effect.Effect<string, TrainingMismatch> => {
-  const [first, second] = [...new Set(values)]
-  if (first !== undefined && second === undefined) return Effect.succeed(first)
-  return new TrainingMismatch({
-    what,
-    expected: "the same for all items",
-    found: first === undefined ? "no items" : `${first} and ${second}`,
-  })
-}
 
 /** Words are listed in a model's file up to this many. */
 const mostWords = 20_000
+
+/** The items with paths of their shards, which are good until the scope closes. */
+const rowsOf = (items: ReadonlyArray<typeof TrainingItem.record.Type>) =>
+  Effect.gen(function* () {
+    const blobs = yield* BlobStore
+    const paths = new Map<string, string>()
+    for (const { latents, text } of items)
+      for (const { shard } of [latents, text])
+        if (!paths.has(shard.sha256)) paths.set(shard.sha256, yield* blobs.localPath(shard))
+    const local = ({ row, shard }: typeof Row.Type) => ({ row, path: paths.get(shard.sha256)! })
+    return items.map((item) => ({ ...item, latents: local(item.latents), text: local(item.text) }))
+  })
 
 const vocabularyOf = (captions: ReadonlyArray<string>): ReadonlyArray<string> | undefined => {
   const words = new Set(captions.flatMap((caption) => caption.toLowerCase().match(/[\p{L}\p{N}'-]+/gu) ?? []))
@@ -51,20 +53,15 @@ export const Train = Operator.collect("train", {
           expected: "one, or none",
           found: initial.map(({ name }) => name).join(", "),
         })
-      const vae = yield* agreed("the autoencoder of the latents", items.map((item) => item.vae))
-      const textEncoder = yield* agreed(
-        "the text encoder of the captions",
-        items.map((item) => item.textEncoder),
-      )
-      const set = yield* LatentSet.load(items, (shard) => blobs.localPath(shard))
+      const local = yield* rowsOf(items)
+      const set = yield* LatentSet.load(local, { tokens: settings.tokens })
       const initialPath = initial[0] === undefined ? undefined : yield* blobs.localPath(initial[0].file)
       const vocabulary = vocabularyOf(items.flatMap(({ captions }) => captions))
       const { checkpoint, rows } = yield* kept(call, (folder, onWindow) =>
         DenoiserRun.run({
           set,
-          vae,
-          textEncoder,
-          tokens: set.tokens,
+          vae: set.vae,
+          textEncoder: set.textEncoder,
           settings,
           key: call.random,
           folder,
@@ -74,10 +71,17 @@ export const Train = Operator.collect("train", {
         }),
       )
       const file = yield* blobs.putFile(checkpoint, "application/octet-stream")
-      const curve = yield* curveOf(`${call.sides.initial.length > 0 ? "Fine-tuning" : "Training"} a denoiser`, rows)
+      const curve = yield* curveOf(
+        `${call.sides.initial.length > 0 ? "Fine-tuning" : "Training"} a denoiser`,
+        rows,
+      )
       const step = rows.at(-1)?.step ?? 0
-      yield* Unfinished.use(({ discard }) => discard(call.key))
       const record = { name: `denoiser-${step}`, file, step, ...curve }
-      return [Operator.emit(record, items.map((_, i) => i))]
+      return [
+        Operator.emit(
+          record,
+          items.map((_, i) => i),
+        ),
+      ]
     }),
 })

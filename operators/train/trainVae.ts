@@ -2,9 +2,9 @@
 import { join } from "node:path"
 
 import { Operator } from "@reelgraph/core"
-import { ModelFile } from "@reelgraph/models"
+import * as ModelFile from "@reelgraph/models/ModelFile"
 import { Safetensors } from "@reelgraph/onnx"
-import { BlobStore, Scratch, Unfinished } from "@reelgraph/store"
+import { BlobStore, Scratch } from "@reelgraph/store"
 import { type Crops, TrainingMismatch, VaeRun } from "@reelgraph/training"
 import * as Effect from "effect/Effect"
 
@@ -67,9 +67,13 @@ export const TrainVae = Operator.collect("train-vae", {
       yield* ModelFile.write(path, { spec, weights })
       const file = yield* blobs.putFile(path, "application/octet-stream", { move: true })
       const curve = yield* curveOf("Training an autoencoder", rows)
-      yield* Unfinished.use(({ discard }) => discard(call.key))
       const step = rows.at(-1)?.step ?? 0
       const record = { name: `vae-${step}`, file, step, ...curve }
-      return [Operator.emit(record, items.map((_, i) => i))]
+      return [
+        Operator.emit(
+          record,
+          items.map((_, i) => i),
+        ),
+      ]
     }),
 })

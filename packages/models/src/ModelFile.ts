@@ -57,6 +57,13 @@ const training = {
 const denoiserSpec = <const M extends string, C extends Schema.Top>(model: M, config: C) =>
   Schema.Struct({ kind: Schema.tag("denoiser"), model: Schema.tag(model), config, ...training })
 
+/** Which denoiser, and its configuration: `{"model": "VideoDiT", "config": {...}}`. */
+export const Structure = Schema.Union([
+  Schema.Struct({ model: Schema.tag("VideoDiT"), config: VideoDiT.Config }),
+  Schema.Struct({ model: Schema.tag("VideoUNet"), config: VideoUNet.Config }),
+])
+export type Structure = typeof Structure.Type
+
 /** A denoiser: its structure, and what it was trained for. */
 export const DenoiserSpec = Schema.Union([
   denoiserSpec("VideoDiT", VideoDiT.Config),
@@ -90,8 +97,8 @@ const named: { readonly [K in Kind]: string } = {
   denoiser: "the file of a denoiser",
 }
 
-/** The denoiser that a file describes. */
-export const denoiserOf = (spec: DenoiserSpec): Denoiser.Denoiser =>
+/** The denoiser of a structure, or that a file describes. */
+export const denoiserOf = (spec: Structure): Denoiser.Denoiser =>
   spec.model === "VideoUNet" ? VideoUNet.denoiser(spec.config) : VideoDiT.denoiser(spec.config)
 
 /** The weights that a file of this kind has. */

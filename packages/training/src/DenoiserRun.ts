@@ -2,7 +2,6 @@
  * Training a denoiser on latents and captions in memory: what is trained on what, and how; `KeptRun` does it.
  */
 import type * as CounterRandom from "@reelgraph/core/CounterRandom"
-import type * as Denoiser from "@reelgraph/models/Denoiser"
 import * as DiffusionTraining from "@reelgraph/models/DiffusionTraining"
 import * as ModelFile from "@reelgraph/models/ModelFile"
 import * as NoiseSchedule from "@reelgraph/models/NoiseSchedule"
@@ -32,12 +31,12 @@ const Distribution = Schema.Union([
 
 /** The settings of a run: plain data, the params of an operator. */
 export const Settings = Schema.Struct({
-  /** The transformer. @default the embedded one; an initial model brings its own */
-  model: Schema.optionalKey(VideoDiT.Config),
+  /** The denoiser. @default the embedded transformer; an initial model brings its own */
+  denoiser: Schema.optionalKey(ModelFile.Structure),
   /** Steps to make, in addition to those of an initial checkpoint. */
   steps: Count.pipe(Schema.withDecodingDefaultKey(or(200))),
-  /** Tokens in a batch: a bucket's batch has as many items as fit. */
-  batchTokens: Count.pipe(Schema.withDecodingDefaultKey(or(3072))),
+  /** Places of latents (frames x rows x columns) in a batch: a bucket's batch has as many items as fit. */
+  batchPlaces: Count.pipe(Schema.withDecodingDefaultKey(or(32 * 4 * 9 * 16))),
   /** How often a step is of each bucket, by its name such as "4x9x16". @default as there are items */
   shares: Schema.optionalKey(
     Schema.Record(Schema.String, Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))),
@@ -70,6 +69,8 @@ export const Settings = Schema.Struct({
   imageTimesteps: Distribution.pipe(
     Schema.withDecodingDefaultKey(or({ kind: "logit-normal", mean: 0.5, std: 1.2 } as const)),
   ),
+  /** Tokens that captions are padded to, and at most have. */
+  tokens: Count.pipe(Schema.withDecodingDefaultKey(or(32))),
   /** How often a caption is left out. */
   captionDropout: Share.pipe(Schema.withDecodingDefaultKey(or(0.1))),
   ...KeptRun.settings,
@@ -77,35 +78,36 @@ export const Settings = Schema.Struct({
 export type Settings = typeof Settings.Type
 
 /** The transformer that is trained when nothing else is said: 2.6 million parameters, for latents of 16 channels. */
-export const embedded: VideoDiT.Config = VideoDiT.config({
-  dim: 160,
-  heads: 4,
-  layers: 6,
-  ffn: 640,
-  textDim: 512,
-  freqDim: 128,
-  inChannels: 16,
-  outChannels: 16,
-  patch: [1, 3, 2],
-  qkNorm: "none",
-  crossAttention: false,
-  jointText: true,
-  inputGate: true,
-  pooledText: { queries: 8, width: 48 },
-  textMask: true,
-  textNorm: true,
-  positions: true,
-  ropeTheta: 30,
-  activation: "relu2",
-})
+export const embedded: ModelFile.Structure = {
+  model: "VideoDiT",
+  config: VideoDiT.config({
+    dim: 160,
+    heads: 4,
+    layers: 6,
+    ffn: 640,
+    textDim: 512,
+    freqDim: 128,
+    inChannels: 16,
+    outChannels: 16,
+    patch: [1, 3, 2],
+    qkNorm: "none",
+    crossAttention: false,
+    jointText: true,
+    inputGate: true,
+    pooledText: { queries: 8, width: 48 },
+    textMask: true,
+    textNorm: true,
+    positions: true,
+    ropeTheta: 30,
+    activation: "relu2",
+  }),
+}
 
 export interface Options {
   readonly set: LatentSet.LatentSet
   /** sha256 of the autoencoder of the latents, and the digest of the text encoder of the captions. */
   readonly vae: string
   readonly textEncoder: string
-  /** Tokens that captions are padded to. */
-  readonly tokens: number
   readonly vocabulary?: ReadonlyArray<string>
   readonly settings: Settings
   readonly key: CounterRandom.Key
@@ -139,38 +141,26 @@ const rateOf = ({ decay, learningRate, steps, warmup }: Settings, first: number)
 }
 
 /** Matrices between layers: not the ends of the model, whose rows mean something of their own. */
-const isHidden = (name: string): boolean => /^blocks|text_|time_/u.test(name)
+const isHidden = (name: string): boolean => /blocks|text_|time_/u.test(name)
 
 const bucketsOf = (
-  { batchTokens, imageTimesteps, shares, timesteps }: Settings,
-  patch: readonly [number, number, number],
+  { batchPlaces, imageTimesteps, shares, timesteps }: Settings,
   set: LatentSet.LatentSet,
 ): Effect.Effect<
   readonly [DiffusionBatches.Bucket, ...ReadonlyArray<DiffusionBatches.Bucket>],
   TrainingMismatch
 > =>
   Effect.gen(function* () {
-    const all: Array<DiffusionBatches.Bucket> = []
-    for (const { count, name, sizes: size } of set.buckets) {
-      const grid = size.map((dim, axis) => dim / patch[axis]!)
-      if (!grid.every(Number.isInteger))
-        return yield* new TrainingMismatch({
-          what: `latents of ${name}`,
-          expected: `frames, rows and columns that the patch ${patch.join("x")} divides`,
-          found: name,
-        })
-      const tokens = grid.reduce((a, b) => a * b, 1)
+    const all = set.buckets.flatMap(({ count, name, sizes }): ReadonlyArray<DiffusionBatches.Bucket> => {
       const share = shares === undefined ? count : (shares[name] ?? 0)
-      if (share > 0)
-        all.push({
-          name,
-          size,
-          batch: Math.max(1, Math.floor(batchTokens / tokens)),
-          share,
-          distribution: size[0] === 1 ? imageTimesteps : timesteps,
-        })
-    }
-    const unknown = Object.keys(shares ?? {}).find((name) => !set.buckets.some((bucket) => bucket.name === name))
+      const places = sizes.reduce((a, b) => a * b, 1)
+      const batch = Math.max(1, Math.floor(batchPlaces / places))
+      const distribution = sizes[0] === 1 ? imageTimesteps : timesteps
+      return share > 0 ? [{ name, size: sizes, batch, share, distribution }] : []
+    })
+    const unknown = Object.keys(shares ?? {}).find(
+      (name) => !set.buckets.some((bucket) => bucket.name === name),
+    )
     if (unknown !== undefined || all.length === 0)
       return yield* new TrainingMismatch({
         what: "shares",
@@ -185,29 +175,33 @@ const bucketsOf = (
 
 /** What an initial file brings: its structure and purpose, and a whole state or weights alone. */
 interface Initial {
-  readonly config: VideoDiT.Config
+  readonly structure: ModelFile.Structure
   readonly isCheckpoint: boolean
   readonly step: number
 }
 
 const initialOf = (options: Options) =>
   Effect.gen(function* () {
-    const { initial, settings, textEncoder, tokens, vae } = options
+    const { initial, settings, textEncoder, vae } = options
     if (initial === undefined)
-      return { config: settings.model ?? embedded, isCheckpoint: false, step: 0 } satisfies Initial as Initial
+      return {
+        structure: settings.denoiser ?? embedded,
+        isCheckpoint: false,
+        step: 0,
+      } satisfies Initial as Initial
     const file = yield* Safetensors.open(initial)
     const spec = yield* ModelFile.specOf("denoiser", file)
     const wanted = {
       "the autoencoder of the initial model": [vae, spec.vae],
       "the text encoder of the initial model": [textEncoder, spec.textEncoder],
-      "the tokens of a caption": [String(tokens), String(spec.tokens)],
+      "the tokens of a caption": [String(settings.tokens), String(spec.tokens)],
       "the prediction of the initial model": [settings.prediction, spec.prediction],
       "the noise schedule of the initial model": [
         JSON.stringify(settings.schedule),
         JSON.stringify(spec.schedule),
       ],
       "the structure of the initial model": [
-        JSON.stringify(settings.model ?? spec.config),
+        JSON.stringify(settings.denoiser?.config ?? spec.config),
         JSON.stringify(spec.config),
       ],
     }
@@ -215,7 +209,7 @@ const initialOf = (options: Options) =>
       if (expected !== found) return yield* new TrainingMismatch({ what, expected: expected!, found: found! })
     const isCheckpoint = Checkpoint.isIn(file)
     const step = isCheckpoint ? Number((yield* file.read("step", { dtype: "i64", shape: [] })).data[0]) : 0
-    return { config: spec.config, isCheckpoint, step } satisfies Initial as Initial
+    return { structure: spec, isCheckpoint, step } satisfies Initial as Initial
   }).pipe(Effect.scoped)
 
 /**
@@ -223,10 +217,11 @@ const initialOf = (options: Options) =>
  * first step.
  */
 export const run = Effect.fn("DenoiserRun.run")(function* (options: Options) {
-  const { folder, key, set, settings, textEncoder, tokens, vae, vocabulary } = options
+  const { folder, key, set, settings, textEncoder, vae, vocabulary } = options
+  const { tokens } = settings
   const first = yield* initialOf(options)
-  const denoiser: Denoiser.Denoiser = VideoDiT.denoiser(first.config)
-  const buckets = yield* bucketsOf(settings, first.config.patch, set)
+  const denoiser = ModelFile.denoiserOf(first.structure)
+  const buckets = yield* bucketsOf(settings, set)
   const schedule = scheduleOf(settings.schedule)
   const batches = DiffusionBatches.make({
     set,
@@ -240,8 +235,9 @@ export const run = Effect.fn("DenoiserRun.run")(function* (options: Options) {
   })
   const spec: ModelFile.DenoiserSpec = {
     kind: "denoiser",
-    model: "VideoDiT",
-    config: first.config,
+    ...(first.structure.model === "VideoDiT"
+      ? { model: "VideoDiT", config: first.structure.config }
+      : { model: "VideoUNet", config: first.structure.config }),
     prediction: settings.prediction,
     schedule: settings.schedule,
     vae,
@@ -256,16 +252,27 @@ export const run = Effect.fn("DenoiserRun.run")(function* (options: Options) {
     beta2: 0.99,
     weightDecay: settings.weightDecay,
   }
-  const [main, ...others] = buckets.map(({ batch, name, size: [frames, height, width] }) => ({
-    name,
-    step: DiffusionTraining.step({
-      denoiser,
-      sizes: { batch, frames, height, width, tokens },
-      optimizer,
-      muon: settings.optimizer === "muon" ? isHidden : () => false,
-      ema: settings.ema,
+  const steps = yield* Effect.forEach(buckets, ({ batch, name, size: [frames, height, width] }) =>
+    Effect.try({
+      try: () => ({
+        name,
+        step: DiffusionTraining.step({
+          denoiser,
+          sizes: { batch, frames, height, width, tokens },
+          optimizer,
+          muon: settings.optimizer === "muon" ? isHidden : () => false,
+          ema: settings.ema,
+        }),
+      }),
+      catch: (cause) =>
+        new TrainingMismatch({
+          what: `latents of ${name}`,
+          expected: `a size that ${denoiser.name} takes`,
+          found: (cause as Error).message,
+        }),
     }),
-  }))
+  )
+  const [main, ...others] = steps
   const start: KeptRun.Start = first.isCheckpoint
     ? { _tag: "Checkpoint", path: options.initial! }
     : {

@@ -13,7 +13,7 @@ import * as DenoiserRun from "../src/DenoiserRun.ts"
 import * as LossCurve from "../src/LossCurve.ts"
 import { set, tokens } from "./set.ts"
 
-const model = VideoDiT.config({
+const config = VideoDiT.config({
   dim: 12,
   heads: 2,
   layers: 2,
@@ -31,9 +31,10 @@ const model = VideoDiT.config({
 
 const settings = (fields: Partial<typeof DenoiserRun.Settings.Encoded>) =>
   Schema.decodeSync(DenoiserRun.Settings)({
-    model,
+    denoiser: { model: "VideoDiT", config },
     steps: 16,
-    batchTokens: 32,
+    batchPlaces: 128,
+    tokens,
     warmup: 4,
     learningRate: 5e-3,
     window: 4,
@@ -50,7 +51,6 @@ const options = (path: string, fields: Partial<typeof DenoiserRun.Settings.Encod
   set: set(),
   vae: "v",
   textEncoder: "t",
-  tokens,
   settings: settings(fields),
   key: CounterRandom.key(1, "run", "train"),
   folder: path,
@@ -174,7 +174,9 @@ describe("DenoiserRun", () => {
             /expected sizes .* 1x4x4, 2x4x4, found 9x9x9/,
           )
           assert.match(
-            yield* refused({ settings: settings({ model: { ...model, layers: 3 } }) }),
+            yield* refused({
+              settings: settings({ denoiser: { model: "VideoDiT", config: { ...config, layers: 3 } } }),
+            }),
             /structure of the initial model/,
           )
           assert.match(yield* refused({ settings: settings({ provider: "cuda" }) }), /cuda/)

@@ -1,0 +1,17 @@
+/** The embedded autoencoder: trained on clips of the sample world. */
+import { Graph } from "@reelgraph/core"
+import { RenderWorld, WorldScenes } from "@reelgraph/operators/encode"
+import { WorldSet } from "@reelgraph/operators/ports"
+import { TrainVae } from "@reelgraph/operators/train"
+
+/** Draws sets of world clips, and trains an autoencoder on them. */
+export const worldVae = Graph.make(
+  "world-vae",
+  { version: "1.0.0", description: "Clips of the sample world to a trained autoencoder" },
+  (g) => {
+    const sets = g.input("sets", WorldSet)
+    return { checkpoint: sets.pipe(WorldScenes(), RenderWorld(), TrainVae()) }
+  },
+)
+
+export default worldVae
