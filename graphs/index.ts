@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import type { Graph } from "@reelgraph/core"
 
 import { curate } from "./curate.graph.ts"
+import { generate } from "./generate.graph.ts"
 
 export interface Released {
   readonly graph: Graph.Graph
@@ -13,4 +14,7 @@ export interface Released {
 
 const snapshots = fileURLToPath(new URL("./snapshots/", import.meta.url))
 
-export const graphs: ReadonlyArray<Released> = [{ graph: curate, snapshots }]
+export const graphs: ReadonlyArray<Released> = [
+  { graph: curate, snapshots },
+  { graph: generate, snapshots },
+]
