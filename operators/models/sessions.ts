@@ -17,4 +17,4 @@ export const withSessions = <A, E, R>(
     return Effect.flatMap(Effect.orDie(runtime.contextEffect), (context) =>
       Effect.provideContext(effect, context),
     )
-  }) as Effect.Effect<A, E, Exclude<R, Session.Sessions>>
+  })

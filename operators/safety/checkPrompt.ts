@@ -17,7 +17,7 @@ const reasons: { readonly [K in Models.PromptError["_tag"]]: string } = {
   PromptUnknown: "prompt-unknown",
 }
 
-const tokenizer = kept((_: "packaged") => TextModel.tokenizer())
+const tokenizer = kept((directory: string | null) => TextModel.tokenizer(directory ?? undefined))
 
 /**
  * Keeps prompts that the denoiser can make something of: in words, in English, within its tokens, and with at least
@@ -36,7 +36,7 @@ export const CheckPrompt = Operator.filter("check-prompt", {
       const file = yield* Safetensors.open(yield* blobs.localPath(sides.denoiser.file))
       const spec = yield* ModelFile.specOf("denoiser", file)
       const options: Models.Options = {
-        tokenizer: yield* tokenizer("packaged"),
+        tokenizer: yield* tokenizer(null),
         maxTokens: spec.tokens,
         ...(spec.vocabulary === undefined ? {} : { vocabulary: new Set(spec.vocabulary) }),
       }

@@ -240,7 +240,7 @@ export const Sample = Operator.batch("sample", {
             seconds: (params.seconds * frames) / spec.latents[0],
             latents: yield* rows.write(
               "mean",
-              Tensor.make("f16", [1, ...latents], Half.fromFloat32("f16", sample) as never),
+              Tensor.make("f16", [1, ...latents], Half.fromFloat32("f16", sample)),
             ),
             channels,
             frames,

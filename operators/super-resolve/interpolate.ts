@@ -17,10 +17,10 @@ const fitted = (
   frames: { readonly width: number; readonly height: number },
   within: { readonly width: number; readonly height: number },
 ): { readonly width: number; readonly height: number } => {
-  const scale = Math.min(within.width / frames.width, within.height / frames.height)
-  const even = (size: number, most: number) =>
-    Math.max(2, Math.min(2 * Math.round((size * scale) / 2), most - (most % 2)))
-  return { width: even(frames.width, within.width), height: even(frames.height, within.height) }
+  const [width, height] = [within.width - (within.width % 2), within.height - (within.height % 2)]
+  const scale = Math.min(width / frames.width, height / frames.height)
+  const even = (size: number) => Math.max(2, 2 * Math.round((size * scale) / 2))
+  return { width: even(frames.width), height: even(frames.height) }
 }
 
 /** Writes the picture at a place between frames, which are `size` bytes each, as a mixture of its two neighbours. */

@@ -2,7 +2,7 @@
 import { truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 
-import { assert, layer } from "@effect/vitest"
+import { assert, layer, vi } from "@effect/vitest"
 import { type Drop, keep } from "@reelgraph/core"
 import { CheckPrompt } from "@reelgraph/operators/safety"
 import * as Effect from "effect/Effect"
@@ -35,6 +35,9 @@ const decided = (
   run<typeof keep | Drop, any>(CheckPrompt(), { prompt, negative, sample: 0 }, { sides: { denoiser } }).pipe(
     Effect.catchTag("Drop", (dropped) => Effect.succeed(dropped as unknown as Drop)),
   )
+
+// Nothing waits for it: what decodes or runs models is slow where others work too.
+vi.setConfig({ testTimeout: 120_000 })
 
 layer(storeLayer, { timeout: "2 minutes", excludeTestServices: true })("CheckPrompt", (it) => {
   it.effect.each([

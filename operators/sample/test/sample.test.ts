@@ -2,7 +2,7 @@
 import { statSync, truncateSync } from "node:fs"
 import { join } from "node:path"
 
-import { assert, layer } from "@effect/vitest"
+import { assert, layer, vi } from "@effect/vitest"
 import type { CounterRandom } from "@reelgraph/core"
 import type * as ModelFile from "@reelgraph/models/ModelFile"
 import * as VideoDiT from "@reelgraph/models/VideoDiT"
@@ -67,6 +67,9 @@ const refused = Effect.fnUntraced(function* (
   const denoiser = yield* registered(path, "other.safetensors")
   return yield* Effect.flip(sampled([ask("a red ball rises")], params, undefined, { denoiser }))
 }, Effect.scoped)
+
+// Nothing waits for it: what decodes or runs models is slow where others work too.
+vi.setConfig({ testTimeout: 120_000 })
 
 layer(modelsLayer, { timeout: "5 minutes", excludeTestServices: true })("Sample", (it) => {
   it.effect("gives latents in half precision, of the model's size, that say what made them", () =>
