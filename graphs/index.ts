@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import type { Graph } from "@reelgraph/core"
 
 import { curate } from "./curate.graph.ts"
+import { generate } from "./generate.graph.ts"
 import { train } from "./train.graph.ts"
 import { world } from "./world.graph.ts"
 import { worldTrain } from "./worldTrain.graph.ts"
@@ -17,7 +18,9 @@ export interface Released {
 
 const snapshots = fileURLToPath(new URL("./snapshots/", import.meta.url))
 
-export const graphs: ReadonlyArray<Released> = [curate, train, world, worldTrain, worldVae].map((graph) => ({
-  graph,
-  snapshots,
-}))
+export const graphs: ReadonlyArray<Released> = [curate, generate, train, world, worldTrain, worldVae].map(
+  (graph) => ({
+    graph,
+    snapshots,
+  }),
+)

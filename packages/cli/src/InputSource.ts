@@ -54,7 +54,7 @@ const recordExtensions = [".json", ".ndjson", ".jsonl"]
 /** Files hashed at once. */
 const hashing = 2
 
-/** Resolves every `--input` of a command for a graph. */
+/** Resolves every `--input` of a command for a graph; `NAME=` with nothing behind it is an input without records. */
 export const prepare = Effect.fn("InputSource.prepare")(function* (
   graph: Graph.Graph,
   given: ReadonlyArray<string>,
@@ -62,8 +62,13 @@ export const prepare = Effect.fn("InputSource.prepare")(function* (
 ) {
   const names = Object.keys(graph.inputs)
   const paths = new Map<string, Array<string>>(names.map((name) => [name, []]))
+  const empty = new Set<string>()
   for (const text of given) {
     const { input, path } = yield* assign(graph, names, text)
+    if (path === "") {
+      empty.add(input)
+      continue
+    }
     const { files } = graph.inputs[input]!
     const found =
       path === "-" && files === undefined
@@ -76,6 +81,11 @@ export const prepare = Effect.fn("InputSource.prepare")(function* (
   const inputs: { [input: string]: Stream.Stream<unknown, InputError, BlobStore | Stdio.Stdio> } = {}
   for (const [input, found] of paths) {
     const port = graph.inputs[input]!
+    if (found.length === 0 && empty.has(input)) {
+      totals[input] = 0
+      inputs[input] = Stream.empty
+      continue
+    }
     if (found.length === 0) {
       const takes =
         port.files === undefined

@@ -41,7 +41,7 @@ const graphKey = "reelgraph.graph"
 const runKey = "reelgraph.run"
 
 /** A name that every file system takes. */
-const fileName = (text: string): string =>
+export const fileName = (text: string): string =>
   text
     .normalize("NFKD")
     .replaceAll(/[^A-Za-z0-9._-]+/g, "-")
@@ -198,6 +198,37 @@ const place = (artifact: Artifact, file: string, isOurs: boolean) =>
       yield* attempt(() => fs.renameSync(part, file))
     }),
   )
+
+/** Fails when something is in the way of a file that is not a blob of this store. */
+export const checkFile = Effect.fn("Outputs.checkFile")(function* (file: string, store: string) {
+  const failed = (cause: unknown) => new OutputUnwritable({ file, problem: (cause as Error).message })
+  const status = yield* Effect.try({
+    try: () => fs.statSync(file, { throwIfNoEntry: false }),
+    catch: failed,
+  })
+  if (status === undefined) return
+  if (!status.isFile()) return yield* new OutputTaken({ file, why: "is no file" })
+  const blobs = yield* BlobStore
+  const sha256 = yield* digestOf(file, failed)
+  const isOurs =
+    (yield* blobs.has(sha256)) &&
+    (yield* Effect.scoped(blobs.localPath({ sha256 }))).startsWith(resolve(store) + sep)
+  if (!isOurs) return yield* new OutputTaken({ file, why: "was not made by reel in this store" })
+})
+
+/** Puts a blob where a file is wanted, in the place of another blob of the store if one is there. */
+export const replace = Effect.fn("Outputs.replace")(function* (
+  artifact: Artifact,
+  file: string,
+  store: string,
+) {
+  yield* checkFile(file, store)
+  yield* Effect.try({
+    try: () => fs.rmSync(file, { force: true }),
+    catch: (cause) => new OutputUnwritable({ file, problem: (cause as Error).message }),
+  })
+  yield* place(artifact, file, true)
+})
 
 const digestOf = (file: string, failed: (cause: unknown) => OutputUnwritable) =>
   Effect.suspend(() => {

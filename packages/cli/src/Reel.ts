@@ -90,6 +90,60 @@ const run = Command.make(
   ]),
 )
 
+const file = (name: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar("FILE"), Flag.withDescription(description), Flag.optional)
+
+const generate = Command.make(
+  "generate",
+  {
+    prompt: Argument.String("PROMPT").pipe(Argument.withDescription("What is to be seen, in English")),
+    negative: Flag.String("negative").pipe(
+      Flag.withMetavar("TEXT"),
+      Flag.withDescription("What is not to be seen"),
+      Flag.withDefault(""),
+    ),
+    seed,
+    count: Flag.Int("count").pipe(
+      Flag.withMetavar("N"),
+      Flag.withDescription("How many videos, each of other noise (default 1)"),
+      Flag.filter(
+        (value) => value >= 1 && value <= 1000,
+        (value) => `Expected 1 to 1000, got ${value}`,
+      ),
+      Flag.withDefault(1),
+    ),
+    out: file("out", "Where the video is written (default out/<prompt>-<seed>.mp4)"),
+    model: file("model", "File of a denoiser (default weights/denoiser.safetensors of the repository)"),
+    vae: file("vae", "File of its autoencoder (default weights/vae.safetensors of the repository)"),
+    set,
+    store,
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Generate.ts")),
+      (command) =>
+        command.run({
+          ...options,
+          out: Option.getOrUndefined(options.out),
+          model: Option.getOrUndefined(options.model),
+          vae: Option.getOrUndefined(options.vae),
+        }),
+    ),
+).pipe(
+  Command.withDescription(
+    "Make a video of a prompt: runs the graph generate and writes its output. The same prompt, seed and models give the same file",
+  ),
+  Command.withShortDescription("Make a video of a prompt"),
+  Command.withExamples([
+    { command: 'reel generate "a red ball rises on a white background"', description: "One video" },
+    {
+      command: 'reel generate "a blue square turns" --seed 7 --count 4 --set sample.guidance=2',
+      description: "Four of them, with a param changed",
+    },
+  ]),
+)
+
 const plan = Command.make("plan", { graph, input, set, store, seed, json }, (options) =>
   Effect.flatMap(
     Effect.promise(() => import("./commands/Plan.ts")),
@@ -292,5 +346,5 @@ export const reel = Command.make("reel").pipe(
   Command.withDescription(
     "Declarative dataflow for text-to-video: run graphs of operators, and trace what they made",
   ),
-  Command.withSubcommands([graphs, operators, check, plan, run, runs, show, diff, lineage, impact]),
+  Command.withSubcommands([generate, graphs, operators, check, plan, run, runs, show, diff, lineage, impact]),
 )

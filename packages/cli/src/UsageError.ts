@@ -252,3 +252,19 @@ export class OutputTaken extends Schema.TaggedError<OutputTaken>()("OutputTaken"
     return `--out: ${this.file} ${this.why}; move it away, or give another folder`
   }
 }
+
+/** A model file that is not there. */
+export class ModelMissing extends Schema.TaggedError<ModelMissing>()("ModelMissing", {
+  option: Schema.Literals(["model", "vae"]),
+  file: Schema.String,
+  /** Whether it is the one that comes with the repository. */
+  isDefault: Schema.Boolean,
+}) {
+  readonly exitCode = 2
+  override get message() {
+    const what = this.option === "model" ? "a denoiser" : "its autoencoder"
+    return this.isDefault
+      ? `there is no ${this.file}; give the files of a denoiser and of its autoencoder with --model FILE and --vae FILE`
+      : `--${this.option}: ${this.file} is no file; give that of ${what} (--model FILE --vae FILE)`
+  }
+}

@@ -1,0 +1,1 @@
+export { Decode } from "./decode.ts"

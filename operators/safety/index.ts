@@ -1,0 +1,1 @@
+export { CheckPrompt } from "./checkPrompt.ts"

@@ -1,0 +1,1 @@
+export { Interpolate } from "./interpolate.ts"

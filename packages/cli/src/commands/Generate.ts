@@ -1,0 +1,205 @@
+/** `reel generate`: from a prompt to an mp4. A shorthand for running the graph `generate` on one prompt. */
+import * as fs from "node:fs"
+import { basename, extname, join, relative } from "node:path"
+import { fileURLToPath } from "node:url"
+
+import type { Graph, Port } from "@reelgraph/core"
+import { Engine } from "@reelgraph/engine"
+import { type Artifact, BlobStore, Journal } from "@reelgraph/store"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+
+import * as Format from "../Format.ts"
+import * as GraphSource from "../GraphSource.ts"
+import * as Installed from "../Installed.ts"
+import * as Outputs from "../Outputs.ts"
+import * as Progress from "../Progress.ts"
+import * as RunReport from "../RunReport.ts"
+import { Screen } from "../Screen.ts"
+import * as Settings from "../Settings.ts"
+import * as StoreFolder from "../StoreFolder.ts"
+import type { Task } from "../Task.ts"
+import { ModelMissing } from "../UsageError.ts"
+
+export interface Options {
+  readonly prompt: string
+  readonly negative: string
+  readonly seed: number
+  readonly count: number
+  readonly out: string | undefined
+  readonly model: string | undefined
+  readonly vae: string | undefined
+  readonly set: ReadonlyArray<string>
+  readonly store: string
+  readonly json: boolean
+}
+
+/** Something about the prompt because of which nothing is made. */
+export class PromptRefused extends Schema.TaggedError<PromptRefused>()("PromptRefused", {
+  /** `prompt-empty`, `prompt-too-long`, `prompt-language`, `prompt-unknown` */
+  reason: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `${this.reason}: ${this.problem}`
+  }
+}
+
+/** A node failed: a model file, or the sampling itself. */
+export class GenerationFailed extends Schema.TaggedError<GenerationFailed>()("GenerationFailed", {
+  node: Schema.String,
+  error: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `${this.node}: ${this.error}: ${this.problem}`
+  }
+}
+
+/** One video, as it is told. */
+export interface Generated {
+  readonly file: string
+  readonly sha256: string
+  readonly bytes: number
+  readonly sample: number
+  readonly width: number
+  readonly height: number
+  readonly fps: number
+  readonly frames: number
+  /** Digest of the item, for `reel lineage`. */
+  readonly item: string
+}
+
+/** Folder of the model files that come with the repository. */
+const weights = fileURLToPath(new URL("../../../../weights/", import.meta.url))
+
+/** A path from here where it is below, which is shorter. */
+const near = (file: string): string => {
+  const path = relative(".", file)
+  return path.startsWith("..") ? file : path
+}
+
+/** A model file: the one given, or else the one that comes with the repository. */
+const modelFile = (option: "model" | "vae", given: string | undefined, name: string) =>
+  Effect.suspend(() => {
+    const file = given ?? join(weights, name)
+    return fs.statSync(file, { throwIfNoEntry: false })?.isFile() === true
+      ? Effect.succeed(file)
+      : new ModelMissing({ option, file: given ?? near(file), isDefault: given === undefined })
+  })
+
+/** `out/a-red-ball-rises-7.mp4`; several are told apart by their number. */
+const filesOf = ({ count, out, prompt, seed }: Options): ReadonlyArray<string> => {
+  const slug = Outputs.fileName(prompt.toLowerCase()).slice(0, 48).replace(/-+$/, "")
+  const file = out ?? join("out", `${slug === "" ? "video" : slug}-${seed}.mp4`)
+  const kind = extname(file)
+  const base = file.slice(0, file.length - kind.length)
+  return count === 1 ? [file] : Array.from({ length: count }, (_, sample) => `${base}-${sample}${kind}`)
+}
+
+export const run: (options: Options) => Task = Effect.fn("reel.generate")(function* (options: Options) {
+  const model = yield* modelFile("model", options.model, "denoiser.safetensors")
+  const vae = yield* modelFile("vae", options.vae, "vae.safetensors")
+  const found = yield* GraphSource.find("generate")
+  const graph = yield* Settings.apply(found.graph, options.set)
+  const services = Installed.workers(options.store).pipe(Layer.provideMerge(StoreFolder.layer(options.store)))
+  yield* Effect.provide(execute(graph, { denoiser: model, vae }, options), services)
+})
+
+/** The one record of a file. */
+const recordOf = (port: Port.Any, file: string) => {
+  const { mediaType, record } = port.files!
+  return Stream.fromEffect(
+    BlobStore.use((blobs) =>
+      Effect.map(blobs.reference(file, mediaType), (made) => record(made, basename(file))),
+    ),
+  )
+}
+
+const execute = Effect.fnUntraced(function* (
+  graph: Graph.Graph,
+  models: { readonly denoiser: string; readonly vae: string },
+  options: Options,
+) {
+  const { count, negative, prompt, seed, store } = options
+  const files = filesOf(options)
+  // Told before anything runs.
+  yield* Effect.forEach(files, (file) => Outputs.checkFile(file, store), { discard: true })
+  const journal = yield* Journal
+  const screen = yield* Screen
+  const begunMs = yield* Clock.currentTimeMillis
+  const report = yield* Effect.scoped(
+    Effect.gen(function* () {
+      const { observe } = yield* Progress.show({ prompts: count, denoiser: 1, vae: 1 })
+      const prompts = Array.from({ length: count }, (_, sample) => ({ prompt, negative, sample }))
+      const inputs = {
+        prompts: Stream.fromIterable(prompts),
+        denoiser: recordOf(graph.inputs["denoiser"]!, models.denoiser),
+        vae: recordOf(graph.inputs["vae"]!, models.vae),
+      }
+      return yield* Engine.run(graph, inputs, { seed, observe })
+    }),
+  ).pipe(
+    Effect.onInterrupt(() =>
+      Effect.sync(() =>
+        screen.tell(
+          `reel: interrupted; what is done is kept in ${store}: the same command goes on from there`,
+        ),
+      ),
+    ),
+  )
+  const recorded = journal.run(report.run)!
+  const { dropped, failed } = RunReport.read(journal, recorded, store)
+  const [refused] = dropped
+  if (refused !== undefined)
+    return yield* new PromptRefused({ reason: refused.reason, problem: refused.example.detail })
+  const videos = journal.runItems(recorded.id, "out:videos").map((id) => ({
+    item: journal.item(id)!.digest,
+    record: JSON.parse(journal.item(id)!.record) as VideoRecord,
+  }))
+  const [failure] = failed
+  if (failure !== undefined && videos.length === 0)
+    return yield* new GenerationFailed({ node: failure.node, error: failure.error, problem: failure.detail })
+
+  const made = yield* Effect.forEach(
+    videos.toSorted((a, b) => a.record.sample - b.record.sample),
+    ({ item, record: { fps, frames, height, sample, video, width } }) =>
+      Effect.gen(function* () {
+        const file = files[sample]!
+        yield* Outputs.replace(video, file, store)
+        const { bytes, sha256 } = video
+        return { file, sha256, bytes, sample, width, height, fps, frames, item } satisfies Generated
+      }),
+  )
+  const ms = (yield* Clock.currentTimeMillis) - begunMs
+  if (options.json)
+    screen.print(
+      JSON.stringify(
+        { run: report.run, prompt, negative, seed, ms, videos: made, warnings: report.warnings },
+        null,
+        2,
+      ),
+    )
+  else screen.show(lines(made, ms, store))
+  if (failure !== undefined)
+    return yield* new GenerationFailed({ node: failure.node, error: failure.error, problem: failure.detail })
+})
+
+interface VideoRecord extends Pick<Generated, "sample" | "width" | "height" | "fps" | "frames"> {
+  readonly video: Artifact
+}
+
+/** As a shell takes it. */
+const quoted = (path: string): string =>
+  /^[\w./@%+=:,-]+$/.test(path) ? path : `'${Format.line(path).replaceAll("'", `'\\''`)}'`
+
+const lines = (made: ReadonlyArray<Generated>, ms: number, store: string): ReadonlyArray<string> => [
+  ...made.flatMap(({ bytes, file, fps, frames, height, sha256, width }) => [
+    `${Format.line(file)}: ${width}x${height}, ${frames} frames, ${Format.duration((1000 * frames) / fps)}, ${Format.bytes(bytes)}`,
+    `  sha256 ${sha256}`,
+  ]),
+  `${Format.counted(made.length, "video")} in ${Format.duration(ms)}; \`reel lineage ${quoted(made[0]?.file ?? "")}${store === ".reel" ? "" : ` --store ${quoted(store)}`}\` shows what it was made from`,
+]
