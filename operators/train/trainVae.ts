@@ -32,7 +32,7 @@ const load = (items: ReadonlyArray<Item>) =>
       let all = shards.get(shard.sha256)
       if (all === undefined) {
         const file = yield* Safetensors.open(yield* blobs.localPath(shard))
-        all = (yield* file.read("frames", { dtype: "u8" })).data as Uint8Array
+        all = (yield* file.read("frames", { dtype: "u8" })).data
         shards.set(shard.sha256, all)
       }
       if ((row + 1) * size > all.length)

@@ -67,7 +67,7 @@ export const textEncoder = Effect.map(TextModel.open({ provider: "cpu" }), ({ di
   Effect.provide(Session.layer()),
 )
 
-type TransformerSpec = Extract<ModelFile.DenoiserSpec, { readonly model: "VideoDiT" }>
+export type TransformerSpec = Extract<ModelFile.DenoiserSpec, { readonly model: "VideoDiT" }>
 
 export const denoiserSpec = (change: Partial<TransformerSpec>): TransformerSpec => ({
   kind: "denoiser",

@@ -23,6 +23,7 @@ import {
   registered,
   run,
   store,
+  type TransformerSpec,
   writeDenoiser,
   writeVae,
 } from "../../models/test/fixtures.ts"
@@ -58,7 +59,7 @@ const shards = (records: ReadonlyArray<Sampled>) => records.map(({ latents }) =>
 
 /** The error of sampling with another denoiser file. */
 const refused = Effect.fnUntraced(function* (
-  write: (path: string, spec: ModelFile.DenoiserSpec) => Effect.Effect<void, any>,
+  write: (path: string, spec: TransformerSpec) => Effect.Effect<void, any>,
   params: Params = {},
 ) {
   const { spec } = yield* Models

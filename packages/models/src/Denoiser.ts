@@ -67,5 +67,5 @@ export const boundGraph = (
   )
   const prediction = denoiser.forward(inputs, own)
   const graph = TensorGraph.close(name, { ...own, ...inputs }, { prediction })
-  return ModelWeights.bind(name, weightSpecs, graph as never, weights)
+  return ModelWeights.bind(name, weightSpecs, graph, weights)
 }

@@ -163,7 +163,7 @@ export const read = Effect.fn("ModelFile.read")(function* <K extends Kind>(kind:
     weightSpecs(spec),
     isCheckpoint ? below(file, averages) : file,
   )
-  return { spec, weights } satisfies Model<K> as Model<K>
+  return { spec, weights } satisfies Model<K>
 }, Effect.scoped)
 
 const encodeSpec = Schema.encodeSync(Schema.fromJsonString(Spec))
@@ -174,7 +174,7 @@ export const metadata = (spec: Spec): { readonly [key: string]: string } => ({
 })
 
 const halved = ({ data, shape }: Tensor.Tensor<"f32">): Tensor.Tensor =>
-  Tensor.make("f16", shape, Half.fromFloat32("f16", data) as never)
+  Tensor.make("f16", shape, Half.fromFloat32("f16", data))
 
 /** A file of weights alone, in half precision unless asked otherwise. */
 export const write = (

@@ -354,7 +354,7 @@ export const boundEncoder = (
     { ...inputs, pixels },
     { mean: normalize(config, mean), logvar: Ops.sub(logvar, spread) },
   )
-  return ModelWeights.bind(name, specs, graph as never, weights)
+  return ModelWeights.bind(name, specs, graph, weights)
 }
 
 /** The inverse of {@link normalize}, and decoding, as a graph that holds its weights. Sizes are those of latents. */
@@ -370,7 +370,7 @@ export const boundDecoder = (
   return ModelWeights.bind(
     name,
     specs,
-    TensorGraph.close(`${name}Decoder`, { ...inputs, latents }, { pixels }) as never,
+    TensorGraph.close(`${name}Decoder`, { ...inputs, latents }, { pixels }),
     weights,
   )
 }

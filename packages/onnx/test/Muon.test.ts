@@ -48,10 +48,7 @@ const stepOf = (muon: Muon.Muon) =>
     name: "oracle",
     parameters: TrainStep.withMuon(
       Object.fromEntries(
-        names.map((name) => [
-          name,
-          { shape: oracle.shapes[name]!, decays: oracle.decaying.includes(name) } as TrainStep.Parameter,
-        ]),
+        names.map((name) => [name, { shape: oracle.shapes[name]!, decays: oracle.decaying.includes(name) }]),
       ),
       () => true,
     ),

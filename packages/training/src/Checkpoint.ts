@@ -55,5 +55,5 @@ export const read = Effect.fn("Checkpoint.read")(function* <K extends ModelFile.
     if (!Shape.isStatic(shape)) continue
     state[name] = yield* file.read(name, { dtype, shape, finite: true })
   }
-  return { spec, state, step: Number(state["step"]!.data[0]) } satisfies Checkpoint<K> as Checkpoint<K>
+  return { spec, state, step: Number(state["step"]!.data[0]) } satisfies Checkpoint<K>
 }, Effect.scoped)

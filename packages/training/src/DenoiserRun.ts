@@ -188,7 +188,7 @@ const initialOf = (options: Options) =>
         structure: settings.denoiser ?? embedded,
         isCheckpoint: false,
         step: 0,
-      } satisfies Initial as Initial
+      } satisfies Initial
     const file = yield* Safetensors.open(initial)
     const spec = yield* ModelFile.specOf("denoiser", file)
     const wanted = {
@@ -209,7 +209,7 @@ const initialOf = (options: Options) =>
       if (expected !== found) return yield* new TrainingMismatch({ what, expected: expected!, found: found! })
     const isCheckpoint = Checkpoint.isIn(file)
     const step = isCheckpoint ? Number((yield* file.read("step", { dtype: "i64", shape: [] })).data[0]) : 0
-    return { structure: spec, isCheckpoint, step } satisfies Initial as Initial
+    return { structure: spec, isCheckpoint, step } satisfies Initial
   }).pipe(Effect.scoped)
 
 /**
@@ -286,8 +286,8 @@ export const run = Effect.fn("DenoiserRun.run")(function* (options: Options) {
   const { checkpoint, rows } = yield* KeptRun.run({
     folder,
     spec,
-    bucket: main!.name,
-    step: main!.step,
+    bucket: main.name,
+    step: main.step,
     variants: Object.fromEntries(others.map(({ name, step }) => [name, step])),
     settings,
     accumulate: accumulate > 1,
@@ -297,7 +297,7 @@ export const run = Effect.fn("DenoiserRun.run")(function* (options: Options) {
       const draw = (step * replicas + replica) * accumulate
       const bucket = batches.bucketOf(draw)
       return {
-        ...(bucket.name === main!.name ? {} : { variant: bucket.name }),
+        ...(bucket.name === main.name ? {} : { variant: bucket.name }),
         batches: Array.from({ length: accumulate }, (_, part) =>
           batches.batchOf(bucket, draw + part),
         ) as never,
@@ -305,5 +305,5 @@ export const run = Effect.fn("DenoiserRun.run")(function* (options: Options) {
     },
     onWindow: options.onWindow,
   })
-  return { checkpoint, spec, rows } satisfies Result as Result
+  return { checkpoint, spec, rows } satisfies Result
 }, Effect.scoped)

@@ -142,5 +142,5 @@ export const run = <P extends TrainStep.Parameters, B extends TensorGraph.Specs>
         Effect.fail(new TrainingDiverged({ step, loss, norm, ...(saved ? { checkpoint } : {}) })),
       ),
     )
-    return { checkpoint, rows } satisfies Result as Result
+    return { checkpoint, rows } satisfies Result
   })

@@ -209,5 +209,5 @@ export const run = Effect.fn("VaeRun.run")(function* (options: Options) {
     weights,
     checkpoint,
     rows,
-  } satisfies Result as Result
+  } satisfies Result
 }, Effect.scoped)
