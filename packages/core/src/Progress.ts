@@ -19,10 +19,10 @@ const detailLength = 200
 
 /** A copy with nothing else in it: what can be sent to another process, and does not change any more. */
 export const plain = ({ detail, done, remainingMillis, total }: Progress): Progress => ({
-  done: Number(done),
-  total: Number(total),
-  detail: String(detail).slice(0, detailLength),
-  ...(remainingMillis === undefined ? {} : { remainingMillis: Number(remainingMillis) }),
+  done,
+  total,
+  detail: detail.slice(0, detailLength),
+  ...(remainingMillis === undefined ? {} : { remainingMillis }),
 })
 
 /** The share that is done, from 0 to 1; nothing while the total is not known. */

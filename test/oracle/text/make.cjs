@@ -47,4 +47,4 @@ const main = async () => {
   fs.writeFileSync(path.join(__dirname, "encoder.json"), `${JSON.stringify(found)}\n`)
 }
 
-main()
+void main()
