@@ -13,7 +13,7 @@ import * as Schema from "effect/Schema"
 import { kept } from "../models/kept.ts"
 import { LatentSpaceMismatch } from "../models/mismatch.ts"
 import { running } from "../models/params.ts"
-import * as rows from "../models/rows.ts"
+import * as shards from "../models/shards.ts"
 import { GeneratedFrames, SampledLatents, Vae } from "../ports/index.ts"
 
 interface Wanted extends Session.Options {
@@ -77,7 +77,7 @@ export const Decode = Operator.map("decode", {
         threads,
       })
       const shape = [channels, frames, height, width]
-      const bits = yield* rows.read(record.latents, "mean", "f16", shape)
+      const bits = yield* shards.row(record.latents, "mean", "f16", shape)
       const latents = Tensor.make("f32", [1, ...shape], Half.toFloat32("f16", bits))
       const { pixels } = yield* session.run({ latents }, { transfer: true })
       const [, , F, H, W] = pixels.shape as [number, number, number, number, number]
@@ -88,7 +88,7 @@ export const Decode = Operator.map("decode", {
         name,
         captions,
         seconds,
-        pixels: yield* rows.write("frames", Tensor.make("u8", [1, F, H, W, 3], toBytes(pixels.data))),
+        pixels: yield* shards.putRow("frames", Tensor.make("u8", [1, F, H, W, 3], toBytes(pixels.data))),
         frames: F,
         height: H,
         width: W,

@@ -7,9 +7,9 @@ import type { Artifact } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import { textModel, withSessions } from "../models/sessions.ts"
+import { textModel } from "../models/textModel.ts"
 import { Latents, TrainingItem } from "../ports/index.ts"
-import * as shards from "./shards.ts"
+import * as shards from "../models/shards.ts"
 
 type TrainingRecord = Port.RecordOf<typeof TrainingItem>
 
@@ -50,32 +50,30 @@ export const EmbedCaptions = Operator.batch("embed-captions", {
     ),
   }),
   run: (records, { maxTokens }) =>
-    withSessions(
-      Effect.scoped(
-        Effect.gen(function* () {
-          const model = yield* textModel(maxTokens)
-          const measured = records.map(({ captions }) =>
-            captions.map((caption) => ({ caption, tokens: model.tokenizer.encode(caption).length })),
-          )
-          const kept = measured.map((captions) =>
-            captions.filter(({ tokens }) => tokens > 0 && tokens <= maxTokens).map(({ caption }) => caption),
-          )
-          const all = kept.flat()
-          const shard: Artifact | undefined = all.length === 0 ? undefined : yield* encode(model, all)
-          let row = 0
-          return records.map((record, i): TrainingRecord | Drop => {
-            const captions = kept[i]!
-            if (shard === undefined || captions.length === 0) {
-              const longest = measured[i]!.reduce((most, { tokens }) => Math.max(most, tokens), 0)
-              return longest === 0
-                ? drop("no-caption", "no caption has any token")
-                : drop("caption-too-long", `no caption has at most ${maxTokens} tokens; one has ${longest}`)
-            }
-            const text = { shard, row }
-            row += captions.length
-            return { ...record, captions, text, textEncoder: model.digest }
-          })
-        }),
-      ),
+    Effect.scoped(
+      Effect.gen(function* () {
+        const model = yield* textModel(maxTokens)
+        const measured = records.map(({ captions }) =>
+          captions.map((caption) => ({ caption, tokens: model.tokenizer.encode(caption).length })),
+        )
+        const kept = measured.map((captions) =>
+          captions.filter(({ tokens }) => tokens > 0 && tokens <= maxTokens).map(({ caption }) => caption),
+        )
+        const all = kept.flat()
+        const shard: Artifact | undefined = all.length === 0 ? undefined : yield* encode(model, all)
+        let row = 0
+        return records.map((record, i): TrainingRecord | Drop => {
+          const captions = kept[i]!
+          if (shard === undefined || captions.length === 0) {
+            const longest = measured[i]!.reduce((most, { tokens }) => Math.max(most, tokens), 0)
+            return longest === 0
+              ? drop("no-caption", "no caption has any token")
+              : drop("caption-too-long", `no caption has at most ${maxTokens} tokens; one has ${longest}`)
+          }
+          const text = { shard, row }
+          row += captions.length
+          return { ...record, captions, text, textEncoder: model.digest }
+        })
+      }),
     ),
 })

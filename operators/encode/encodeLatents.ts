@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 
 import { withSessions } from "../models/sessions.ts"
 import { Frames, Latents, Vae } from "../ports/index.ts"
-import * as shards from "./shards.ts"
+import * as shards from "../models/shards.ts"
 
 type FramesRecord = Port.RecordOf<typeof Frames>
 type LatentsRecord = Port.RecordOf<typeof Latents>

@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 
 import { dropUnusable } from "../filter/reasons.ts"
 import { CaptionedClip, Frames } from "../ports/index.ts"
-import * as shards from "./shards.ts"
+import * as shards from "../models/shards.ts"
 
 const whole = (minimum: number, maximum: number, value: number) =>
   Schema.Int.check(Schema.isBetween({ minimum, maximum })).pipe(

@@ -5,7 +5,7 @@ import { Render } from "@reelgraph/world"
 import * as Effect from "effect/Effect"
 
 import { Frames, WorldPart, WorldSet } from "../ports/index.ts"
-import * as shards from "./shards.ts"
+import * as shards from "../models/shards.ts"
 import * as worldScene from "./worldScene.ts"
 
 /** Scenes in a part. */

@@ -6,7 +6,7 @@ import * as NoiseSchedule from "@reelgraph/models/NoiseSchedule"
 import * as PromptText from "@reelgraph/models/Prompt"
 import * as Sampler from "@reelgraph/models/Sampler"
 import type { OptionInvalid } from "@reelgraph/models/SamplingError"
-import * as TextModel from "@reelgraph/models/TextModel"
+import type * as TextModel from "@reelgraph/models/TextModel"
 import * as Half from "@reelgraph/onnx/Half"
 import * as Onnx from "@reelgraph/onnx/Onnx"
 import * as Safetensors from "@reelgraph/onnx/Safetensors"
@@ -20,7 +20,8 @@ import * as Schema from "effect/Schema"
 import { kept } from "../models/kept.ts"
 import { LatentSpaceMismatch, TextEncoderMismatch } from "../models/mismatch.ts"
 import { running } from "../models/params.ts"
-import * as rows from "../models/rows.ts"
+import * as shards from "../models/shards.ts"
+import { textModel } from "../models/textModel.ts"
 import { Denoiser as DenoiserPort, Prompt, SampledLatents, Vae } from "../ports/index.ts"
 import * as denoising from "./denoising.ts"
 
@@ -69,10 +70,6 @@ const Params = Schema.Struct({
   ...running,
 })
 type Params = typeof Params.Type
-
-const textModel = kept(({ tokens }: { readonly tokens: number }) =>
-  TextModel.open({ provider: "cpu", maxTokens: tokens }),
-)
 
 interface Wanted extends Session.Options {
   readonly sha256: string
@@ -196,7 +193,7 @@ export const Sample = Operator.batch("sample", {
         provider,
         threads,
       })
-      const text = yield* textModel({ tokens: spec.tokens })
+      const text = yield* textModel(spec.tokens)
       if (text.digest !== spec.textEncoder)
         return yield* new TextEncoderMismatch({
           denoiser: denoiser.name,
@@ -238,7 +235,7 @@ export const Sample = Operator.batch("sample", {
             name: asked[i]!,
             captions: [asked[i]!],
             seconds: (params.seconds * frames) / spec.latents[0],
-            latents: yield* rows.write(
+            latents: yield* shards.putRow(
               "mean",
               Tensor.make("f16", [1, ...latents], Half.fromFloat32("f16", sample)),
             ),

@@ -7,7 +7,7 @@ import { BlobStore, Scratch } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import * as rows from "../models/rows.ts"
+import * as shards from "../models/shards.ts"
 import { GeneratedFrames, GeneratedVideo } from "../ports/index.ts"
 
 const Pixels = Schema.Int.check(Schema.isBetween({ minimum: 16, maximum: 4096 }))
@@ -54,7 +54,7 @@ export const Interpolate = Operator.map("interpolate", {
   }),
   run: ({ frames, height, name, negative, pixels, prompt, sample, seconds, width }, params) =>
     Effect.gen(function* () {
-      const source = yield* rows.read(pixels, "frames", "u8", [frames, height, width, 3])
+      const source = yield* shards.row(pixels, "frames", "u8", [frames, height, width, 3])
       const size = fitted({ width, height }, params)
       const target = { ...size, fps: params.fps, frames: Math.max(1, Math.round(seconds * params.fps)) }
       const step = target.frames === 1 ? 0 : (frames - 1) / (target.frames - 1)

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 
 import { Checkpoint, Denoiser, TrainingItem } from "../ports/index.ts"
 import type { Row } from "../ports/Rows.ts"
-import { curveOf, kept } from "./kept.ts"
+import { curveOf, longRun } from "./longRun.ts"
 
 /** Words are listed in a model's file up to this many. */
 const mostWords = 20_000
@@ -57,7 +57,7 @@ export const Train = Operator.collect("train", {
       const set = yield* LatentSet.load(local, { tokens: settings.tokens })
       const initialPath = initial[0] === undefined ? undefined : yield* blobs.localPath(initial[0].file)
       const vocabulary = vocabularyOf(items.flatMap(({ captions }) => captions))
-      const { checkpoint, rows } = yield* kept(call, (folder, onWindow) =>
+      const { checkpoint, rows } = yield* longRun(call, (folder, onWindow) =>
         DenoiserRun.run({
           set,
           vae: set.vae,

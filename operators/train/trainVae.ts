@@ -9,7 +9,7 @@ import { type Crops, TrainingMismatch, VaeRun } from "@reelgraph/training"
 import * as Effect from "effect/Effect"
 
 import { Checkpoint, Frames } from "../ports/index.ts"
-import { curveOf, kept } from "./kept.ts"
+import { curveOf, longRun } from "./longRun.ts"
 
 type Item = typeof Frames.record.Type
 
@@ -60,7 +60,7 @@ export const TrainVae = Operator.collect("train-vae", {
     Effect.gen(function* () {
       const blobs = yield* BlobStore
       const clips = yield* Effect.scoped(load(items))
-      const { rows, spec, weights } = yield* kept(call, (folder, onWindow) =>
+      const { rows, spec, weights } = yield* longRun(call, (folder, onWindow) =>
         VaeRun.run({ clips, settings, key: call.random, folder, onWindow }),
       )
       const path = join(yield* Scratch.use(({ directory }) => directory), "vae.safetensors")

@@ -26,7 +26,7 @@ import {
   denoiserSpec,
   writeVae,
 } from "../../models/test/fixtures.ts"
-import * as rows from "../../models/rows.ts"
+import * as shards from "../../models/shards.ts"
 
 type Frames = (typeof GeneratedFrames)["record"]["Type"]
 
@@ -40,7 +40,7 @@ const sampled = Effect.fnUntraced(function* (vae: string) {
     name: "a red ball rises",
     captions: ["a red ball rises"],
     seconds: 5,
-    latents: yield* rows.write("mean", Tensor.make("f16", [1, 4, 2, 3, 5], bits)),
+    latents: yield* shards.putRow("mean", Tensor.make("f16", [1, 4, 2, 3, 5], bits)),
     channels: 4,
     frames: 2,
     height: 3,
@@ -78,7 +78,7 @@ layer(Layer.unwrap(Effect.map(folder, store)), { timeout: "2 minutes", excludeTe
           height: 24,
           width: 40,
         })
-        const found = yield* rows.read(pixels, "frames", "u8", [8, 24, 40, 3])
+        const found = yield* shards.row(pixels, "frames", "u8", [8, 24, 40, 3])
 
         const { weights } = yield* ModelFile.read("vae", path)
         const graph = ShiftVae.boundDecoder(vaeConfig, { frames: 2, height: 3, width: 5 }, weights)
@@ -124,15 +124,15 @@ layer(Layer.unwrap(Effect.map(folder, store)), { timeout: "2 minutes", excludeTe
         const { record, vae } = yield* setting
         const decode = (change: object) =>
           Effect.flip(run<Frames, any>(Decode(), { ...record, ...change }, { sides: { vae } }))
-        assert.strictEqual((yield* decode({ height: 4 }))._tag, "TensorMismatch")
+        assert.strictEqual((yield* decode({ height: 4 }))._tag, "RowInvalid")
         const beyond = yield* decode({ latents: { ...record.latents, row: 1 } })
-        assert.strictEqual(beyond._tag, "RowMissing")
+        assert.strictEqual(beyond._tag, "RowInvalid")
         const infinite = Tensor.make(
           "f16",
           [1, 4, 2, 3, 5],
           bits.map((bit, i) => (i === 7 ? 0x7c00 : bit)),
         )
-        const notFinite = yield* decode({ latents: yield* rows.write("mean", infinite) })
+        const notFinite = yield* decode({ latents: yield* shards.putRow("mean", infinite) })
         assert.strictEqual(notFinite._tag, "TensorMismatch")
         assert.include(notFinite.message, "not finite at element 7")
         const blobs = yield* BlobStore

@@ -14,7 +14,7 @@ import type { Latents } from "@reelgraph/operators/ports"
 import { BlobStore, BlobStoreMemory } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
-import * as shards from "../shards.ts"
+import * as shards from "../../models/shards.ts"
 import { call, type FramesRecord, opened, temporaryFolder, tiny, vaeFile } from "./calling.ts"
 
 type LatentsRecord = Port.RecordOf<typeof Latents>

@@ -8,7 +8,7 @@ import { BlobStore } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
-import * as rows from "../../models/rows.ts"
+import * as shards from "../../models/shards.ts"
 import { folder, run, store } from "../../models/test/fixtures.ts"
 
 type Video = (typeof GeneratedVideo)["record"]["Type"]
@@ -29,7 +29,7 @@ const greys = Effect.fnUntraced(function* (
     name: "grey",
     captions: ["grey"],
     seconds,
-    pixels: yield* rows.write("frames", Tensor.make("u8", [1, levels.length, height, width, 3], data)),
+    pixels: yield* shards.putRow("frames", Tensor.make("u8", [1, levels.length, height, width, 3], data)),
     frames: levels.length,
     height,
     width,

@@ -95,7 +95,7 @@ export const factors = ({ space, time }: Config): { readonly space: number; read
   time,
 })
 
-/** Latents before {@link normalize} to those after it. */
+/** One number for each channel of latents. */
 const perChannel = (values: ReadonlyArray<number>): F32 =>
   Ops.constant(Tensor.f32([1, values.length, 1, 1, 1], values))
 

@@ -37,7 +37,7 @@ const reportOf = ({ remainingMillis, report, step, stepMillis, until }: Training
 })
 
 /** Runs a training in the folder of a call, with its sessions and its reports. */
-export const kept = <A, E, R>(
+export const longRun = <A, E, R>(
   call: Operator.Call<unknown>,
   run: (
     folder: string,

@@ -20,9 +20,16 @@ export class RowInvalid extends Schema.TaggedError<RowInvalid>()("RowInvalid", {
   }
 }
 
+/** The media type of model files and shards. */
+const mediaType = "application/safetensors"
+
 /** Puts a shard into the store. */
 export const put = (tensors: Safetensors.Contents["tensors"]) =>
-  BlobStore.use((blobs) => blobs.putBytes(Safetensors.encode({ tensors }), "application/octet-stream"))
+  BlobStore.use((blobs) => blobs.putBytes(Safetensors.encode({ tensors }), mediaType))
+
+/** Stores a shard of one row: `data` is `[1, ...]`. So what a record names depends on nothing but itself. */
+export const putRow = (name: string, data: Tensor.Tensor) =>
+  Effect.map(put({ [name]: data }), (shard): Row => ({ shard, row: 0 }))
 
 interface Wanted {
   readonly at: Row
@@ -32,7 +39,7 @@ interface Wanted {
 
 /**
  * One tensor's rows, in the order asked for, each with an array of its own. Every shard is read once, one after the
- * other, and let go.
+ * other, and let go. Numbers that are not finite are refused.
  */
 export const rows = Effect.fn("shards.rows")(function* <D extends DType.DType>(
   wanted: ReadonlyArray<Wanted>,
@@ -47,7 +54,7 @@ export const rows = Effect.fn("shards.rows")(function* <D extends DType.DType>(
       Effect.gen(function* () {
         const path = yield* blobs.localPath(wanted[inShard[0]!]!.at.shard)
         const file = yield* Safetensors.open(path)
-        return yield* file.read(tensor, { dtype })
+        return yield* file.read(tensor, { dtype, finite: true })
       }),
     )
     for (const i of inShard) {
@@ -65,6 +72,10 @@ export const rows = Effect.fn("shards.rows")(function* <D extends DType.DType>(
   }
   return found
 })
+
+/** One row's numbers. */
+export const row = <D extends DType.DType>(at: Row, tensor: string, dtype: D, shape: ReadonlyArray<number>) =>
+  Effect.map(rows([{ at, shape }], tensor, dtype), ([found]) => found!)
 
 const rowOf = <D extends DType.DType>(
   { data, shape: [count, ...rest] }: Tensor.Tensor<D>,

@@ -1,0 +1,82 @@
+/**
+ * `npm run model`: makes the embedded model again, from nothing but numbers: an autoencoder and a denoiser, trained on
+ * the sample world by the graphs `world-vae` and `world-train`. Takes hours; what was done is in the store, so that the
+ * same command goes on after it was stopped. See weights/README.md.
+ */
+import { spawnSync } from "node:child_process"
+import fs from "node:fs"
+import { join, relative } from "node:path"
+import { fileURLToPath } from "node:url"
+
+import * as ModelFile from "@reelgraph/models/ModelFile"
+import * as Effect from "effect/Effect"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+const out = join(root, "out", "model")
+fs.mkdirSync(out, { recursive: true })
+
+/** Clips of the sample world: so many, how freely placed, and whether each is one frame. */
+const set = (name: string, count: number, positions: number, images = 0) =>
+  JSON.stringify({ name, seed: 1, count, positions, images })
+
+const near = set("near", 4000, 0.35)
+const free = set("free", 12_000, 1)
+const images = set("images", 6000, 1, 1)
+
+const run = (graph: string, to: string, args: ReadonlyArray<string>): string => {
+  const folder = join(out, to)
+  const all = ["run", graph, ...args, "--seed", "1", "--out", folder]
+  console.log(`\n$ reel ${all.map((arg) => (arg.startsWith(root) ? relative(root, arg) : arg)).join(" ")}`)
+  const { status } = spawnSync(process.execPath, [join(root, "packages/cli/src/bin.ts"), ...all], {
+    cwd: root,
+    stdio: "inherit",
+  })
+  if (status !== 0) process.exit(status ?? 1)
+  const made = fs
+    .readdirSync(join(folder, "checkpoint"))
+    .filter((name) => name.endsWith(".safetensors"))
+    .map((name) => join(folder, "checkpoint", name))
+    .toSorted((a, b) => fs.statSync(b).mtimeMs - fs.statSync(a).mtimeMs)
+  return made[0]!
+}
+
+const sets = (name: string, lines: ReadonlyArray<string>): string => {
+  const path = join(out, `${name}.ndjson`)
+  fs.writeFileSync(path, `${lines.join("\n")}\n`)
+  return `sets=${path}`
+}
+
+const settings = (values: Readonly<Record<string, string | number>>): ReadonlyArray<string> =>
+  Object.entries(values).flatMap(([name, value]) => ["--set", `${name}=${value}`])
+
+const vae = run("world-vae", "vae", ["--input", sets("vae", [set("vae", 2048, 1)])])
+
+/** What both stages of the denoiser have in common. */
+const common = {
+  "train.replicas": 2,
+  "train.learningRate": 2.5e-3,
+  "train.shares": '{"4x9x16":0.6,"1x9x16":0.4}',
+}
+
+// First near the middle, where it soon learns that a clip shows one thing; then anywhere.
+const beginning = run("world-train", "beginning", [
+  ...["--input", sets("beginning", [near, images]), "--input", `vae=${vae}`, "--input", "initial="],
+  ...settings({ ...common, "train.steps": 800, "train.decay": 0 }),
+])
+const denoiser = run("world-train", "denoiser", [
+  ...["--input", sets("denoiser", [near, free, images]), "--input", `vae=${vae}`],
+  ...["--input", `initial=${beginning}`],
+  ...settings({ ...common, "train.steps": 3500, "train.warmup": 1, "train.decay": 0.457 }),
+])
+
+const weights = join(out, "weights")
+fs.mkdirSync(weights, { recursive: true })
+fs.copyFileSync(vae, join(weights, "vae.safetensors"))
+await Effect.runPromise(
+  Effect.flatMap(ModelFile.read("denoiser", denoiser), (model) =>
+    ModelFile.write(join(weights, "denoiser.safetensors"), model),
+  ),
+)
+console.log(`
+The weights are in ${relative(root, weights)}. To measure them:
+  npm run bench embedded -- --weights ${relative(root, weights)}`)
