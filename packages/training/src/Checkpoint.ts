@@ -1,7 +1,9 @@
 /**
  * Training checkpoints: model files (see `ModelFile`) with the whole state of the optimiser, from which training goes
- * on to the last bit. Random numbers need no state of their own: they are functions of a key and the step.
+ * on to the last bit. Random numbers are functions of a key and the step (Philox 4x32-10), so the key in the metadata
+ * and the step in the state are all of their state.
  */
+import type * as CounterRandom from "@reelgraph/core/CounterRandom"
 import * as ModelFile from "@reelgraph/models/ModelFile"
 import * as Safetensors from "@reelgraph/onnx/Safetensors"
 import * as Shape from "@reelgraph/onnx/Shape"
@@ -18,8 +20,12 @@ export const write = (
   path: string,
   spec: ModelFile.Spec,
   state: Trainer.State,
+  { k0, k1 }: CounterRandom.Key,
 ): Effect.Effect<void, Safetensors.SafetensorsUnreadable> =>
-  Safetensors.write(path, { tensors: state, metadata: ModelFile.metadata(spec) })
+  Safetensors.write(path, {
+    tensors: state,
+    metadata: { ...ModelFile.metadata(spec), random: JSON.stringify({ philox: [k0, k1] }) },
+  })
 
 /** Whether an open file has an optimiser's state beside weights. */
 export const isIn = (file: Pick<Safetensors.Reader, "entries">): boolean => file.entries.has("step")

@@ -290,6 +290,7 @@ export const run = Effect.fn("DenoiserRun.run")(function* (options: Options) {
     step: main.step,
     variants: Object.fromEntries(others.map(({ name, step }) => [name, step])),
     settings,
+    key,
     accumulate: accumulate > 1,
     start,
     until: first.step + settings.steps,

@@ -6,6 +6,7 @@
 import fs from "node:fs"
 import { join } from "node:path"
 
+import type * as CounterRandom from "@reelgraph/core/CounterRandom"
 import * as ModelFile from "@reelgraph/models/ModelFile"
 import type * as ModelWeights from "@reelgraph/models/ModelWeights"
 import * as Trainer from "@reelgraph/onnx/Trainer"
@@ -65,6 +66,8 @@ export interface Options<P extends TrainStep.Parameters, B extends TensorGraph.S
   readonly step: TrainStep.TrainStep<P, B>
   readonly variants?: Trainer.Variants<P, B>
   readonly settings: Settings
+  /** Of the random numbers that the work draws: kept in checkpoints. */
+  readonly key: CounterRandom.Key
   /** Whether a step may be made of several batches. */
   readonly accumulate?: boolean
   readonly start: Start
@@ -134,7 +137,7 @@ export const run = <P extends TrainStep.Parameters, B extends TensorGraph.Specs>
         Effect.gen(function* () {
           // The curve first: what it has beyond the checkpoint is cut off when training goes on from there.
           yield* Effect.sync(() => writeText(curve, LossCurve.toCsv(rows)))
-          yield* Checkpoint.write(checkpoint, spec, state)
+          yield* Checkpoint.write(checkpoint, spec, state, options.key)
           saved = true
         }),
     }).pipe(

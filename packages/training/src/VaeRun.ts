@@ -181,6 +181,7 @@ export const run = Effect.fn("VaeRun.run")(function* (options: Options) {
       absolute,
     }),
     settings,
+    key,
     start: { _tag: "Weights", weights: ShiftVae.initialize(model, key.k0) },
     until: steps,
     work: (step, replica) => {
