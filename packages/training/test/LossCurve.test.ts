@@ -50,6 +50,10 @@ describe("LossCurve", () => {
     assert.isUndefined(xmlProblem(LossCurve.toSvg("<empty>", [])))
     assert.isDefined(xmlProblem(svg.replace("</style>", "")))
     assert.isDefined(xmlProblem(svg.replace("&amp;", "&")))
+    // What an attribute says, a style sheet would overrule: keys have the colours of their lines.
+    assert.notMatch(svg, /[^-]fill:/u)
+    assert.match(svg, /fill="#0072b2" class="key">4x9x16/u)
+    assert.strictEqual(svg.match(/<polyline fill="none"/g)?.length, 4)
     // Every number is one.
     assert.notMatch(svg, /NaN|Infinity|undefined/u)
   })
