@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import * as Ops from "@reelgraph/onnx/Ops"
 import * as Reference from "@reelgraph/onnx/Reference"
 import * as Schedule from "@reelgraph/onnx/Schedule"
@@ -32,6 +32,9 @@ const config = VideoDiT.config({
 const latents = [2, 2, 2, 4, 4]
 
 const optimizer = { schedule: Schedule.constant(0.02), clip: 1 }
+
+// Nothing waits for it: what opens models is slow where others work too.
+vi.setConfig({ testTimeout: 60_000 })
 
 describe("training", () => {
   it.live("a transformer begins with the mean square of its target as loss, and learns", () =>

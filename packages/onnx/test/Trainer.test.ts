@@ -306,3 +306,56 @@ describe("Trainer", () => {
     ),
   )
 })
+
+describe("vectors", () => {
+  const lengths = { a: 3, b: 5, c: 4, d: 1 }
+  const names = Object.keys(lengths) as ReadonlyArray<keyof typeof lengths>
+  const of = (leading: ReadonlyArray<number>, ema?: number) =>
+    TrainStep.make({
+      name: "vectors",
+      parameters: Object.fromEntries(
+        names.map((name) => [
+          name,
+          { shape: [...leading, lengths[name]], decays: name === "b" || name === "d" },
+        ]),
+      ),
+      batch: { x: TensorGraph.spec("f32", [1]) },
+      loss: (parameters, { x }) => ({
+        loss: Ops.sum(
+          names.map((name, i) => Ops.reduceMean(Ops.square(Ops.sub(parameters[name]!, Ops.mul(x, i + 1))))),
+        ),
+      }),
+      optimizer,
+      ...(ema === undefined ? {} : { ema }),
+    })
+  const weights = (leading: ReadonlyArray<number>) => {
+    const next = randomFrom(3)
+    return Object.fromEntries(names.map((name) => [name, tensor([...leading, lengths[name]], next)]))
+  }
+  const trained = (leading: ReadonlyArray<number>, ema?: number) =>
+    Effect.gen(function* () {
+      const trainer = yield* Trainer.make(of(leading, ema), { provider: "cpu", threads: 1 })
+      yield* trainer.initialize(weights(leading))
+      const reports = []
+      for (const x of [0.5, -1, 2]) reports.push(yield* trainer.step({ x: Tensor.f32([1], [x]) }))
+      const state = yield* trainer.state
+      return {
+        reports,
+        data: Object.fromEntries(Object.entries(state).map(([name, { data }]) => [name, data])),
+      }
+    })
+
+  it.live("are updated together, with the bits that they have alone", () =>
+    run(
+      Effect.gen(function* () {
+        for (const ema of [0.9, undefined])
+          assert.deepStrictEqual(yield* trained([], ema), yield* trained([1], ema))
+      }),
+    ),
+  )
+
+  it("take one update for those that decay and one for the others", () => {
+    const count = (leading: ReadonlyArray<number>) => TensorGraph.count(of(leading, 0.9).single)["Sqrt"]!
+    assert.strictEqual(count([1]) - count([]), 2)
+  })
+})

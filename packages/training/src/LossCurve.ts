@@ -117,14 +117,14 @@ export const toSvg = (title: string, rows: ReadonlyArray<Row>): string => {
     const raw = of.map(({ loss }) => loss)
     const last = smoothed(raw).at(-1)
     return [
-      `<polyline points="${points(raw)}" stroke="${colour}" stroke-opacity="0.25" stroke-width="1"/>`,
-      `<polyline points="${points(smoothed(raw))}" stroke="${colour}" stroke-width="2"/>`,
+      `<polyline fill="none" points="${points(raw)}" stroke="${colour}" stroke-opacity="0.25" stroke-width="1"/>`,
+      `<polyline fill="none" points="${points(smoothed(raw))}" stroke="${colour}" stroke-width="2"/>`,
       `<text x="${width - right}" y="${top + 16 * i}" text-anchor="end" fill="${colour}" class="key">${escaped(name)}${last === undefined ? "" : `: ${last.toPrecision(4)}`}</text>`,
     ].join("\n")
   })
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="12">`,
-    `<style>polyline{fill:none;stroke-linejoin:round}.grid{stroke:#ddd}text{fill:#444}.key{font-weight:600}</style>`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="12" fill="#444">`,
+    `<style>.grid{stroke:#ddd}.key{font-weight:600}</style>`,
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
     `<text x="${left}" y="24" font-size="16" class="key">${escaped(title)}</text>`,
     ...grid,
