@@ -36,9 +36,7 @@ const video = "out/a-red-ball-rises.mp4"
 
 /** An escape sequence on a terminal, nothing elsewhere. */
 const style = (code: number) => (text: string) =>
-  process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined
-    ? `\u001B[${code}m${text}\u001B[0m`
-    : text
+  process.stdout.isTTY && process.env["NO_COLOR"] === undefined ? `\u001B[${code}m${text}\u001B[0m` : text
 const bold = style(1)
 const faint = style(2)
 
