@@ -7,7 +7,7 @@ const record = Schema.Struct({ name: Schema.String, file: Artifact })
 
 const files = {
   extensions: [".safetensors"],
-  mediaType: "application/octet-stream",
+  mediaType: "application/safetensors",
   record: (file: typeof Artifact.Type, name: string) => ({ name, file }),
 }
 

@@ -53,7 +53,7 @@ export const longRun = <A, E, R>(
       return Effect.gen(function* () {
         if (checkpoint === undefined) return yield* new TrainingStopped({ step, loss, norm })
         const blobs = yield* BlobStore
-        const file = yield* blobs.putFile(checkpoint, "application/octet-stream")
+        const file = yield* blobs.putFile(checkpoint, "application/safetensors")
         const path = yield* Effect.scoped(blobs.localPath(file))
         return yield* new TrainingStopped({ step, loss, norm, checkpoint: file.sha256, path })
       })

@@ -70,7 +70,7 @@ export const Train = Operator.collect("train", {
           ...(vocabulary === undefined ? {} : { vocabulary }),
         }),
       )
-      const file = yield* blobs.putFile(checkpoint, "application/octet-stream")
+      const file = yield* blobs.putFile(checkpoint, "application/safetensors")
       const curve = yield* curveOf(
         `${call.sides.initial.length > 0 ? "Fine-tuning" : "Training"} a denoiser`,
         rows,

@@ -65,7 +65,7 @@ export const TrainVae = Operator.collect("train-vae", {
       )
       const path = join(yield* Scratch.use(({ directory }) => directory), "vae.safetensors")
       yield* ModelFile.write(path, { spec, weights })
-      const file = yield* blobs.putFile(path, "application/octet-stream", { move: true })
+      const file = yield* blobs.putFile(path, "application/safetensors", { move: true })
       const curve = yield* curveOf("Training an autoencoder", rows)
       const step = rows.at(-1)?.step ?? 0
       const record = { name: `vae-${step}`, file, step, ...curve }

@@ -54,6 +54,10 @@ export const line = (text: string): string =>
   // oxlint-disable-next-line no-control-regex
   text.replaceAll(/\s*[\r\n]+\s*/g, " ").replaceAll(/[\u0000-\u001F\u007F-\u009F]/g, "?")
 
+/** As a shell takes it. */
+export const quoted = (path: string): string =>
+  /^[\w./@%+=:,-]+$/.test(path) ? path : `'${line(path).replaceAll("'", `'\\''`)}'`
+
 /** At most so many characters, the last of them an ellipsis when some had to go. */
 export const cut = (text: string, columns: number): string =>
   text.length <= columns ? text : `${text.slice(0, Math.max(0, columns - 1))}…`

@@ -1,6 +1,7 @@
 /**
  * The outputs of a run as files: for each a Parquet manifest `DIR/<output>.parquet`, and the files that its records
- * name as `DIR/<output>/<name>-<digits of its digest>.<ending>`.
+ * name as `DIR/<output>/<name>-<field>-<digits of its digest>.<ending>`. The field is told where a record names several
+ * files, the digits where an output has several records.
  *
  * Files are links to the store where that is possible (they are read-only, like everything in it). A file of somebody
  * else is never replaced.
@@ -90,17 +91,28 @@ export const write = Effect.fn("Outputs.write")(function* (
       const record: unknown = JSON.parse(journal.item(id)?.record ?? "null")
       const named = (yield* ownFiles(record, store)).filter(({ artifact }) => !there.has(artifact.sha256))
       const name = named.length === 0 ? "" : fileName(ItemLabel.nameOf(journal, id) ?? output)
-      for (const { artifact, isOurs } of named) {
-        there.add(artifact.sha256)
-        const role = named.length === 1 ? "" : `-${fileName(roleOf(record, artifact.sha256))}`
-        const base = name.slice(0, name.length - extname(name).length)
-        const digits = artifact.sha256.slice(0, 8)
+      const wanted = named.map(({ artifact, isOurs }) => {
         const kind = ending(artifact, isOurs ? "" : extname(name))
-        yield* place(artifact, join(into, `${base === "" ? output : base}${role}-${digits}${kind}`), isOurs)
+        const base = name.slice(0, name.length - extname(name).length)
+        const role = named.length === 1 ? "" : roleSuffix(roleOf(record, artifact.sha256), kind)
+        return { artifact, isOurs, kind, stem: `${base === "" ? output : base}${role}` }
+      })
+      for (const { artifact, isOurs, kind, stem } of wanted) {
+        there.add(artifact.sha256)
+        const alike = wanted.filter((other) => other.stem === stem && other.kind === kind)
+        if (items.length === 1 && isOurs && alike.length === 1)
+          yield* replace(artifact, join(into, `${stem}${kind}`), store).pipe(
+            Effect.catchTag(
+              "OutputTaken",
+              ({ file, why }) => new OutputUnwritable({ file, problem: `it ${why}` }),
+            ),
+          )
+        else yield* place(artifact, join(into, `${stem}-${artifact.sha256.slice(0, 8)}${kind}`), isOurs)
       }
     }
-    const manifest = yield* Manifest.writeEncoded(
-      manifestOf(folder, output),
+    const manifest = manifestOf(folder, output)
+    yield* Manifest.writeEncoded(
+      manifest,
       Stream.map(Stream.fromIterable(items), ({ digest, id }) => ({
         item: digest,
         record: JSON.parse(journal.item(id)?.record ?? "null") as unknown,
@@ -108,7 +120,7 @@ export const write = Effect.fn("Outputs.write")(function* (
       Graph.portOf(graph, from)!.record,
       { metadata: { [graphKey]: graph.name, "reelgraph.version": graph.version, [runKey]: run.name } },
     )
-    written.push({ output, manifest: manifest.path, folder: into, items: items.length, files: there.size })
+    written.push({ output, manifest, folder: into, items: items.length, files: there.size })
   }
   return written
 })
@@ -145,6 +157,16 @@ const roleOf = (record: unknown, sha256: string): string => {
   return "file"
 }
 
+/** `curveSvg` of an .svg file gives `-curve`; the main file of a record needs no more than its name. */
+const roleSuffix = (field: string, ending: string): string => {
+  const words = fileName(field)
+    .replaceAll(/(?<=[a-z0-9])(?=[A-Z])/g, "-")
+    .toLowerCase()
+  if (words === "file") return ""
+  const telling = words.endsWith(`-${ending.slice(1)}`) ? words.slice(0, -ending.length) : words
+  return `-${telling}`
+}
+
 const endings: { readonly [mediaType: string]: string } = {
   "video/mp4": ".mp4",
   "video/quicktime": ".mov",
@@ -154,6 +176,7 @@ const endings: { readonly [mediaType: string]: string } = {
   "audio/wav": ".wav",
   "image/png": ".png",
   "image/jpeg": ".jpg",
+  "image/svg+xml": ".svg",
   "text/plain": ".txt",
   "application/json": ".json",
   "application/x-ndjson": ".ndjson",
@@ -161,7 +184,7 @@ const endings: { readonly [mediaType: string]: string } = {
   "application/octet-stream": ".bin",
 }
 
-/** `.mp4`; for a type that is not known, its own name: `application/x-safetensors` gives `.safetensors`. */
+/** `.mp4`; for a type that is not known, its own name: `application/safetensors` gives `.safetensors`. */
 const ending = ({ mediaType }: Artifact, given: string): string => {
   if (given !== "") return given
   const type = mediaType.split(";", 1)[0]!.trim().toLowerCase()

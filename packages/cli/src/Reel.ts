@@ -20,7 +20,7 @@ const json = Flag.Boolean("json").pipe(
 const input = Flag.String("input").pipe(
   Flag.withMetavar("NAME=PATH|GLOB"),
   Flag.withDescription(
-    "Files for an input of the graph: a file, a folder or a quoted pattern; for records a .json or .ndjson file, or - for NDJSON on stdin. NAME= may be left out when there is one input. Repeatable",
+    "Files for an input of the graph: a file, a folder or a quoted pattern; for records a .json or .ndjson file, or - for NDJSON on stdin. NAME= alone is an input without records. NAME= may be left out when there is one input. Repeatable",
   ),
   Flag.atLeast(0),
 )
@@ -140,6 +140,65 @@ const generate = Command.make(
     {
       command: 'reel generate "a blue square turns" --seed 7 --count 4 --set sample.guidance=2',
       description: "Four of them, with a param changed",
+    },
+  ]),
+)
+
+const train = Command.make(
+  "train",
+  {
+    videos: Argument.String("VIDEOS").pipe(
+      Argument.withDescription("Folder of videos, a file, or a quoted pattern"),
+    ),
+    captions: Flag.String("captions").pipe(
+      Flag.withMetavar("FOLDER"),
+      Flag.withDescription("Folder of their captions, beach.txt for beach.mp4 (default: that of the videos)"),
+      Flag.optional,
+    ),
+    initial: file(
+      "initial",
+      "File of a denoiser to go on from, or none (default weights/denoiser.safetensors of the repository)",
+    ),
+    vae: file("vae", "File of the autoencoder (default weights/vae.safetensors of the repository)"),
+    steps: Flag.Int("steps").pipe(
+      Flag.withMetavar("N"),
+      Flag.withDescription("Steps to make (default: the graph's)"),
+      Flag.optional,
+    ),
+    out: Flag.String("out").pipe(
+      Flag.withMetavar("FILE"),
+      Flag.withDescription(
+        "Where the model is written, its loss beside it as .csv and .svg (default out/denoiser.safetensors)",
+      ),
+      Flag.withDefault("out/denoiser.safetensors"),
+    ),
+    set,
+    seed,
+    store,
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Train.ts")),
+      (command) =>
+        command.run({
+          ...options,
+          captions: Option.getOrUndefined(options.captions),
+          initial: Option.getOrUndefined(options.initial),
+          vae: Option.getOrUndefined(options.vae),
+          steps: Option.getOrUndefined(options.steps),
+        }),
+    ),
+).pipe(
+  Command.withDescription(
+    "Train a denoiser on videos with captions: runs the graph train and writes its checkpoint. From a model, with a learning rate of 0.0002 unless another is set",
+  ),
+  Command.withShortDescription("Train a denoiser on videos with captions"),
+  Command.withExamples([
+    { command: "reel train ./clips --steps 500", description: "Go on from the model of the repository" },
+    {
+      command: "reel train ./clips --captions ./texts --initial none --set train.batchPlaces=9216",
+      description: "From nothing, in smaller batches",
     },
   ]),
 )
@@ -346,5 +405,18 @@ export const reel = Command.make("reel").pipe(
   Command.withDescription(
     "Declarative dataflow for text-to-video: run graphs of operators, and trace what they made",
   ),
-  Command.withSubcommands([generate, graphs, operators, check, plan, run, runs, show, diff, lineage, impact]),
+  Command.withSubcommands([
+    generate,
+    train,
+    graphs,
+    operators,
+    check,
+    plan,
+    run,
+    runs,
+    show,
+    diff,
+    lineage,
+    impact,
+  ]),
 )

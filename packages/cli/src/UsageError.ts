@@ -255,16 +255,17 @@ export class OutputTaken extends Schema.TaggedError<OutputTaken>()("OutputTaken"
 
 /** A model file that is not there. */
 export class ModelMissing extends Schema.TaggedError<ModelMissing>()("ModelMissing", {
-  option: Schema.Literals(["model", "vae"]),
+  option: Schema.Literals(["model", "vae", "initial"]),
   file: Schema.String,
   /** Whether it is the one that comes with the repository. */
   isDefault: Schema.Boolean,
 }) {
   readonly exitCode = 2
   override get message() {
-    const what = this.option === "model" ? "a denoiser" : "its autoencoder"
+    const denoiser = this.option === "initial" ? "--initial" : "--model"
+    const what = this.option === "vae" ? "its autoencoder" : "a denoiser"
     return this.isDefault
-      ? `there is no ${this.file}; give the files of a denoiser and of its autoencoder with --model FILE and --vae FILE`
-      : `--${this.option}: ${this.file} is no file; give that of ${what} (--model FILE --vae FILE)`
+      ? `there is no ${this.file}; give the files of a denoiser and of its autoencoder with ${denoiser} FILE and --vae FILE`
+      : `--${this.option}: ${this.file} is no file; give that of ${what} (${denoiser} FILE --vae FILE)`
   }
 }

@@ -168,19 +168,39 @@ const drawShape = (
   }
 }
 
+/**
+ * Draws a scene at any time u in [0, 1] into an array [height, width, 3]. The background is drawn once and kept: what
+ * long clips of large pictures want, one frame after the other.
+ */
+export const painter = (
+  scene: Scene.Scene,
+  options: FrameOptions = {},
+): ((u: number, into: Uint8Array) => void) => {
+  const view = viewOf(scene, options)
+  const backdrop = new Uint8ClampedArray(view.window.width * view.window.height * 3)
+  drawBackdrop(backdrop, scene, view)
+  return (u, into) => {
+    into.set(backdrop)
+    drawShape(clamped(into), scene, Scene.at(scene, u), view)
+  }
+}
+
+/** The same bytes, to which values beyond 0 and 255 are written as these. */
+const clamped = ({ buffer, byteOffset, length }: Uint8Array): Uint8ClampedArray =>
+  new Uint8ClampedArray(buffer, byteOffset, length)
+
 /** The frames that show a scene at these times, [times, height, width, 3]. */
 const render = (
   scene: Scene.Scene,
   times: ReadonlyArray<number>,
   options: FrameOptions,
 ): Uint8Array<ArrayBuffer> => {
-  const view = viewOf(scene, options)
-  const size = view.window.width * view.window.height * 3
-  const out = new Uint8ClampedArray(times.length * size)
-  drawBackdrop(out.subarray(0, size), scene, view)
-  for (let f = 1; f < times.length; f++) out.copyWithin(f * size, 0, size)
-  times.forEach((u, f) => drawShape(out.subarray(f * size, (f + 1) * size), scene, Scene.at(scene, u), view))
-  return new Uint8Array(out.buffer)
+  const { window } = viewOf(scene, options)
+  const size = window.width * window.height * 3
+  const out = new Uint8Array(times.length * size)
+  const paint = painter(scene, options)
+  times.forEach((u, f) => paint(u, out.subarray(f * size, (f + 1) * size)))
+  return out
 }
 
 /** One frame, at time u in [0, 1]: [height, width, 3]. */

@@ -1,5 +1,6 @@
 export * as Attributes from "./Attributes.ts"
 export * as Captions from "./Captions.ts"
+export * as Corpus from "./Corpus.ts"
 export * as Lexicon from "./Lexicon.ts"
 export * as Measure from "./Measure.ts"
 export * as Outline from "./Outline.ts"

@@ -107,6 +107,19 @@ describe("Render", () => {
       }
   })
 
+  it("a painter paints over the picture before, into a part of an array too", () => {
+    const [scene] = scenes(1) as [Scene.Scene]
+    const options = { scale: 2, window: { x: 20, y: 10, width: 200, height: 120 } }
+    const paint = Render.painter(scene, options)
+    const size = 200 * 120 * 3
+    const into = new Uint8Array(size + 6).fill(7)
+    for (const u of [0, 0.4, 1]) {
+      paint(u, into.subarray(3, size + 3))
+      assert.deepStrictEqual(into.slice(3, size + 3), Render.frame(scene, u, options))
+    }
+    assert.deepStrictEqual([...into.slice(0, 3), ...into.slice(-3)], Array<number>(6).fill(7))
+  })
+
   it("a window holds the bytes of that part of the picture", () => {
     for (const [i, scene] of scenes(28).entries())
       for (const scale of [1, 2.5]) {

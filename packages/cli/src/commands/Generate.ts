@@ -1,7 +1,5 @@
 /** `reel generate`: from a prompt to an mp4. A shorthand for running the graph `generate` on one prompt. */
-import * as fs from "node:fs"
-import { basename, extname, join, relative } from "node:path"
-import { fileURLToPath } from "node:url"
+import { basename, extname, join } from "node:path"
 
 import type { Graph, Port } from "@reelgraph/core"
 import { Engine } from "@reelgraph/engine"
@@ -20,9 +18,9 @@ import * as Progress from "../Progress.ts"
 import * as RunReport from "../RunReport.ts"
 import { Screen } from "../Screen.ts"
 import * as Settings from "../Settings.ts"
+import * as Shipped from "../Shipped.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import type { Task } from "../Task.ts"
-import { ModelMissing } from "../UsageError.ts"
 
 export interface Options {
   readonly prompt: string
@@ -73,24 +71,6 @@ export interface Generated {
   readonly item: string
 }
 
-/** Folder of the model files that come with the repository. */
-const weights = fileURLToPath(new URL("../../../../weights/", import.meta.url))
-
-/** A path from here where it is below, which is shorter. */
-const near = (file: string): string => {
-  const path = relative(".", file)
-  return path.startsWith("..") ? file : path
-}
-
-/** A model file: the one given, or else the one that comes with the repository. */
-const modelFile = (option: "model" | "vae", given: string | undefined, name: string) =>
-  Effect.suspend(() => {
-    const file = given ?? join(weights, name)
-    return fs.statSync(file, { throwIfNoEntry: false })?.isFile() === true
-      ? Effect.succeed(file)
-      : new ModelMissing({ option, file: given ?? near(file), isDefault: given === undefined })
-  })
-
 /** `out/a-red-ball-rises-7.mp4`; several are told apart by their number. */
 const filesOf = ({ count, out, prompt, seed }: Options): ReadonlyArray<string> => {
   const slug = Outputs.fileName(prompt.toLowerCase()).slice(0, 48).replace(/-+$/, "")
@@ -101,8 +81,8 @@ const filesOf = ({ count, out, prompt, seed }: Options): ReadonlyArray<string> =
 }
 
 export const run: (options: Options) => Task = Effect.fn("reel.generate")(function* (options: Options) {
-  const model = yield* modelFile("model", options.model, "denoiser.safetensors")
-  const vae = yield* modelFile("vae", options.vae, "vae.safetensors")
+  const model = yield* Shipped.file("model", options.model, Shipped.denoiser)
+  const vae = yield* Shipped.file("vae", options.vae, Shipped.vae)
   const found = yield* GraphSource.find("generate")
   const graph = yield* Settings.apply(found.graph, options.set)
   const services = Installed.workers(options.store).pipe(Layer.provideMerge(StoreFolder.layer(options.store)))
@@ -192,14 +172,10 @@ interface VideoRecord extends Pick<Generated, "sample" | "width" | "height" | "f
   readonly video: Artifact
 }
 
-/** As a shell takes it. */
-const quoted = (path: string): string =>
-  /^[\w./@%+=:,-]+$/.test(path) ? path : `'${Format.line(path).replaceAll("'", `'\\''`)}'`
-
 const lines = (made: ReadonlyArray<Generated>, ms: number, store: string): ReadonlyArray<string> => [
   ...made.flatMap(({ bytes, file, fps, frames, height, sha256, width }) => [
     `${Format.line(file)}: ${width}x${height}, ${frames} frames, ${Format.duration((1000 * frames) / fps)}, ${Format.bytes(bytes)}`,
     `  sha256 ${sha256}`,
   ]),
-  `${Format.counted(made.length, "video")} in ${Format.duration(ms)}; \`reel lineage ${quoted(made[0]?.file ?? "")}${store === ".reel" ? "" : ` --store ${quoted(store)}`}\` shows what it was made from`,
+  `${Format.counted(made.length, "video")} in ${Format.duration(ms)}; \`reel lineage ${Format.quoted(made[0]?.file ?? "")}${store === ".reel" ? "" : ` --store ${Format.quoted(store)}`}\` shows what it was made from`,
 ]

@@ -1,4 +1,8 @@
-/** `reel lineage`: from a thing back to what it was made from, or forth to what was made from it. */
+/**
+ * `reel lineage`: from a thing back to what it was made from, or forth to what was made from it.
+ *
+ * Back it goes through files as well: a model that one run made and another took in as a file of that content.
+ */
 import { artifactsIn, Journal, Lineage, Status, type Step } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
@@ -36,10 +40,13 @@ export const run: (options: Options) => Task = Effect.fn("reel.lineage")(functio
       const journal = yield* Journal
       const target = yield* Target.find(journal, options.target, options.store)
       const items = firstsOf(journal, target.items, direction)
-      const walk = direction === "up" ? Lineage.up(journal, items) : Lineage.down(journal, items)
+      const trace: Trace =
+        direction === "up"
+          ? back(journal, items)
+          : { walk: Lineage.down(journal, items), madeHere: new Map<number, ReadonlyArray<number>>() }
       if (options.json)
-        screen.print(JSON.stringify(toJson(journal, { ...target, items }, direction, walk), null, 2))
-      else screen.show(lines(journal, { ...target, items }, direction, walk))
+        screen.print(JSON.stringify(toJson(journal, { ...target, items }, direction, trace), null, 2))
+      else screen.show(lines(journal, { ...target, items }, direction, trace))
     }),
     StoreFolder.layerJournal(options.store),
   )
@@ -61,6 +68,38 @@ const firstsOf = (
   )
 }
 
+/** A walk, and the items that were made with the files of those that were taken in. */
+interface Trace {
+  readonly walk: Lineage.Walk
+  readonly madeHere: ReadonlyMap<number, ReadonlyArray<number>>
+}
+
+/** Back to what items were made from, on through files that this store made itself. */
+const back = (journal: Reader, items: ReadonlyArray<number>): Trace => {
+  const walk = new Map(Lineage.up(journal, items))
+  const madeHere = new Map<number, ReadonlyArray<number>>()
+  for (const [item, { links }] of walk) {
+    if (links.length > 0) continue
+    const made = makersOf(journal, item)
+    if (made.length === 0) continue
+    madeHere.set(item, made)
+    // A map goes on to what is added to it meanwhile.
+    for (const [above, node] of Lineage.up(journal, made)) if (!walk.has(above)) walk.set(above, node)
+  }
+  return { walk, madeHere }
+}
+
+/** Other items that were made with a file that an item names. */
+const makersOf = (journal: Reader, item: number): ReadonlyArray<number> =>
+  artifactsIn(recordOf(journal, item)).flatMap(({ sha256 }) =>
+    firstsOf(journal, journal.itemsOfArtifact(sha256), "up").filter(
+      (other) => other !== item && journal.producers(other).length > 0,
+    ),
+  )
+
+const sourcesOf = ({ madeHere, walk }: Trace): ReadonlyArray<number> =>
+  Lineage.sources(walk).filter((item) => !madeHere.has(item))
+
 const recordOf = (journal: Reader, item: number): unknown => JSON.parse(journal.item(item)?.record ?? "null")
 
 const stepJson = ({ detail, ms, operator, reason, run, startedMs }: Step) => ({
@@ -75,14 +114,15 @@ const stepJson = ({ detail, ms, operator, reason, run, startedMs }: Step) => ({
   ...(detail === undefined ? {} : { detail }),
 })
 
-const toJson = (journal: Reader, target: Target.Target, direction: Direction, walk: Lineage.Walk) => {
+const toJson = (journal: Reader, target: Target.Target, direction: Direction, trace: Trace) => {
+  const { madeHere, walk } = trace
   const digestOf = (item: number) => journal.item(item)?.digest ?? "?"
   return {
     given: target.given,
     ...(target.sha256 === undefined ? {} : { sha256: target.sha256 }),
     direction,
     targets: target.items.map(digestOf),
-    ...(direction === "up" ? { sources: Lineage.sources(walk).map(digestOf) } : {}),
+    ...(direction === "up" ? { sources: sourcesOf(trace).map(digestOf) } : {}),
     items: [...walk.values()].map(({ item, keptBy, links, lostBy }) => {
       const record = recordOf(journal, item)
       return {
@@ -94,6 +134,7 @@ const toJson = (journal: Reader, target: Target.Target, direction: Direction, wa
           ...stepJson(step),
           [direction === "up" ? "from" : "gave"]: items.map(digestOf),
         })),
+        ...(madeHere.has(item) ? { fileOf: madeHere.get(item)!.map(digestOf) } : {}),
         keptBy: keptBy.map(stepJson),
         ...(direction === "up" ? {} : { lostBy: lostBy.map(stepJson) }),
       }
@@ -136,8 +177,9 @@ const lines = (
   journal: Reader,
   target: Target.Target,
   direction: Direction,
-  walk: Lineage.Walk,
+  trace: Trace,
 ): ReadonlyArray<string> => {
+  const { madeHere, walk } = trace
   const shown = new Set<number>()
   const leaf = (line: string): Tree.Branch => ({ lines: [line], below: () => [] })
 
@@ -145,14 +187,20 @@ const lines = (
     const line = itemLine(journal, item)
     if (shown.has(item)) return leaf(`${line}  (see above)`)
     shown.add(item)
-    return { lines: [line, ...noteLines(item)], below: () => stepsBelow(item) }
+    const made = madeHere.get(item)
+    return {
+      lines: [line, ...noteLines(item)],
+      below: () => (made === undefined ? stepsBelow(item) : made.map(itemBranch)),
+    }
   }
   const noteLines = (item: number): ReadonlyArray<string> => {
     const { keptBy, links, lostBy } = walk.get(item)!
     return [
       ...(keptBy.length === 0 ? [] : [`kept by ${names(keptBy)}`]),
       ...lostBy.map((step) => `${lost(step)} by ${operatorText(step)}: ${because(step)}`),
-      ...(direction === "up" && links.length === 0 ? [`taken in from outside`] : []),
+      ...(direction === "up" && links.length === 0
+        ? [madeHere.has(item) ? "taken in as a file that was made here:" : "taken in from outside"]
+        : []),
     ]
   }
   const stepsBelow = (item: number): ReadonlyArray<Tree.Branch> =>
@@ -177,7 +225,7 @@ const lines = (
 
   const out = target.items.flatMap((item) => Tree.render(itemBranch(item), maxLines))
   if (direction === "up") {
-    const from = Lineage.sources(walk)
+    const from = sourcesOf(trace)
     const told = from.slice(0, maxBranches).map((item) => ItemLabel.of(journal, item))
     const rest = from.length - told.length
     out.push(

@@ -44,6 +44,28 @@ const execute = Effect.fnUntraced(function* (
   options: Options,
 ) {
   const journal = yield* Journal
+  const { print, told } = yield* complete(graph, prepared, options)
+  const written =
+    options.out === undefined
+      ? undefined
+      : yield* Outputs.write(options.out, graph, journal.run(told.run)!, journal, options.store)
+  print(written === undefined ? told : { ...told, written })
+  yield* ended(told)
+})
+
+/** What a run needs to know of its command. */
+export interface Running extends Pick<Options, "store" | "seed" | "maxFailures" | "json"> {}
+
+/**
+ * Runs a graph to its end, showing how it goes. A run that ends early is told of here; of one that is complete, what
+ * to tell is returned, and how.
+ */
+export const complete = Effect.fnUntraced(function* (
+  graph: GraphSource.Found["graph"],
+  prepared: InputSource.Prepared,
+  options: Running,
+) {
+  const journal = yield* Journal
   const screen = yield* Screen
   let name: string | undefined
   const running = Effect.scoped(
@@ -89,15 +111,12 @@ const execute = Effect.fnUntraced(function* (
     Effect.onError((cause) => Effect.sync(() => tellEarlyEnd(cause))),
     Effect.catch((error) => Effect.fail(toldOf ? new ExitCode.Ended({ exitCode: codeOf(error) }) : error)),
   )
-  const told = reportOf(report.warnings)!
-  const written =
-    options.out === undefined
-      ? undefined
-      : yield* Outputs.write(options.out, graph, journal.run(report.run)!, journal, options.store)
-  print(written === undefined ? told : { ...told, written })
-  if (told.failed.length + told.skipped.length > 0)
-    yield* new ExitCode.Ended({ exitCode: ExitCode.withFailures })
+  return { print, told: reportOf(report.warnings)! }
 })
+
+/** Ends with the code for failed items where there are some. */
+export const ended = ({ failed, skipped }: RunReport.RunReport): Effect.Effect<void, ExitCode.Ended> =>
+  failed.length + skipped.length > 0 ? new ExitCode.Ended({ exitCode: ExitCode.withFailures }) : Effect.void
 
 const codeOf = (error: object): number =>
   "exitCode" in error && typeof error.exitCode === "number" ? error.exitCode : ExitCode.failed
