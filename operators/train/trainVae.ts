@@ -8,7 +8,7 @@ import { BlobStore, Scratch } from "@reelgraph/store"
 import { type Crops, TrainingMismatch, VaeRun } from "@reelgraph/training"
 import * as Effect from "effect/Effect"
 
-import { Checkpoint, Frames } from "../ports/index.ts"
+import { Frames, TrainedVae } from "../ports/index.ts"
 import { curveOf, longRun } from "./longRun.ts"
 
 type Item = typeof Frames.record.Type
@@ -51,7 +51,7 @@ export const TrainVae = Operator.collect("train-vae", {
   version: "1.0.0",
   description: "Trains a video autoencoder on crops of clips",
   input: Frames,
-  output: Checkpoint,
+  output: TrainedVae,
   worker: import.meta.url,
   seeded: true,
   resources: { cores: 2 },

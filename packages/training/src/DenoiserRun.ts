@@ -178,6 +178,8 @@ interface Initial {
   readonly structure: ModelFile.Structure
   readonly isCheckpoint: boolean
   readonly step: number
+  /** Words it was trained on; absent when they are not listed. */
+  readonly vocabulary?: ReadonlyArray<string>
 }
 
 const initialOf = (options: Options) =>
@@ -209,15 +211,30 @@ const initialOf = (options: Options) =>
       if (expected !== found) return yield* new TrainingMismatch({ what, expected: expected!, found: found! })
     const isCheckpoint = Checkpoint.isIn(file)
     const step = isCheckpoint ? Number((yield* file.read("step", { dtype: "i64", shape: [] })).data[0]) : 0
-    return { structure: spec, isCheckpoint, step } satisfies Initial
+    const { vocabulary } = spec
+    return {
+      structure: spec,
+      isCheckpoint,
+      step,
+      ...(vocabulary === undefined ? {} : { vocabulary }),
+    } satisfies Initial
   }).pipe(Effect.scoped)
+
+/** The words of the captions, and of what the initial model was trained on: none when those are not listed. */
+const vocabularyOf = (
+  { initial, vocabulary }: Options,
+  first: Initial,
+): { readonly vocabulary?: ReadonlyArray<string> } =>
+  vocabulary === undefined || (initial !== undefined && first.vocabulary === undefined)
+    ? {}
+    : { vocabulary: [...new Set([...vocabulary, ...(first.vocabulary ?? [])])].toSorted() }
 
 /**
  * Trains to the end of the settings. Everything that can be wrong with settings, files and data is found before the
  * first step.
  */
 export const run = Effect.fn("DenoiserRun.run")(function* (options: Options) {
-  const { folder, key, set, settings, textEncoder, vae, vocabulary } = options
+  const { folder, key, set, settings, textEncoder, vae } = options
   const { tokens } = settings
   const first = yield* initialOf(options)
   const denoiser = ModelFile.denoiserOf(first.structure)
@@ -244,7 +261,7 @@ export const run = Effect.fn("DenoiserRun.run")(function* (options: Options) {
     textEncoder,
     tokens,
     latents: [buckets[0].size[0], buckets[0].size[1], buckets[0].size[2]],
-    ...(vocabulary === undefined ? {} : { vocabulary }),
+    ...vocabularyOf(options, first),
   }
   const optimizer = {
     schedule: rateOf(settings, first.step),
