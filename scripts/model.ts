@@ -34,10 +34,9 @@ const run = (graph: string, to: string, args: ReadonlyArray<string>): string => 
   if (status !== 0) process.exit(status ?? 1)
   const made = fs
     .readdirSync(join(folder, "checkpoint"))
-    .filter((name) => name.endsWith(".safetensors"))
-    .map((name) => join(folder, "checkpoint", name))
-    .toSorted((a, b) => fs.statSync(b).mtimeMs - fs.statSync(a).mtimeMs)
-  return made[0]!
+    .find((name) => name.endsWith(".safetensors"))
+  if (made === undefined) throw new Error(`${folder} has no checkpoint`)
+  return join(folder, "checkpoint", made)
 }
 
 const sets = (name: string, lines: ReadonlyArray<string>): string => {
@@ -79,4 +78,4 @@ await Effect.runPromise(
 )
 console.log(`
 The weights are in ${relative(root, weights)}. To measure them:
-  npm run bench embedded -- --weights ${relative(root, weights)}`)
+  WEIGHTS=${relative(root, weights)} npm run bench embedded`)
