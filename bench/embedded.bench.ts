@@ -330,6 +330,8 @@ const run = Effect.gen(function* () {
   const truth = yield* truthOf(samples)
   const vae = yield* worldModels.vaeAt(folder)
   const denoiser = yield* worldModels.denoiserAt(join(folder, "denoiser.safetensors"))
+  if (denoiser.spec.vae !== vae.sha256)
+    return yield* Effect.die(`the denoiser knows the latents of ${denoiser.spec.vae}, not of ${vae.sha256}`)
   const guided = settings.guidance !== 1
   const studios = yield* Effect.forEach(Array.from({ length: workers }), () => studio(vae, denoiser, guided))
   const text = yield* TextModel.open({ provider: "cpu", maxTokens: denoiser.spec.tokens })

@@ -183,10 +183,10 @@ const measure = (task: Task): Effect.Effect<Result> =>
   Effect.callback((resume) => {
     const path = join(task.folder, "task.json")
     writeFileSync(path, JSON.stringify(task))
-    const process_ = spawn(process.execPath, [child, path], { stdio: ["ignore", "pipe", "inherit"] })
+    const running = spawn(process.execPath, [child, path], { stdio: ["ignore", "pipe", "inherit"] })
     let text = ""
-    process_.stdout.on("data", (data: Buffer) => void (text += data.toString()))
-    process_.on("close", (code) =>
+    running.stdout.on("data", (data: Buffer) => void (text += data.toString()))
+    running.on("close", (code) =>
       resume(
         code === 0
           ? Effect.succeed(JSON.parse(text) as Result)

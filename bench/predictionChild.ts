@@ -174,6 +174,6 @@ const run = Effect.fnUntraced(function* (task: Task) {
 const task = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as Task
 
 const result = await Effect.runPromise(
-  run(task).pipe(Effect.scoped, Effect.provide(Session.layer())) as Effect.Effect<Result, unknown>,
+  run(task).pipe(Effect.scoped, Effect.provide(Session.layer()), Effect.orDie),
 )
 process.stdout.write(JSON.stringify(result))
