@@ -32,9 +32,7 @@ const run = (graph: string, to: string, args: ReadonlyArray<string>): string => 
     stdio: "inherit",
   })
   if (status !== 0) process.exit(status ?? 1)
-  const made = fs
-    .readdirSync(join(folder, "checkpoint"))
-    .find((name) => name.endsWith(".safetensors"))
+  const made = fs.readdirSync(join(folder, "checkpoint")).find((name) => name.endsWith(".safetensors"))
   if (made === undefined) throw new Error(`${folder} has no checkpoint`)
   return join(folder, "checkpoint", made)
 }
