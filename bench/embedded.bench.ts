@@ -107,7 +107,9 @@ const compare = (frames: Uint8Array, { attributes }: Pick<Prompt, "attributes">)
 })
 
 const comparisons = (setting: Setting, prompts: ReadonlyArray<Prompt>, name: string) =>
-  clipsOf(setting, prompts, name, compare)
+  clipsOf(setting, prompts, name, compare).pipe(
+    Effect.tap((found) => progress(`${name}: ${scoreCells(found).join(" | ")}`)),
+  )
 
 const rendered = (count: number): ReadonlyArray<readonly [Prompt["attributes"], Uint8Array]> =>
   Array.from({ length: count }, (_, i) => {
@@ -286,7 +288,7 @@ const sheet = (clips: ReadonlyArray<Uint8Array>): picture.Picture => {
 const variations: ReadonlyArray<Partial<worldModels.Settings>> = [
   {},
   { guidance: 2 },
-  { guidance: 4 },
+  { guidance: 3 },
   { guidance: 5 },
   { shift: 1 },
   { shift: 5 },
@@ -320,8 +322,8 @@ const run = Effect.gen(function* () {
       Config.withDefault("flow-euler" as const),
     ),
     steps: yield* Config.Int("STEPS").pipe(Config.withDefault(20)),
-    guidance: yield* Config.Finite("GUIDANCE").pipe(Config.withDefault(3)),
-    shift: yield* Config.Finite("SHIFT").pipe(Config.withDefault(3)),
+    guidance: yield* Config.Finite("GUIDANCE").pipe(Config.withDefault(4)),
+    shift: yield* Config.Finite("SHIFT").pipe(Config.withDefault(4)),
   }
   const samples = yield* Config.Int("SAMPLES").pipe(Config.withDefault(3 * Attributes.heldOut.length))
   const swept = yield* Config.Int("SWEEP").pipe(Config.withDefault(0))

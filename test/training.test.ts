@@ -49,9 +49,11 @@ const reel = (args: ReadonlyArray<string>, isTime?: () => boolean): Effect.Effec
     })
   })
 
+const endings = { file: ".safetensors", curveCsv: ".csv" }
+
 /** The file that a field of the only record of an output names. */
-const fileOf = (out: string, field: "file" | "curveCsv"): string => {
-  const files = readdirSync(join(out, "checkpoint")).filter((name) => name.includes(`-${field}-`))
+const fileOf = (out: string, field: keyof typeof endings): string => {
+  const files = readdirSync(join(out, "checkpoint")).filter((name) => name.endsWith(endings[field]))
   assert.lengthOf(files, 1, out)
   return join(out, "checkpoint", files[0]!)
 }

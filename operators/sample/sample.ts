@@ -49,7 +49,7 @@ const Params = Schema.Struct({
   ),
   /** Classifier-free guidance: 1 for none, which is twice as fast. */
   guidance: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 100 })).pipe(
-    Schema.withDecodingDefaultKey(Effect.succeed(3)),
+    Schema.withDecodingDefaultKey(Effect.succeed(4)),
   ),
   /** How much of the deviation that guidance adds is taken back. */
   rescale: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })).pipe(
@@ -57,7 +57,7 @@ const Params = Schema.Struct({
   ),
   /** Of flow schedules: above 1, more of the steps are at high noise. */
   shift: Schema.Finite.check(Schema.isBetween({ minimum: 0.01, maximum: 100 })).pipe(
-    Schema.withDecodingDefaultKey(Effect.succeed(3)),
+    Schema.withDecodingDefaultKey(Effect.succeed(4)),
   ),
   /** Of latents. @default what the denoiser was trained on most */
   frames: Side,
