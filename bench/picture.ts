@@ -74,9 +74,9 @@ export const lineHeight = 11
 
 /** Writes lower-case letters with the upper left corner at (x, y); what has no letter is a space. */
 export const write = (picture: Picture, text: string, x: number, y: number, colour: Rgb): void => {
-  ;[...text].forEach((letter, i) =>
+  Array.from(text).forEach((letter, i) =>
     (letters[letter] ?? "").split("/").forEach((row, dy) =>
-      [...row].forEach((dot, dx) => {
+      Array.from(row).forEach((dot, dx) => {
         const column = x + i * advance + dx
         if (dot === "#" && column < picture.width)
           picture.pixels.set(colour, 3 * ((y + dy) * picture.width + column))

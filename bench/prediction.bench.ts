@@ -49,7 +49,7 @@ const denoiser: ModelFile.Structure = {
     layers: 4,
     ffn: 384,
     pooledText: { queries: 8, width: 32 },
-  } as typeof VideoDiT.Config.Encoded),
+  }),
 }
 
 const discrete = {

@@ -43,10 +43,13 @@ const sets = (name: string, lines: ReadonlyArray<string>): string => {
   return `sets=${path}`
 }
 
+const inputs = (...given: ReadonlyArray<string>): ReadonlyArray<string> =>
+  given.flatMap((input) => ["--input", input])
+
 const settings = (values: Readonly<Record<string, string | number>>): ReadonlyArray<string> =>
   Object.entries(values).flatMap(([name, value]) => ["--set", `${name}=${value}`])
 
-const vae = run("world-vae", "vae", ["--input", sets("vae", [set("vae", 2048, 1)])])
+const vae = run("world-vae", "vae", inputs(sets("vae", [set("vae", 2048, 1)])))
 
 /** What both stages of the denoiser have in common. */
 const common = {
@@ -57,12 +60,11 @@ const common = {
 
 // First near the middle, where it soon learns that a clip shows one thing; then anywhere.
 const beginning = run("world-train", "beginning", [
-  ...["--input", sets("beginning", [near, images]), "--input", `vae=${vae}`, "--input", "initial="],
+  ...inputs(sets("beginning", [near, images]), `vae=${vae}`, "initial="),
   ...settings({ ...common, "train.steps": 800, "train.decay": 0 }),
 ])
 const denoiser = run("world-train", "denoiser", [
-  ...["--input", sets("denoiser", [near, free, images]), "--input", `vae=${vae}`],
-  ...["--input", `initial=${beginning}`],
+  ...inputs(sets("denoiser", [near, free, images]), `vae=${vae}`, `initial=${beginning}`),
   ...settings({ ...common, "train.steps": 3500, "train.warmup": 1, "train.decay": 0.457 }),
 ])
 

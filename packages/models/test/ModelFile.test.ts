@@ -113,7 +113,7 @@ describe("ModelFile", () => {
         const refused = (kind: ModelFile.Kind, contents: Safetensors.Contents) =>
           Effect.gen(function* () {
             yield* Safetensors.write(path, contents)
-            return (yield* Effect.flip(ModelFile.read(kind, path))) as Error & { readonly _tag: string }
+            return yield* Effect.flip(ModelFile.read(kind, path))
           })
         const metadata = ModelFile.metadata(vae)
 
