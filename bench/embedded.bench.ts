@@ -107,7 +107,9 @@ const compare = (frames: Uint8Array, { attributes }: Pick<Prompt, "attributes">)
 })
 
 const comparisons = (setting: Setting, prompts: ReadonlyArray<Prompt>, name: string) =>
-  clipsOf(setting, prompts, name, compare)
+  clipsOf(setting, prompts, name, compare).pipe(
+    Effect.tap((found) => progress(`${name}: ${scoreCells(found).join(" | ")}`)),
+  )
 
 const rendered = (count: number): ReadonlyArray<readonly [Prompt["attributes"], Uint8Array]> =>
   Array.from({ length: count }, (_, i) => {
@@ -406,6 +408,6 @@ const run = Effect.gen(function* () {
 }).pipe(Effect.scoped, Effect.provide(Session.layer()), Effect.orDie)
 
 export const bench: Bench = {
-  description: "how well the embedded models draw what prompts say (5 minutes)",
+  description: "how well the embedded models draw what prompts say (3 minutes)",
   run,
 }
