@@ -408,6 +408,6 @@ const run = Effect.gen(function* () {
 }).pipe(Effect.scoped, Effect.provide(Session.layer()), Effect.orDie)
 
 export const bench: Bench = {
-  description: "how well the embedded models draw what prompts say (5 minutes)",
+  description: "how well the embedded models draw what prompts say (3 minutes)",
   run,
 }

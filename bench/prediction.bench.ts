@@ -241,7 +241,7 @@ const run = Effect.gen(function* () {
     `none of them has seen. Each: a transformer of 4 layers, 96 wide (${(parameters / 1e6).toFixed(2)} million parameters); ${images.toLocaleString("en-US")} images of`,
     `the sample world (positions 0.3) as latents of 16 x 1 x 9 x 16, one caption each, 10 % left out; ${updates} steps of ${batch}`,
     "images in the same order with the same noise, Muon at 2e-3, weights averaged with 0.99; the same first weights.",
-    "Motion is not asked of images.",
+    "Motion is not asked of images. Each was trained once: how much another seed would change is not measured.",
     "",
     table(
       ["prediction", "trained on", "CPU seconds of training"],
