@@ -36,7 +36,10 @@ const reportOf = ({ remainingMillis, report, step, stepMillis, until }: Training
   remainingMillis,
 })
 
-/** Runs a training in the folder of a call, with its sessions and its reports. */
+/**
+ * Runs a training in the folder of a call, with its sessions and its reports. The folder is not discarded: between that
+ * and the commit of the result hours of work could be lost.
+ */
 export const longRun = <A, E, R>(
   call: Operator.Call<unknown>,
   run: (
