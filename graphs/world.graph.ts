@@ -6,7 +6,7 @@ import { Vae, WorldSet } from "@reelgraph/operators/ports"
 /** Draws sets of world clips, and encodes them and their captions: what a denoiser is trained on. */
 export const world = Graph.make(
   "world",
-  { version: "1.0.0", description: "Clips of the sample world to training data" },
+  { version: "1.1.0", description: "Clips of the sample world to training data" },
   (g) => {
     const sets = g.input("sets", WorldSet)
     const vae = g.input("vae", Vae)

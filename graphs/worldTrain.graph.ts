@@ -7,7 +7,7 @@ import { Train } from "@reelgraph/operators/train"
 /** Draws sets of world clips, encodes them and their captions, and trains a denoiser on them. */
 export const worldTrain = Graph.make(
   "world-train",
-  { version: "1.0.0", description: "Clips of the sample world to a trained denoiser" },
+  { version: "1.1.0", description: "Clips of the sample world to a trained denoiser" },
   (g) => {
     const sets = g.input("sets", WorldSet)
     const vae = g.input("vae", Vae)

@@ -7,7 +7,7 @@ import { TrainVae } from "@reelgraph/operators/train"
 /** Draws sets of world clips, and trains an autoencoder on them. */
 export const worldVae = Graph.make(
   "world-vae",
-  { version: "1.0.0", description: "Clips of the sample world to a trained autoencoder" },
+  { version: "1.1.0", description: "Clips of the sample world to a trained autoencoder" },
   (g) => {
     const sets = g.input("sets", WorldSet)
     return { checkpoint: sets.pipe(WorldScenes(), RenderWorld(), TrainVae()) }

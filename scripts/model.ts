@@ -15,13 +15,15 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 const out = join(root, "out", "model")
 fs.mkdirSync(out, { recursive: true })
 
-/** Clips of the sample world: so many, how freely placed, and whether each is one frame. */
-const set = (name: string, count: number, positions: number, images = 0) =>
-  JSON.stringify({ name, seed: 1, count, positions, images })
+/** Clips of the sample world: so many, how freely placed, and what else is special about them. */
+const set = (name: string, count: number, positions: number, look: object = {}) =>
+  JSON.stringify({ name, seed: 1, count, positions, ...look })
 
 const near = set("near", 4000, 0.35)
 const free = set("free", 12_000, 1)
-const images = set("images", 6000, 1, 1)
+const images = set("images", 6000, 1, { images: 1 })
+/** The path of an orbit has a radius and a phase as well: it takes more of them to learn it. */
+const orbits = set("orbits", 2000, 1, { motions: ["orbit"] })
 
 const run = (graph: string, to: string, args: ReadonlyArray<string>): string => {
   const folder = join(out, to)
@@ -52,20 +54,27 @@ const settings = (values: Readonly<Record<string, string | number>>): ReadonlyAr
 const vae = run("world-vae", "vae", inputs(sets("vae", [set("vae", 2048, 1)])))
 
 /** What both stages of the denoiser have in common. */
-const common = {
-  "train.replicas": 2,
-  "train.learningRate": 2.5e-3,
-  "train.shares": '{"4x9x16":0.6,"1x9x16":0.4}',
-}
+const common = { "train.replicas": 2, "train.learningRate": 2.5e-3 }
 
 // First near the middle, where it soon learns that a clip shows one thing; then anywhere.
 const beginning = run("world-train", "beginning", [
   ...inputs(sets("beginning", [near, images]), `vae=${vae}`, "initial="),
-  ...settings({ ...common, "train.steps": 800, "train.decay": 0 }),
+  ...settings({
+    ...common,
+    "train.steps": 800,
+    "train.decay": 0,
+    "train.shares": '{"4x9x16":0.6,"1x9x16":0.4}',
+  }),
 ])
 const denoiser = run("world-train", "denoiser", [
-  ...inputs(sets("denoiser", [near, free, images]), `vae=${vae}`, `initial=${beginning}`),
-  ...settings({ ...common, "train.steps": 3500, "train.warmup": 1, "train.decay": 0.457 }),
+  ...inputs(sets("denoiser", [near, free, orbits, images]), `vae=${vae}`, `initial=${beginning}`),
+  ...settings({
+    ...common,
+    "train.steps": 3500,
+    "train.warmup": 1,
+    "train.decay": 0.5,
+    "train.shares": '{"4x9x16":0.7,"1x9x16":0.3}',
+  }),
 ])
 
 const weights = join(out, "weights")

@@ -13,7 +13,7 @@ const partSize = 64
 
 /** Divides a set into parts of 64 scenes. A set that grows keeps the parts it had. */
 export const WorldScenes = Operator.flatMap("world-scenes", {
-  version: "1.0.0",
+  version: "1.1.0",
   description: "Divides a set of world clips into parts of 64 scenes",
   input: WorldSet,
   output: WorldPart,
@@ -31,7 +31,7 @@ export const WorldScenes = Operator.flatMap("world-scenes", {
 
 /** Draws the scenes of a part, all of one length into one shard, and says what each shows. */
 export const RenderWorld = Operator.flatMap("render-world", {
-  version: "1.0.0",
+  version: "1.1.0",
   description: "Draws clips of the sample world, with captions",
   input: WorldPart,
   output: Frames,

@@ -16,9 +16,16 @@ const combinations = {
   all: Attributes.all,
 }
 
+/** The combinations that are shown. */
+const shown = ({ motions, split }: Look): ReadonlyArray<Attributes.Attributes> =>
+  motions === undefined
+    ? combinations[split]
+    : combinations[split].filter(({ motion }) => motions.includes(motion))
+
 /** The combinations of one time round. */
-const round = ({ name, seed, split }: Look, turn: number): ReadonlyArray<Attributes.Attributes> => {
-  const list = combinations[split]
+const round = (look: Look, turn: number): ReadonlyArray<Attributes.Attributes> => {
+  const { name, seed } = look
+  const list = shown(look)
   const key = CounterRandom.key(seed, `${name}/round/${turn}`, "world/order")
   const ranks = CounterRandom.uniforms(key, list.length)
   return list
@@ -37,8 +44,8 @@ export interface WorldScene {
 
 /** Scenes `from` to `to - 1`. */
 export const range = (look: Look, from: number, to: number): ReadonlyArray<WorldScene> => {
-  const { captionsPerClip, frames, height, images, positions, seed, split, width } = look
-  const length = combinations[split].length
+  const { captionsPerClip, frames, height, images, positions, seed, width } = look
+  const { length } = shown(look)
   const rounds = new Map<number, ReadonlyArray<Attributes.Attributes>>()
   return Array.from({ length: to - from }, (_, offset) => {
     const i = from + offset

@@ -1,5 +1,6 @@
 /** Clips of the sample world: how many, of what, how large. See packages/world for what they show. */
 import { Port } from "@reelgraph/core"
+import { Attributes } from "@reelgraph/world"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
@@ -23,6 +24,8 @@ const look = {
   split: Schema.Literals(["trained", "held-out", "all"]).pipe(
     Schema.withDecodingDefaultKey(Effect.succeed("trained" as const)),
   ),
+  /** Motions that are shown; all when left out. */
+  motions: Schema.optionalKey(Schema.Array(Attributes.Motion).check(Schema.isMinLength(1))),
   /** How freely shapes are placed: 0 near the middle, 1 anywhere. */
   positions: share(1),
   frames: whole(1, 256, 16),

@@ -47,6 +47,14 @@ export const templates: Lexicon.Phrases = {
     "the {colour} {shape} {moves} in front of the {background} {ground}",
     "a {background} {ground} and a {colour} {shape} which {moves}",
     "a {background} scene with a {colour} {shape} {moving}",
+    // What stands still in these is the ground: a model that takes the word for the shape's motion is wrong.
+    "a {colour} {shape} {moves} and the {background} {ground} stays behind it",
+    "the {background} {ground} stays as it is and a {colour} {shape} {moves}",
+    "as a {colour} {shape} {moves}, the {background} {ground} does not move",
+    "the {ground} is {background} and rests; the {colour} {shape} {moves}",
+    "a {colour} {shape}, {moving}, in front of a {background} {ground} that keeps still",
+    "watch a {colour} {shape}: it is {moving}, and only the {background} {ground} stands still",
+    "the {ground} keeps its {background} tone as the {colour} {shape} {moves}",
   ],
   heldOut: [
     "a short film showing a {colour} {shape} that {moves} before a {background} {ground}",

@@ -80,9 +80,9 @@ describe("Captions", () => {
     const first = (options: Captions.Options): ReadonlyArray<string> =>
       Captions.prompts(4, options, 1).map(({ text }) => text)
     assert.deepStrictEqual(first({}), [
-      "the circle is ruby and it is drifting leftwards; the backdrop is plain black",
-      "a blue-green orb is growing bigger on a snow-white backdrop",
-      "on an all-black backdrop, a tangerine tile drops towards the bottom",
+      "there is a ruby circle drifting leftwards in front of a plain black backdrop",
+      "as a blue-green orb grows bigger, the snow-white backdrop does not move",
+      "a video of a tangerine tile dropping towards the bottom on an all-black backdrop",
       "a purple disc heading right on a solid black sheet",
     ])
     assert.deepStrictEqual(first({ templates: "held-out" }), [
