@@ -92,9 +92,9 @@ describe("Captions", () => {
       "a short film showing a purple disc that heads right before a solid black sheet",
     ])
     assert.deepStrictEqual(first({ words: "held-out" }), [
-      "the sphere is scarlet and it is gliding leftward; the field is onyx",
-      "a greenish-blue sphere is inflating on a snowy field",
-      "on an onyx field, a pumpkin cube descends",
+      "there is a scarlet sphere gliding leftward in front of an onyx field",
+      "as a greenish-blue sphere inflates, the snowy field does not move",
+      "a video of a pumpkin cube descending on an onyx field",
       "a plum sphere gliding rightward on an ebony ground",
     ])
   })
