@@ -47,5 +47,6 @@ export type {
 export * as JournalSqlite from "./JournalSqlite.ts"
 export * as Lineage from "./Lineage.ts"
 export * as Manifest from "./Manifest.ts"
+export { defaultMaxObjectBytes, isObjectName, ObjectNameInvalid, Objects, ObjectTooLarge } from "./Objects.ts"
 export * as StoreFs from "./StoreFs.ts"
 export { Unfinished, type UnfinishedInfo, UnfinishedInUse } from "./Unfinished.ts"

@@ -1,0 +1,59 @@
+/**
+ * Named objects beside the blobs: small files known by name, for what several processes have to tell each other
+ * through nothing but the store (tasks, results, journal segments).
+ *
+ * A name is `runs/curate-20260114/tasks/0001.json`: parts of letters, digits, dots, dashes and underscores, none of
+ * them beginning with a dot, at most 512 characters. An object appears whole or not at all; putting one that is
+ * there replaces it, whole. After a put has succeeded, every reader finds it, and every list has it.
+ */
+import { Context, type Effect, type Option, Schema, type Stream } from "effect"
+
+import type { PutError, StoreUnreadable } from "./BlobStore.ts"
+
+/** A name that could leave the store, or that some store could not keep. */
+export class ObjectNameInvalid extends Schema.TaggedError<ObjectNameInvalid>()("ObjectNameInvalid", {
+  name: Schema.String,
+}) {
+  override get message() {
+    return `${JSON.stringify(this.name)} does not name an object: expected parts of letters, digits, dots, dashes and underscores between slashes, none beginning with a dot`
+  }
+}
+
+/** An object is larger than its reader is willing to take. */
+export class ObjectTooLarge extends Schema.TaggedError<ObjectTooLarge>()("ObjectTooLarge", {
+  name: Schema.String,
+  bytes: Schema.Finite,
+  maxBytes: Schema.Finite,
+}) {
+  override get message() {
+    return `object ${this.name} has ${this.bytes} bytes, more than the bound of ${this.maxBytes}`
+  }
+}
+
+const part = /^[A-Za-z0-9_-][A-Za-z0-9._-]*$/
+
+/** Whether a name may be an object's. */
+export const isObjectName = (name: string): boolean =>
+  name.length <= 512 && name.split("/").every((each) => part.test(each))
+
+/** The bound of `get` when none is given, in bytes. */
+export const defaultMaxObjectBytes = 64 * 1024 * 1024
+
+export class Objects extends Context.Service<
+  Objects,
+  {
+    readonly put: (name: string, bytes: Uint8Array) => Effect.Effect<void, ObjectNameInvalid | PutError>
+    /** None when there is no such object. `maxBytes` is `defaultMaxObjectBytes` when left out. */
+    readonly get: (
+      name: string,
+      options?: { readonly maxBytes?: number },
+    ) => Effect.Effect<
+      Option.Option<Uint8Array<ArrayBuffer>>,
+      ObjectNameInvalid | ObjectTooLarge | StoreUnreadable
+    >
+    /** Names of all objects whose name begins with the folder `prefix` (`runs/x`, without a slash at its end), sorted. */
+    readonly list: (prefix: string) => Stream.Stream<string, ObjectNameInvalid | StoreUnreadable>
+    /** Idempotent. */
+    readonly remove: (name: string) => Effect.Effect<void, ObjectNameInvalid | PutError>
+  }
+>()("reelgraph/store/Objects") {}

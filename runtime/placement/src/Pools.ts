@@ -1,0 +1,61 @@
+/**
+ * The pools of a site, and what is to be placed where: what a pools file exports.
+ *
+ * @example
+ * ```ts
+ * export default Pools.make({
+ *   pools: {
+ *     here: Pool.local({ cores: 8, memoryGiB: 32 }),
+ *     cpu: Pool.slurm({ partition: "cpu", nodes: 20, cores: 64, memoryGiB: 250, pricePerNodeHour: 2 }),
+ *     h100: Pool.slurm({
+ *       partition: "h100", nodes: 750, cores: 96, memoryGiB: 1900,
+ *       gpus: { model: "h100", count: 8, memoryGiB: 80 }, pricePerGpuHour: 2.5,
+ *     }),
+ *   },
+ *   operators: { train: { pool: "h100", resources: { cores: 12, gpu: { count: 1 } }, ranks: 6000 } },
+ * })
+ * ```
+ */
+import { Resources } from "@reelgraph/core"
+import * as Schema from "effect/Schema"
+
+import * as Pool from "./Pool.ts"
+
+/** What a site decides for an operator (of a name) or a node (of an id): the node's word goes first. */
+export const Choice = Schema.Struct({
+  /** Name of the pool; absent: the placement chooses. */
+  pool: Schema.optionalKey(Schema.String),
+  /** Instead of what the operator asks for itself. Of a gang: of each rank. */
+  resources: Schema.optionalKey(Resources.Resources),
+  /** A gang of so many processes that begin together, one for each share of `resources`, and are one call. */
+  ranks: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0))),
+  /** Calls that share one GPU (or one share of cores), by memory. @default as many as `gpu.memoryGiB` leaves room for */
+  perGpu: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0))),
+  allocation: Schema.optionalKey(Pool.Allocation),
+})
+export type Choice = typeof Choice.Type
+
+/** The pools by name, and what was decided by hand. */
+export const Pools = Schema.Struct({
+  pools: Schema.Record(Schema.String, Pool.Pool),
+  operators: Schema.Record(Schema.String, Choice),
+})
+export interface Pools extends Schema.Schema.Type<typeof Pools> {}
+
+export interface Options {
+  readonly pools: { readonly [name: string]: typeof Pool.Pool.Encoded }
+  readonly operators?: { readonly [nameOrNode: string]: typeof Choice.Encoded }
+}
+
+const TypeId = Symbol.for("reelgraph/placement/Pools")
+
+/**
+ * Pools from what a file says.
+ *
+ * @throws SchemaError where they are written, naming the field that is wrong
+ */
+export const make = ({ operators = {}, pools }: Options): Pools =>
+  Object.defineProperty(Schema.decodeUnknownSync(Pools)({ pools, operators }), TypeId, { value: true })
+
+export const isPools = (value: unknown): value is Pools =>
+  typeof value === "object" && value !== null && (value as { [TypeId]?: unknown })[TypeId] === true
