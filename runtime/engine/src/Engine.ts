@@ -28,7 +28,14 @@ import * as NodeRunner from "./internal/NodeRunner.ts"
 import * as RecordCodec from "./RecordCodec.ts"
 import { Tally } from "./internal/Tally.ts"
 import { Underway } from "./internal/Underway.ts"
-import { InputsMismatch, RecordInvalid, type SideCount, type TooManyFailures } from "./RunError.ts"
+import { Places } from "./Places.ts"
+import {
+  InputsMismatch,
+  type PlaceFailed,
+  RecordInvalid,
+  type SideCount,
+  type TooManyFailures,
+} from "./RunError.ts"
 import { Workers } from "./Workers.ts"
 
 /** Records for the inputs of a graph, as their ports describe them. */
@@ -79,6 +86,7 @@ export type RunError =
   | RecordInvalid
   | SideCount
   | TooManyFailures
+  | PlaceFailed
   | JournalError
 
 /**
@@ -96,8 +104,9 @@ export const run: <E = never, R = never>(
     const journal = yield* Journal
     const blobs = yield* BlobStore
     const workers = yield* Workers
+    const places = yield* Places
     const clock = yield* Clock.Clock
-    yield* GraphChecks.check(graph, workers.capacity)
+    yield* GraphChecks.check(graph, workers.capacity, (node) => places.of(node) !== undefined)
     yield* checkInputs(graph, Object.keys(inputs))
 
     const startedMs = clock.currentTimeMillisUnsafe()
@@ -128,6 +137,7 @@ export const run: <E = never, R = never>(
       journal,
       blobs,
       workers,
+      places,
       clock,
       seed: options.seed ?? 0,
       maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,

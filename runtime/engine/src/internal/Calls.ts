@@ -2,6 +2,7 @@
 import type { Progress } from "@reelgraph/core"
 import { type CallRow, JournalError, Status } from "@reelgraph/store"
 import type * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 
@@ -9,109 +10,127 @@ import * as Failure from "../Failure.ts"
 import { Call, decode, invoke, type Outcome } from "../Invocation.ts"
 import * as Bind from "./bind.ts"
 import * as Flow from "./Flow.ts"
-import { type Bound, type NodeContext, now } from "./NodeContext.ts"
+import type { Bound, NodeContext } from "./NodeContext.ts"
+import type { Tally } from "./Tally.ts"
 import { Underway } from "./Underway.ts"
 
-/** A call that has ended and waits for its commit. */
+/** A call that has ended. */
 export interface Called {
   readonly item: Flow.Item
-  readonly row: CallRow
   readonly outcome: Outcome | Failure.Failure
+  readonly attempts: number
+  readonly startedMs: number
+  /** Milliseconds that the last attempt took. */
+  readonly ms: number
+  /** Where it was made, when not here. */
+  readonly place?: string
 }
 
-export const callOne = (
-  context: NodeContext,
-  bound: Bound,
-  item: Flow.Item,
+/** What making calls takes, here and on other machines. */
+export interface Calling {
+  readonly clock: Clock.Clock
+  readonly tally: Tally
+  /** Calls that go on and have told how far they are. */
+  readonly underway: Set<Underway>
+  readonly retries: number
+  /** One attempt, for the items of a batch or of a collect, or for the one that leads. */
+  readonly invoke: (
+    items: ReadonlyArray<Flow.Item>,
+    lead: Flow.Item,
+    attempt: number,
+    started: () => void,
+    underway: Underway,
+  ) => Effect.Effect<ReadonlyArray<Outcome>, unknown, any>
+}
+
+export const callOne = (calling: Calling, item: Flow.Item): Effect.Effect<Called, never, any> =>
+  callSet(calling, [item], item)
+
+/** One call on all items together, known by the item of their set. */
+export const callSet = (
+  calling: Calling,
+  items: ReadonlyArray<Flow.Item>,
+  lead: Flow.Item,
 ): Effect.Effect<Called, never, any> =>
-  Effect.map(attempts(context, bound, [item], item), ({ attempt, ms, result, startedMs }) => {
-    const outcome = Exit.isSuccess(result) ? result.value[0]! : Failure.fromCause(result.cause)
-    return called(bound, item, outcome, attempt, startedMs, ms)
-  })
+  Effect.map(attempts(calling, items, lead), ({ attempt, ms, result, startedMs }) => ({
+    item: lead,
+    outcome: Exit.isSuccess(result) ? result.value[0]! : Failure.fromCause(result.cause),
+    attempts: attempt,
+    startedMs,
+    ms,
+  }))
 
 /** Runs a batch; when it fails as a whole, its items are run one by one, so that one bad item costs only itself. */
 export const callBatch = (
-  context: NodeContext,
-  bound: Bound,
+  calling: Calling,
   items: ReadonlyArray<Flow.Item>,
 ): Effect.Effect<Array<Called>, never, any> =>
   Effect.gen(function* () {
-    const { attempt, ms, result, startedMs } = yield* attempts(context, bound, items, items[0]!)
+    const { attempt, ms, result, startedMs } = yield* attempts(calling, items, items[0]!)
     if (Exit.isFailure(result) && items.length > 1)
-      return yield* Effect.forEach(items, (item) => callOne(context, bound, item))
-    return items.map((item, i) =>
-      called(
-        bound,
-        item,
-        Exit.isSuccess(result) ? result.value[i]! : Failure.fromCause(result.cause),
-        attempt,
-        startedMs,
-        ms / items.length,
-      ),
-    )
+      return yield* Effect.forEach(items, (item) => callOne(calling, item))
+    return items.map((item, i) => ({
+      item,
+      outcome: Exit.isSuccess(result) ? result.value[i]! : Failure.fromCause(result.cause),
+      attempts: attempt,
+      startedMs,
+      ms: ms / items.length,
+    }))
   })
 
-const called = (
-  bound: Bound,
-  item: Flow.Item,
-  outcome: Outcome | Failure.Failure,
-  attempts: number,
-  startedMs: number,
-  ms: number,
-): Called => {
-  const base = { input: item.id, operator: bound.operator, attempts, startedMs, ms }
-  if (!("_tag" in outcome)) {
-    return {
-      item,
-      outcome,
-      row: { ...base, status: Status.failed, outputs: [], reason: outcome.tag, detail: outcome.message },
-    }
+/** The journal's row of a call. */
+export const rowOf = (bound: Bound, { attempts, item, ms, outcome, startedMs }: Called): CallRow => {
+  const base = {
+    input: item.id,
+    operator: bound.operator,
+    attempts,
+    startedMs,
+    ms,
   }
+  if (!("_tag" in outcome))
+    return { ...base, status: Status.failed, outputs: [], reason: outcome.tag, detail: outcome.message }
   switch (outcome._tag) {
     case "Kept":
-      return { item, outcome, row: { ...base, status: Status.done, outputs: [item.id] } }
+      return { ...base, status: Status.done, outputs: [item.id] }
     case "Dropped":
       return {
-        item,
-        outcome,
-        row: { ...base, status: Status.dropped, outputs: [], reason: outcome.reason, detail: outcome.detail },
+        ...base,
+        status: Status.dropped,
+        outputs: [],
+        reason: outcome.reason,
+        detail: outcome.detail,
       }
     case "Made":
-      return { item, outcome, row: { ...base, status: Status.done, outputs: outcome.items } }
+      return { ...base, status: Status.done, outputs: outcome.items }
     case "Collected":
       throw new Error("only collect gives emissions")
   }
 }
 
 /** Makes a call, again while it fails in a way that may pass. */
-export const attempts = (
-  context: NodeContext,
-  bound: Bound,
-  items: ReadonlyArray<Flow.Item>,
-  lead: Flow.Item,
-) =>
+const attempts = (calling: Calling, items: ReadonlyArray<Flow.Item>, lead: Flow.Item) =>
   Effect.gen(function* () {
-    const { operator } = context.node
+    const { clock, retries, tally } = calling
+    const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     let attempt = 1
     while (true) {
-      let startedMs = context.clock.currentTimeMillisUnsafe()
-      let begun = now(context)
+      let startedMs = clock.currentTimeMillisUnsafe()
+      let begun = now()
       // The wait for a core and for a worker is not part of the call.
       const started = () => {
-        startedMs = context.clock.currentTimeMillisUnsafe()
-        begun = now(context)
+        startedMs = clock.currentTimeMillisUnsafe()
+        begun = now()
       }
-      const underway = new Underway(context.underway, context.clock)
-      const result = yield* Effect.exit(call(context, bound, items, lead, attempt, started, underway))
+      const underway = new Underway(calling.underway, clock)
+      const result = yield* Effect.exit(calling.invoke(items, lead, attempt, started, underway))
       underway.end()
       if (Exit.isFailure(result)) yield* dieOfJournal(result.cause)
-      const ms = now(context) - begun
-      context.tally.busyMs += ms
-      context.tally.executed += items.length
-      const again =
-        Exit.isFailure(result) && attempt <= operator.retries && Failure.fromCause(result.cause).retryable
+      const ms = now() - begun
+      tally.busyMs += ms
+      tally.executed += items.length
+      const again = Exit.isFailure(result) && attempt <= retries && Failure.fromCause(result.cause).retryable
       if (!again) return { attempt, ms, result, startedMs }
-      context.tally.retries++
+      tally.retries++
       yield* Effect.sleep(Math.min(100 * 2 ** attempt, 10_000))
       attempt++
     }
@@ -124,6 +143,16 @@ const dieOfJournal = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
     ? Effect.die(reason.defect)
     : Effect.void
 }
+
+/** How a node makes its calls on this machine. */
+export const here = (context: NodeContext, bound: Bound): Calling => ({
+  clock: context.clock,
+  tally: context.tally,
+  underway: context.underway,
+  retries: context.node.operator.retries,
+  invoke: (items, lead, attempt, started, underway) =>
+    call(context, bound, items, lead, attempt, started, underway),
+})
 
 const call = (
   context: NodeContext,

@@ -1,15 +1,14 @@
 /** A `collect` node: one call for everything that comes in. */
 import { Status } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 
-import * as Failure from "../Failure.ts"
 import { TooManyFailures } from "../RunError.ts"
 import * as Bind from "./bind.ts"
-import { attempts } from "./Calls.ts"
+import { callSet, here } from "./Calls.ts"
 import * as Flow from "./Flow.ts"
 import { lostArtifacts } from "./lostArtifacts.ts"
 import type { Bound, NodeContext, Spool } from "./NodeContext.ts"
+import * as ShardRunner from "./ShardRunner.ts"
 
 /** Runs a `collect` on everything that came in, sorted by digest. Items that came in more than once count once. */
 export const runCollect = (context: NodeContext, bound: Bound, spool: Spool) =>
@@ -44,16 +43,20 @@ export const runCollect = (context: NodeContext, bound: Bound, spool: Spool) =>
       if (hit.status === Status.dropped) return tally.drop(hit.reason ?? "?", items.length)
       return yield* finish(hit.outputs, journal.drops(hit.call))
     }
-    const { attempt, ms, result, startedMs } = yield* attempts(context, bound, items, set)
+    const place = context.places.of(context.node.id)
+    const called =
+      place === undefined
+        ? yield* callSet(here(context, bound), items, set)
+        : yield* ShardRunner.collect(context, bound, items, set, place)
+    const { attempts, ms, outcome, startedMs } = called
     const base = {
       input: set.id,
       operator: bound.operator,
-      attempts: attempt,
+      attempts,
       startedMs,
       ms,
       ...(lost ? { replaces: hit.call } : {}),
     }
-    const outcome = Exit.isSuccess(result) ? result.value[0]! : Failure.fromCause(result.cause)
     if (!("_tag" in outcome) || outcome._tag !== "Collected") {
       // A collect that fails or drops has nothing to give: all its items share the fate.
       const failure = "_tag" in outcome ? undefined : outcome

@@ -4,7 +4,8 @@ import type { BlobStore, Journal, JournalError } from "@reelgraph/store"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
-import type { RecordInvalid, SideCount, TooManyFailures } from "../RunError.ts"
+import type { PlaceFailed, RecordInvalid, SideCount, TooManyFailures } from "../RunError.ts"
+import type { Places } from "../Places.ts"
 import type { Workers } from "../Workers.ts"
 import * as Flow from "./Flow.ts"
 import type { Tally } from "./Tally.ts"
@@ -16,6 +17,7 @@ export interface RunContext {
   readonly journal: typeof Journal.Service
   readonly blobs: typeof BlobStore.Service
   readonly workers: typeof Workers.Service
+  readonly places: typeof Places.Service
   readonly clock: Clock.Clock
   readonly seed: number
   readonly maxFailures: number
@@ -33,7 +35,7 @@ export interface NodeContext extends RunContext {
   readonly outlets: ReadonlyArray<Flow.Inlet>
 }
 
-export type NodeError = JournalError | RecordInvalid | SideCount | TooManyFailures
+export type NodeError = JournalError | RecordInvalid | SideCount | TooManyFailures | PlaceFailed
 
 /** Milliseconds on a clock that only goes forward. */
 export const now = ({ clock }: NodeContext): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6

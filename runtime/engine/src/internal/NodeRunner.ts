@@ -2,14 +2,14 @@
  * One node while a run goes on: items are looked up in the journal in chunks; what is there passes on, what is
  * missing is called for, committed, and passed on after that.
  */
-import { type CallRow, type Committed, type Hit, Status } from "@reelgraph/store"
+import { type Hit, Status } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 
-import { TooManyFailures } from "../RunError.ts"
-import { callBatch, type Called, callOne } from "./Calls.ts"
+import { callBatch, type Called, type Calling, callOne, here } from "./Calls.ts"
 import { runCollect } from "./CollectRunner.ts"
 import * as Flow from "./Flow.ts"
+import { commit, InFlight, settle } from "./InFlight.ts"
 import { lostArtifacts } from "./lostArtifacts.ts"
 import {
   type Bound,
@@ -20,6 +20,7 @@ import {
   type Spool,
   spoolItems,
 } from "./NodeContext.ts"
+import * as ShardRunner from "./ShardRunner.ts"
 import { bind, gatherSides } from "./SideInputs.ts"
 
 /** Results are committed when this much time has gone by, also in the middle of a chunk. */
@@ -51,25 +52,15 @@ export const run = (
     ),
   )
 
-/** An item that is called for, or waits for it. */
-interface Waiting {
-  /** How many more of the same came in since. */
-  more: number
-  /** The call whose result is to be made again, because blobs that it names are lost. */
-  readonly replaces: number | undefined
-}
-
-class InFlight {
-  /** By row id. Bounded: what is in it is in `misses` or with a runner. */
-  readonly waiting = new Map<number, Waiting>()
-  /** Items that failed in this run: the same one is not called for again. */
-  readonly failed = new Set<number>()
-}
-
 const runItems = (context: NodeContext, bound: Bound, inlet: Flow.Inlet, spool: Spool) =>
   Effect.gen(function* () {
     const { batchSize } = context.node.operator
-    const misses = yield* Flow.inlet(Math.min(Flow.capacity, Math.max(Flow.chunk, batchSize)))
+    const place = context.places.of(context.node.id)
+    const waiting =
+      place === undefined
+        ? Math.min(Flow.capacity, Math.max(Flow.chunk, batchSize))
+        : ShardRunner.waitingAtMost
+    const misses = yield* Flow.inlet(waiting)
     const inFlight = new InFlight()
     const lookup = lookUp(context, bound, misses, inFlight)
     const feed = Effect.gen(function* () {
@@ -79,9 +70,10 @@ const runItems = (context: NodeContext, bound: Bound, inlet: Flow.Inlet, spool: 
       yield* Flow.forEachChunk(inlet, eager, lookup)
       yield* Flow.end([misses])
     })
-    const runners = Array.from({ length: concurrencyOf(context) }, () =>
-      runner(context, bound, misses, inFlight),
-    )
+    const runners =
+      place === undefined
+        ? Array.from({ length: concurrencyOf(context) }, () => runner(context, bound, misses, inFlight))
+        : [ShardRunner.run(context, bound, misses, inFlight, place)]
     yield* Effect.all([feed, ...runners], { concurrency: "unbounded", discard: true })
   })
 
@@ -137,28 +129,10 @@ const lookUp =
       yield* Flow.send([misses], missing)
     })
 
-/** Counts what came of an item, and notes what it gives. */
-const settle = (
-  { tally }: NodeContext,
-  item: Flow.Item,
-  status: Status,
-  outputs: ReadonlyArray<number | Flow.Item>,
-  reason: string | undefined,
-  passed: Array<Flow.Item>,
-): void => {
-  if (status === Status.dropped) tally.drop(reason ?? "?")
-  else if (status === Status.failed) tally.failed++
-  else {
-    tally.kept++
-    tally.out += outputs.length
-    for (const output of outputs)
-      passed.push(typeof output !== "number" ? output : output === item.id ? item : { id: output })
-  }
-}
-
 /** One fiber that makes calls: as many at a stretch as take a few milliseconds, committed together. */
 const runner = (context: NodeContext, bound: Bound, misses: Flow.Inlet, inFlight: InFlight) => {
   const { batchSize, cardinality, worker } = context.node.operator
+  const calling = here(context, bound)
   let stretch = 1
   const size = () =>
     cardinality === "batch"
@@ -168,13 +142,13 @@ const runner = (context: NodeContext, bound: Bound, misses: Flow.Inlet, inFlight
     Effect.gen(function* () {
       const begun = now(context)
       if (cardinality === "batch")
-        return yield* commit(context, inFlight, yield* callBatch(context, bound, items))
+        return yield* commit(context, bound, inFlight, yield* callBatch(calling, items))
       if (items.length === 1) {
-        const only = yield* callOne(context, bound, items[0]!)
+        const only = yield* callOne(calling, items[0]!)
         stretch = worker === undefined && now(context) - begun < chunkMs ? 2 : 1
-        return yield* commit(context, inFlight, [only])
+        return yield* commit(context, bound, inFlight, [only])
       }
-      const worked = yield* callStretch(context, bound, inFlight, items)
+      const worked = yield* callStretch(context, calling, bound, inFlight, items)
       stretch = Math.max(1, Math.min(Flow.chunk, stretch * 2, Math.floor((chunkMs * items.length) / worked)))
     }),
   )
@@ -186,6 +160,7 @@ const runner = (context: NodeContext, bound: Bound, misses: Flow.Inlet, inFlight
  */
 const callStretch = (
   context: NodeContext,
+  calling: Calling,
   bound: Bound,
   inFlight: InFlight,
   items: ReadonlyArray<Flow.Item>,
@@ -199,7 +174,7 @@ const callStretch = (
       const ended = pending
       pending = []
       flushed = now(context)
-      return ended.length === 0 ? Effect.void : commit(context, inFlight, ended)
+      return ended.length === 0 ? Effect.void : commit(context, bound, inFlight, ended)
     })
     const flusher = yield* Effect.forkChild(
       Effect.gen(function* () {
@@ -215,7 +190,7 @@ const callStretch = (
     let worked = 0
     for (const item of items) {
       const begun = now(context)
-      const one = yield* callOne(context, bound, item)
+      const one = yield* callOne(calling, item)
       pending.push(one)
       const ended = now(context)
       worked += ended - begun
@@ -227,63 +202,3 @@ const callStretch = (
     yield* flush
     return worked
   })
-
-/** Commits calls, then passes on what they gave. */
-const commit = (
-  context: NodeContext,
-  inFlight: InFlight,
-  pending: ReadonlyArray<Called>,
-): Effect.Effect<void, NodeError> =>
-  Effect.gen(function* () {
-    const { index, journal, outlets, run, tally } = context
-    const committed = yield* journal.calls(
-      run,
-      index,
-      pending.map(({ item, row }): CallRow => {
-        const replaces = inFlight.waiting.get(item.id)?.replaces
-        return replaces === undefined ? row : { ...row, replaces }
-      }),
-    )
-    const passed: Array<Flow.Item> = []
-    let failed: string | undefined
-    pending.forEach((one, i) => {
-      const result = resultOf(context, one, committed[i]!)
-      if (result.status === Status.failed) {
-        context.failures.count++
-        inFlight.failed.add(one.item.id)
-        failed = `${context.node.id}: ${result.reason}: ${one.row.detail ?? ""}`
-      }
-      const times = 1 + inFlight.waiting.get(one.item.id)!.more
-      inFlight.waiting.delete(one.item.id)
-      for (let time = 0; time < times; time++)
-        settle(context, one.item, result.status, result.outputs, result.reason, passed)
-      tally.cached += times - 1
-    })
-    yield* Flow.send(outlets, passed)
-    if (failed !== undefined && context.failures.count > context.maxFailures) {
-      return yield* new TooManyFailures({
-        failures: context.failures.count,
-        allowed: context.maxFailures,
-        last: failed,
-      })
-    }
-  })
-
-/** What counts of a call: its own result, or the one that another run committed before. */
-const resultOf = ({ journal, node }: NodeContext, { item, outcome, row }: Called, committed: Committed) => {
-  if (committed.adopted !== undefined) {
-    const hit = journal.find(row.input, row.operator)
-    return { status: committed.adopted as Status, reason: hit?.reason, outputs: committed.outputs }
-  }
-  const schema = node.operator.output?.record
-  const outputs =
-    "_tag" in outcome && outcome._tag === "Made" && schema !== undefined
-      ? outcome.items.map((made, i): Flow.Item => {
-          const base = { id: committed.outputs[i]!, digest: made.digest, record: made.record }
-          return outcome.values === undefined
-            ? base
-            : { ...base, value: { schema, record: outcome.values[i] } }
-        })
-      : committed.outputs.map((id) => (id === item.id ? item : { id }))
-  return { status: row.status, reason: row.reason, outputs }
-}

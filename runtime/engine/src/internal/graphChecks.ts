@@ -6,13 +6,16 @@ import * as Effect from "effect/Effect"
 
 import * as Failure from "../Failure.ts"
 
-/** Fails when a graph cannot run on a machine with this capacity. */
+/** Fails when a graph cannot run on a machine with this capacity, but for the nodes that have another place. */
 export const check = (
   graph: Graph.Graph,
   capacity: Resources.Capacity,
+  elsewhere: (node: string) => boolean,
 ): Effect.Effect<void, Verify.GraphInvalid> =>
   Effect.suspend(() => {
-    const problems = Verify.problems(graph, [capacity])
+    const problems = Verify.problems(graph, [capacity]).filter(
+      ({ at, kind }) => kind !== "resources" || !elsewhere(at),
+    )
     return problems.length === 0
       ? Effect.void
       : Effect.fail(new Verify.GraphInvalid({ graph: graph.name, problems }))

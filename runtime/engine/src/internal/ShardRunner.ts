@@ -1,0 +1,125 @@
+/**
+ * A node whose calls are made elsewhere: what waits is packed into shards, and what comes of them is committed and
+ * passed on as it comes, so that the next nodes begin while this one goes on.
+ */
+import type * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Queue from "effect/Queue"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+
+import type { Place } from "../Places.ts"
+import * as Shard from "../Shard.ts"
+import type { Called } from "./Calls.ts"
+import * as Flow from "./Flow.ts"
+import { commit, type InFlight } from "./InFlight.ts"
+import type { Bound, NodeContext, NodeError } from "./NodeContext.ts"
+
+/** Items that may wait to be packed: row ids, which take little. */
+export const waitingAtMost = 65_536
+
+/** The shard of items that were missed. Their records are read here: nothing of what waits is kept in memory. */
+export const shardOf = (
+  { journal, node, seed }: NodeContext,
+  bound: Bound,
+  items: ReadonlyArray<Flow.Item>,
+  set?: string,
+): Shard.Shard => ({
+  ...Shard.facts(node.id, node.operator, JSON.stringify(node.params), bound.digest, seed, bound.sideJson),
+  ...(set === undefined ? {} : { set }),
+  items: items.map(({ id }) => {
+    const { digest, record } = journal.item(id)!
+    return { digest, record }
+  }),
+})
+
+/** A result as the engine's own calls have it. */
+export const calledOf = (item: Flow.Item, result: Shard.Result, place: string): Called => ({
+  item,
+  outcome: Shard.outcomeOf(result),
+  attempts: result.attempts,
+  startedMs: result.startedMs,
+  ms: result.ms,
+  place,
+})
+
+export const run = (
+  context: NodeContext,
+  bound: Bound,
+  misses: Flow.Inlet,
+  inFlight: InFlight,
+  place: Place,
+): Effect.Effect<void, NodeError, any> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { journal, node, tally } = context
+      const free = yield* Semaphore.make(place.shards)
+      const { name, version } = node.operator
+      /** What a call takes: what it took in this run, or in earlier ones. */
+      const meanMs = (): number | undefined => {
+        if (tally.executed > 0) return tally.busyMs / tally.executed
+        const history = journal.history(name, version)
+        return history.calls === 0 ? undefined : history.meanMs
+      }
+      const perform = (items: ReadonlyArray<Flow.Item>): Effect.Effect<void, NodeError, any> =>
+        Stream.runForEach(place.run(shardOf(context, bound, items)), (part) => {
+          const called = part.results.map((result) => calledOf(items[result.at]!, result, part.place))
+          for (const { attempts, ms } of called) {
+            tally.executed++
+            tally.busyMs += ms
+            tally.retries += attempts - 1
+          }
+          return commit(context, bound, inFlight, called)
+        })
+
+      const shards = yield* FiberSet.make<void, NodeError>()
+      let failure: Cause.Cause<NodeError> | undefined
+      let lingered = false
+      const pack = Flow.forEachChunk(
+        misses,
+        () => ({ min: 1, max: 1 }),
+        ([first]) =>
+          Effect.gen(function* () {
+            yield* free.take(1)
+            if (!lingered) yield* Effect.sleep(place.lingerMs)
+            const waiting = 1 + (yield* Queue.size(misses))
+            const wanted = Math.min(place.shardItems(waiting, meanMs()), waiting)
+            const more = wanted > 1 ? yield* taken(misses, wanted - 1) : []
+            lingered = waiting > wanted
+            // The row id alone: a shard lives long.
+            const items = [first!, ...more].map(({ id }) => ({ id }))
+            const performed = Effect.tapCause(perform(items), (cause) =>
+              Effect.sync(() => void (failure ??= cause)),
+            )
+            yield* FiberSet.run(shards, Effect.ensuring(performed, free.release(1)))
+          }),
+      )
+      const drained = Effect.andThen(pack, FiberSet.awaitEmpty(shards))
+      // The first shard that fails ends the node, and with it the run.
+      yield* Effect.raceFirst(drained, Effect.andThen(FiberSet.join(shards), Effect.never))
+      if (failure !== undefined) yield* Effect.failCause(failure)
+    }),
+  )
+
+/** The one call of a `collect`, made elsewhere. */
+export const collect = (
+  context: NodeContext,
+  bound: Bound,
+  items: ReadonlyArray<Flow.Item>,
+  set: Flow.Item & { digest: string },
+  place: Place,
+): Effect.Effect<Called, NodeError> =>
+  Effect.gen(function* () {
+    const parts = yield* Stream.runCollect(place.run(shardOf(context, bound, items, set.digest)))
+    const given = parts.flatMap((part) => part.results.map((result) => calledOf(set, result, part.place)))
+    const called = given[0]!
+    context.tally.executed += items.length
+    context.tally.busyMs += called.ms
+    context.tally.retries += called.attempts - 1
+    return called
+  })
+
+/** Items that are there. */
+const taken = (misses: Flow.Inlet, count: number): Effect.Effect<ReadonlyArray<Flow.Item>> =>
+  Effect.catch(Queue.takeBetween(misses, 1, count), () => Effect.succeed([]))
