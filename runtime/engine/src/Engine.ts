@@ -204,7 +204,7 @@ export const run: <E = never, R = never>(
       ledger: ledger(),
       inputs: Object.fromEntries(Object.entries(taken).map(([input, { count }]) => [input, count])),
       outputs: given,
-      warnings: GraphChecks.changedOperators(graph, journal),
+      warnings: [...GraphChecks.changedOperators(graph, journal), ...places.notes()],
     } satisfies Report
   },
   GraphChecks.journalErrors,

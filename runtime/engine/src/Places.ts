@@ -3,6 +3,7 @@
  * cluster runtime gives the service; without one, every call is made by this process and the `Workers` beside it.
  */
 import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 
 import type { PlaceFailed } from "./RunError.ts"
@@ -13,6 +14,8 @@ export interface Part {
   readonly results: ReadonlyArray<Result>
   /** The machine, job and task that made them. */
   readonly place: string
+  /** To be run once they are in the journal. */
+  readonly committed: Effect.Effect<void>
 }
 
 /** Another place where the calls of one node are made. */
@@ -35,4 +38,6 @@ export interface Place {
 export const Places = Context.Reference<{
   /** Where a node's calls are made; undefined: here. */
   readonly of: (node: string) => Place | undefined
-}>("reelgraph/engine/Places", { defaultValue: () => ({ of: () => undefined }) })
+  /** What happened to jobs and nodes on the way, for the report: a sentence each. */
+  readonly notes: () => ReadonlyArray<string>
+}>("reelgraph/engine/Places", { defaultValue: () => ({ of: () => undefined, notes: () => [] }) })

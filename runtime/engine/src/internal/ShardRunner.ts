@@ -70,7 +70,7 @@ export const run = (
             tally.busyMs += ms
             tally.retries += attempts - 1
           }
-          return commit(context, bound, inFlight, called)
+          return Effect.andThen(commit(context, bound, inFlight, called), part.committed)
         })
 
       const shards = yield* FiberSet.make<void, NodeError>()

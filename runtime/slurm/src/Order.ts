@@ -1,0 +1,65 @@
+/**
+ * What the driver and its workers tell each other, all of it through named objects of the store. Of a session (one
+ * driver, from its start to its end) `cluster/SESSION/` has
+ *
+ * - `shards/ID.json`: calls to be made;
+ * - `orders/LABEL/TASK.N.json`: which shards task TASK of the job LABEL makes, the Nth word to it;
+ * - `results/LABEL/...`: what workers say: see `Results`;
+ * - `jobs/LABEL.json`: what was submitted, for a driver that comes after this one;
+ * - `ended.json`: nothing is to be taken over from it any more.
+ */
+import * as Schema from "effect/Schema"
+
+/** Raised with every change of what is in these objects: drivers and workers of other formats refuse each other. */
+export const format = 1
+
+const Id = Schema.String.check(Schema.isPattern(/^[\w.-]{1,128}$/))
+
+/** Shards for one task, in the order in which it makes them. */
+export const Order = Schema.Struct({
+  format: Schema.Int,
+  /** Version of the driver's reelgraph. */
+  version: Schema.String,
+  session: Id,
+  label: Id,
+  shards: Schema.Array(Id).check(Schema.isMaxLength(10_000)),
+  /** Calls at once, which share what the worker has. */
+  perWorker: Schema.Int.check(Schema.isGreaterThan(0)),
+  cores: Schema.Finite,
+  memoryGiB: Schema.optionalKey(Schema.Finite),
+  /** No further word follows. */
+  last: Schema.Boolean,
+  /** Seconds after which a worker that waits for the next word leaves. */
+  idleSeconds: Schema.Finite,
+})
+export type Order = typeof Order.Type
+
+/** A job that was submitted. */
+export const Submitted = Schema.Struct({
+  label: Id,
+  /** Absent: it was about to be submitted when this was written. */
+  job: Schema.optionalKey(Schema.Int),
+  node: Schema.String,
+  held: Schema.Boolean,
+  tasks: Schema.Int,
+  /** Shards by task, those of the first orders. */
+  shards: Schema.Array(Schema.Array(Id)),
+})
+export type Submitted = typeof Submitted.Type
+
+/** The folder of a session among the objects. */
+export const folder = (session: string): string => `cluster/${session}`
+
+export const shardName = (session: string, shard: string): string =>
+  `${folder(session)}/shards/${shard}.json`
+
+export const orderName = (session: string, label: string, task: number, turn: number): string =>
+  `${folder(session)}/orders/${label}/${task}.${turn}.json`
+
+export const resultsFolder = (session: string, label: string): string =>
+  `${folder(session)}/results/${label}`
+
+export const submittedName = (session: string, label: string): string =>
+  `${folder(session)}/jobs/${label}.json`
+
+export const endedName = (session: string): string => `${folder(session)}/ended.json`

@@ -1,0 +1,132 @@
+/**
+ * What workers say, as objects in the results folder of their job. Each is written once, whole, under a name that no
+ * other attempt has, so that two attempts of one task that are alive at once (as after a node was taken for dead)
+ * never touch each other's:
+ *
+ * - `worker.TASK.RESTART.json`: a worker has begun, or refuses to: {@link Hello};
+ * - `SHARD.TASK.RESTART.PART.ndjson`: results of a shard: a line of {@link Head}, and a line for each result.
+ */
+import { createHash } from "node:crypto"
+
+import { Shard } from "@reelgraph/engine"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+
+/** One attempt at a task: what it runs as, and where. */
+export const Attempt = Schema.Struct({
+  job: Schema.Int,
+  task: Schema.Int,
+  /** How often Slurm has begun the task before. */
+  restart: Schema.Int,
+  /** Slurm's name of the node. */
+  node: Schema.String,
+  /** The devices that it was given, as in CUDA_VISIBLE_DEVICES; empty: none. */
+  gpus: Schema.String,
+})
+export type Attempt = typeof Attempt.Type
+
+/** What a worker says when it begins. */
+export const Hello = Schema.Struct({
+  ...Attempt.fields,
+  version: Schema.String,
+  /** The time by its clock, in milliseconds since the epoch. */
+  clockMs: Schema.Finite,
+  /** Why it does nothing: it is of another version, or cannot read the store. */
+  refused: Schema.optionalKey(Schema.String),
+})
+export type Hello = typeof Hello.Type
+
+/** The first line of results. */
+export const Head = Schema.Struct({
+  ...Attempt.fields,
+  shard: Schema.String,
+  part: Schema.Int,
+  /** Whether this attempt is through with the shard. */
+  whole: Schema.Boolean,
+  results: Schema.Int,
+  /** SHA-256 of the rest, in hex. */
+  sha256: Schema.String,
+})
+export type Head = typeof Head.Type
+
+/** Results that are cut short, changed or of another kind. */
+export class ResultsDamaged extends Schema.TaggedError<ResultsDamaged>()("ResultsDamaged", {
+  name: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `results ${this.name} are damaged: ${this.problem}; the calls will be made again`
+  }
+}
+
+/** `h100-3, job 1234_5 (restart 1), GPU 2` */
+export const placeOf = ({ gpus, job, node, restart, task }: Attempt): string =>
+  [
+    node,
+    `job ${job}_${task}${restart === 0 ? "" : ` (restart ${restart})`}`,
+    ...(gpus === "" ? [] : [`GPU ${gpus}`]),
+  ].join(", ")
+
+export const helloName = ({ restart, task }: Attempt): string => `worker.${task}.${restart}.json`
+
+export const partName = ({ part, restart, shard, task }: Pick<Head, "shard" | "task" | "restart" | "part">) =>
+  `${shard}.${task}.${restart}.${part}.ndjson`
+
+/** What the name of an object in a results folder says. */
+export const parseName = (
+  name: string,
+):
+  | { readonly _tag: "Hello"; readonly task: number; readonly restart: number }
+  | {
+      readonly _tag: "Part"
+      readonly shard: string
+      readonly task: number
+      readonly restart: number
+      readonly part: number
+    }
+  | undefined => {
+  const hello = /^worker\.(\d+)\.(\d+)\.json$/.exec(name)
+  if (hello !== null) return { _tag: "Hello", task: Number(hello[1]), restart: Number(hello[2]) }
+  const part = /^([\w.-]+?)\.(\d+)\.(\d+)\.(\d+)\.ndjson$/.exec(name)
+  return part === null
+    ? undefined
+    : {
+        _tag: "Part",
+        shard: part[1]!,
+        task: Number(part[2]),
+        restart: Number(part[3]),
+        part: Number(part[4]),
+      }
+}
+
+export const encode = (
+  head: Omit<Head, "results" | "sha256">,
+  results: ReadonlyArray<Shard.Result>,
+): Uint8Array => {
+  const body = results.map((result) => `${JSON.stringify(result)}\n`).join("")
+  const sha256 = createHash("sha256").update(body).digest("hex")
+  return Buffer.from(`${JSON.stringify({ ...head, results: results.length, sha256 })}\n${body}`)
+}
+
+const decodeHead = Schema.decodeUnknownSync(Schema.fromJsonString(Head))
+const decodeResult = Schema.decodeUnknownSync(Schema.fromJsonString(Shard.Result))
+
+export const decode = (
+  name: string,
+  bytes: Uint8Array,
+): Effect.Effect<{ readonly head: Head; readonly results: ReadonlyArray<Shard.Result> }, ResultsDamaged> =>
+  Effect.try({
+    try: () => {
+      const end = bytes.indexOf(10)
+      if (end === -1) throw new Error("they have no first line")
+      const head = decodeHead(Buffer.from(bytes.subarray(0, end)).toString("utf8"))
+      const body = bytes.subarray(end + 1)
+      if (createHash("sha256").update(body).digest("hex") !== head.sha256)
+        throw new Error("their digest is another one")
+      const lines = Buffer.from(body).toString("utf8").split("\n").slice(0, -1)
+      if (lines.length !== head.results) throw new Error(`${lines.length} of ${head.results} are there`)
+      return { head, results: lines.map((line) => decodeResult(line)) }
+    },
+    catch: (cause) =>
+      new ResultsDamaged({ name, problem: cause instanceof Error ? cause.message : String(cause) }),
+  })
