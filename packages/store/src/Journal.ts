@@ -61,7 +61,12 @@ export interface CallRow {
   readonly startedMs: number
   /** Milliseconds that the last attempt took. */
   readonly ms: number
+  /** Where it was made, for people, when not on the machine of the run: `h100-3 job 1234_5.0 gpu 2`. Cut at 400 characters. */
+  readonly place?: string
 }
+
+/** Characters of a {@link CallRow}'s `place` that are kept. */
+export const maxPlaceLength = 400
 
 /** A committed call. When its result was there before, `adopted` is that result's status. */
 export interface Committed {
@@ -169,6 +174,8 @@ export interface Step {
   readonly detail: string | undefined
   readonly startedMs: number
   readonly ms: number
+  /** Where it was made, when not on the machine of the run. */
+  readonly place: string | undefined
   /** Name of the run that executed it. */
   readonly run: string
   /** Row ids of items. Sides are among the inputs. */

@@ -36,12 +36,13 @@ const serviceOf = (file: string, db: DatabaseSync, send: Send) =>
     hits: (run, node, calls) => Effect.asVoid(send({ _tag: "Hits", run, node, calls }, "written")),
   })
 
-/** Creates the tables in a new database, and refuses one of a later format. */
+/** Creates the tables in a new database, brings an older one to this format, and refuses one of a later format. */
 const prepare = (db: DatabaseSync, file: string): void => {
   db.exec("PRAGMA busy_timeout=30000; PRAGMA journal_mode=WAL")
   db.exec("BEGIN IMMEDIATE")
   const found = db.prepare("PRAGMA user_version").get()!["user_version"] as number
-  if (found === 0) db.exec(`${Tables.tables}; PRAGMA user_version=${Tables.version}`)
+  for (const step of Tables.steps.slice(found)) db.exec(step)
+  if (found < Tables.version) db.exec(`PRAGMA user_version=${Tables.version}`)
   db.exec("COMMIT")
   if (found > Tables.version) throw new JournalNewer({ file, found, supported: Tables.version })
 }

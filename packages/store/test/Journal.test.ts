@@ -1,7 +1,9 @@
+import { createHash } from "node:crypto"
 import fs from "node:fs"
 import os from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import { gunzipSync } from "node:zlib"
 
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -13,6 +15,7 @@ const temporary = Effect.acquireRelease(
 )
 
 const digest = (n: number): string => n.toString(16).padStart(64, "0")
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex")
 const item = (n: number, artifacts: ReadonlyArray<string> = []): NewItem => ({
   digest: digest(n),
   record: `{"n":${n}}`,
@@ -139,6 +142,26 @@ const laws = (name: string, file: (folder: string) => ReturnType<typeof JournalS
     )
 
     test(
+      "keeps where a call was made, when it was not here",
+      Effect.gen(function* () {
+        const { a, b, journal, operator, run } = yield* ready
+        const place = "h100-3 job 1234_5.0 gpu 2"
+        yield* journal.calls(run, 0, [
+          call(a, operator, { outputs: [item(10)], place }),
+          call(b, operator, { outputs: [item(11)] }),
+        ])
+        assert.strictEqual(journal.consumers(a)[0]!.place, place)
+        assert.isUndefined(journal.consumers(b)[0]!.place)
+        const failed = call(a, yield* journal.operator(operatorRow(2)), { status: Status.failed })
+        yield* journal.calls(run, 1, [{ ...failed, place: "x".repeat(1000) }])
+        assert.strictEqual(journal.consumers(a)[1]!.place, "x".repeat(400))
+        // What takes the place of a call is made elsewhere.
+        yield* journal.calls(run, 1, [{ ...failed, status: Status.done }])
+        assert.isUndefined(journal.consumers(a)[1]!.place)
+      }),
+    )
+
+    test(
       "tells the latest earlier call, history, sources and runs",
       Effect.gen(function* () {
         const { a, b, journal, operator, run } = yield* ready
@@ -209,8 +232,37 @@ describe("the journal's file", () => {
       assert.strictEqual(error._tag, "JournalNewer")
       assert.include(
         error.message,
-        "has format 99, and this reelgraph reads up to 1; use the reelgraph that wrote it",
+        "has format 99, and this reelgraph reads up to 2; use the reelgraph that wrote it",
       )
+    }),
+  )
+
+  it.live("of format 1 is brought to this one with all that it has", () =>
+    Effect.gen(function* () {
+      const file = join(yield* temporary, "journal.db")
+      const old = new URL("journals/version-1.db.gz", import.meta.url)
+      fs.writeFileSync(file, gunzipSync(fs.readFileSync(old)))
+      const read = Effect.gen(function* () {
+        const journal = yield* Journal
+        const named = (name: string) => journal.itemByDigest(sha256(name))!.id
+        const [made] = journal.producers(named("latent"))
+        assert.deepInclude(made, { run: "old-run", place: undefined })
+        assert.sameMembers([...made!.inputs], [named("a"), named("video")])
+        assert.deepInclude(journal.consumers(named("c"))[0], { reason: "duplicate" })
+        const run = journal.run("old-run")!
+        assert.deepInclude(run, { status: "finished-with-failures", endedMs: 9 })
+        assert.deepInclude(journal.failures(run.id)[0], { node: "encode", reason: "Busy" })
+        return yield* journal.calls(run.id, 2, [
+          call(named("b"), made!.operator.id, { outputs: [item(1)], place: "elsewhere" }),
+        ])
+      })
+      const [made] = yield* Effect.provide(read, JournalSqlite.layer(file))
+      assert.isUndefined(made!.adopted)
+      const again = yield* Effect.provide(
+        Journal.use((journal) => Effect.succeed(journal.producers(journal.itemByDigest(digest(1))!.id))),
+        JournalSqlite.layer(file),
+      )
+      assert.deepInclude(again[0], { call: made!.call, place: "elsewhere" })
     }),
   )
 

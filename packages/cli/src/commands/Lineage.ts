@@ -102,7 +102,7 @@ const sourcesOf = ({ madeHere, walk }: Trace): ReadonlyArray<number> =>
 
 const recordOf = (journal: Reader, item: number): unknown => JSON.parse(journal.item(item)?.record ?? "null")
 
-const stepJson = ({ detail, ms, operator, reason, run, startedMs }: Step) => ({
+const stepJson = ({ detail, ms, operator, place, reason, run, startedMs }: Step) => ({
   operator: operator.name,
   version: operator.version,
   params: JSON.parse(operator.params) as unknown,
@@ -110,6 +110,7 @@ const stepJson = ({ detail, ms, operator, reason, run, startedMs }: Step) => ({
   run,
   startedMs,
   ms,
+  ...(place === undefined ? {} : { place }),
   ...(reason === undefined ? {} : { reason }),
   ...(detail === undefined ? {} : { detail }),
 })
@@ -168,7 +169,10 @@ const operatorText = ({ operator }: Step): string => {
 }
 
 const stepLine = (step: Step): string =>
-  `${operatorText(step)}  (run ${step.run}, ${Format.moment(step.startedMs)}, ${Format.duration(step.ms)})`
+  `${operatorText(step)}  (run ${step.run}, ${Format.moment(step.startedMs)}, ${Format.duration(step.ms)}${madeOn(step)})`
+
+const madeOn = ({ place }: Step): string =>
+  place === undefined ? "" : `, made on ${Format.cut(Format.line(place), 80)}`
 
 const names = (steps: ReadonlyArray<Step>): string =>
   [...new Set(steps.map(({ operator }) => `${operator.name}@${operator.version}`))].join(", ")

@@ -4,7 +4,16 @@
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 
-import type { CallRow, Committed, OperatorRow, RunEnd, RunRow, StoredItem, NewItem } from "../Journal.ts"
+import {
+  type CallRow,
+  type Committed,
+  maxPlaceLength,
+  type NewItem,
+  type OperatorRow,
+  type RunEnd,
+  type RunRow,
+  type StoredItem,
+} from "../Journal.ts"
 import { uniqueName } from "./processIdentity.ts"
 
 /** What the journal is asked to write. Results are in the order of the requests. */
@@ -193,8 +202,8 @@ export class JournalWriter {
     const single = outputs.length === 1 && row.parents === undefined ? outputs[0]! : null
     const insert = (id: number | null) =>
       this.#run(
-        `INSERT INTO calls(id, input, operator, status, output, reason, detail, attempts, started_ms, ms, run)
-         VALUES(?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
+        `INSERT INTO calls(id, input, operator, status, output, reason, detail, attempts, started_ms, ms, run, place)
+         VALUES(?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
         id,
         row.input,
         row.operator,
@@ -206,6 +215,7 @@ export class JournalWriter {
         row.startedMs,
         row.ms,
         run,
+        row.place?.slice(0, maxPlaceLength) ?? null,
       )
     let { changes, lastInsertRowid } = insert(null)
     if (changes === 0) {
@@ -221,6 +231,8 @@ export class JournalWriter {
         this.#run(`DELETE FROM ${table} WHERE call = ?`, call)
       this.#run("DELETE FROM calls WHERE id = ?", call)
       lastInsertRowid = insert(call).lastInsertRowid
+      const replaced = existing["status"] === failed ? 0 : 1
+      this.#run("INSERT INTO changed_calls(call, replaced) VALUES(?,?)", call, replaced)
     }
     const call = Number(lastInsertRowid)
     if (row.status === failed) {

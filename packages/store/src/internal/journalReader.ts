@@ -62,7 +62,7 @@ export const make = (db: DatabaseSync, file: string) => {
     seed: row["operator_seed"] === null ? undefined : (row["operator_seed"] as number),
     source: row["operator_source"] as string,
   })
-  const stepColumns = `calls.id AS call, calls.input, calls.output, calls.status, calls.reason, calls.detail, calls.started_ms, calls.ms,
+  const stepColumns = `calls.id AS call, calls.input, calls.output, calls.status, calls.reason, calls.detail, calls.started_ms, calls.ms, calls.place,
     runs.name AS run, operators.id AS operator, operators.digest AS operator_digest, operators.name AS operator_name,
     operators.version AS operator_version, operators.params AS operator_params, operators.seed AS operator_seed, operators.source AS operator_source`
   const stepJoins = "JOIN operators ON operators.id = calls.operator LEFT JOIN runs ON runs.id = calls.run"
@@ -74,6 +74,7 @@ export const make = (db: DatabaseSync, file: string) => {
     detail: text(row["detail"]),
     startedMs: row["started_ms"] as number,
     ms: row["ms"] as number,
+    place: text(row["place"]),
     run: (row["run"] as string | null) ?? "?",
     inputs,
     outputs,

@@ -6,10 +6,7 @@
  * that item is a set, whose digest is that of its sorted members.
  */
 
-/** Raised with every change of the tables. */
-export const version = 1
-
-export const tables = `
+const first = `
 CREATE TABLE items(id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, record TEXT NOT NULL) STRICT;
 CREATE TABLE set_members(set_id INTEGER NOT NULL, item INTEGER NOT NULL, PRIMARY KEY(set_id, item)) STRICT, WITHOUT ROWID;
 CREATE INDEX set_members_item ON set_members(item);
@@ -46,3 +43,26 @@ CREATE TABLE run_calls(run INTEGER NOT NULL, node INTEGER NOT NULL, call INTEGER
 CREATE TABLE failures(run INTEGER NOT NULL, node INTEGER NOT NULL, item INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, started_ms INTEGER NOT NULL, PRIMARY KEY(run, node, item)) STRICT, WITHOUT ROWID;
 CREATE TABLE run_items(run INTEGER NOT NULL, port TEXT NOT NULL, item INTEGER NOT NULL, PRIMARY KEY(run, port, item)) STRICT, WITHOUT ROWID;
 `
+
+/**
+ * Where a call was made, and what journals tell each other (see `JournalSegment`): of a run the journal that it came
+ * from (NULL: this one), when it was exported, and whether nothing of it is left to export; calls whose result was
+ * replaced under the same row id (`replaced`: a result, not a failure); how far this journal is exported; and the
+ * segments that it has, with the row ids of the items that came with them and the number of references to rows that
+ * were not there.
+ */
+const second = `
+ALTER TABLE calls ADD COLUMN place TEXT;
+ALTER TABLE runs ADD COLUMN origin TEXT;
+ALTER TABLE runs ADD COLUMN exported_ms INTEGER;
+ALTER TABLE runs ADD COLUMN closed INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE changed_calls(seq INTEGER PRIMARY KEY AUTOINCREMENT, call INTEGER NOT NULL, replaced INTEGER NOT NULL) STRICT;
+CREATE TABLE exported(journal TEXT PRIMARY KEY, items INTEGER NOT NULL, calls INTEGER NOT NULL, clock INTEGER NOT NULL, cursor TEXT) STRICT, WITHOUT ROWID;
+CREATE TABLE segments(name TEXT PRIMARY KEY, first_item INTEGER NOT NULL, last_item INTEGER NOT NULL, missing INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+`
+
+/** What leads from each format to the next, from an empty file on. A published one is never changed. */
+export const steps: ReadonlyArray<string> = [first, second]
+
+/** Raised with every change of the tables. */
+export const version = steps.length

@@ -13,11 +13,35 @@ export type Sent =
   | { readonly _tag: "Rows"; readonly run: number; readonly node: number; readonly rows: ReadonlyArray<Row> }
 
 /** Fields before the outputs. */
-const fields = 10
+const fields = 11
 
 const rowOf = (row: CallRow): Row => {
-  const { attempts, detail, drops, input, ms, operator, parents, reason, replaces, startedMs, status } = row
-  const sent: Array<unknown> = [input, operator, status, attempts, startedMs, ms, replaces, reason, detail]
+  const {
+    attempts,
+    detail,
+    drops,
+    input,
+    ms,
+    operator,
+    parents,
+    place,
+    reason,
+    replaces,
+    startedMs,
+    status,
+  } = row
+  const sent: Array<unknown> = [
+    input,
+    operator,
+    status,
+    attempts,
+    startedMs,
+    ms,
+    replaces,
+    reason,
+    detail,
+    place,
+  ]
   sent.push(parents === undefined && drops === undefined ? undefined : { parents, drops })
   for (const output of row.outputs) {
     if (typeof output === "number") sent.push(output)
@@ -27,7 +51,7 @@ const rowOf = (row: CallRow): Row => {
 }
 
 const callOf = (sent: Row): CallRow => {
-  const [input, operator, status, attempts, startedMs, ms, replaces, reason, detail, collected] = sent
+  const [input, operator, status, attempts, startedMs, ms, replaces, reason, detail, place, collected] = sent
   const outputs: Array<NewItem | number> = []
   for (let at = fields; at < sent.length; at++) {
     const first = sent[at]
@@ -49,6 +73,7 @@ const callOf = (sent: Row): CallRow => {
     ...(replaces === undefined ? {} : { replaces: replaces as number }),
     ...(reason === undefined ? {} : { reason: reason as string }),
     ...(detail === undefined ? {} : { detail: detail as string }),
+    ...(place === undefined ? {} : { place: place as string }),
     ...(collected as Pick<CallRow, "parents" | "drops"> | undefined),
   }
 }
