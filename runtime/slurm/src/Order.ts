@@ -50,14 +50,12 @@ export type Submitted = typeof Submitted.Type
 /** The folder of a session among the objects. */
 export const folder = (session: string): string => `cluster/${session}`
 
-export const shardName = (session: string, shard: string): string =>
-  `${folder(session)}/shards/${shard}.json`
+export const shardName = (session: string, shard: string): string => `${folder(session)}/shards/${shard}.json`
 
 export const orderName = (session: string, label: string, task: number, turn: number): string =>
   `${folder(session)}/orders/${label}/${task}.${turn}.json`
 
-export const resultsFolder = (session: string, label: string): string =>
-  `${folder(session)}/results/${label}`
+export const resultsFolder = (session: string, label: string): string => `${folder(session)}/results/${label}`
 
 export const submittedName = (session: string, label: string): string =>
   `${folder(session)}/jobs/${label}.json`

@@ -79,13 +79,14 @@ export const callBatch = (
   })
 
 /** The journal's row of a call. */
-export const rowOf = (bound: Bound, { attempts, item, ms, outcome, startedMs }: Called): CallRow => {
+export const rowOf = (bound: Bound, { attempts, item, ms, outcome, place, startedMs }: Called): CallRow => {
   const base = {
     input: item.id,
     operator: bound.operator,
     attempts,
     startedMs,
     ms,
+    ...(place === undefined ? {} : { place }),
   }
   if (!("_tag" in outcome))
     return { ...base, status: Status.failed, outputs: [], reason: outcome.tag, detail: outcome.message }

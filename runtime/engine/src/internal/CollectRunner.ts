@@ -55,6 +55,7 @@ export const runCollect = (context: NodeContext, bound: Bound, spool: Spool) =>
       attempts,
       startedMs,
       ms,
+      ...(called.place === undefined ? {} : { place: called.place }),
       ...(lost ? { replaces: hit.call } : {}),
     }
     if (!("_tag" in outcome) || outcome._tag !== "Collected") {
