@@ -1,0 +1,601 @@
+/**
+ * A session: a driver with its jobs. One loop looks into the store for results, asks Slurm now and then how its jobs
+ * are, makes again elsewhere what did not come through, and submits what waits.
+ */
+import { type Part, Shard } from "@reelgraph/engine"
+import { Objects } from "@reelgraph/store"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+
+import type * as JobState from "./JobState.ts"
+import * as Notes from "./Notes.ts"
+import * as Order from "./Order.ts"
+import * as Results from "./Results.ts"
+import { SlurmClient } from "./SlurmClient.ts"
+import * as SlurmError from "./SlurmError.ts"
+import { type Entry, Work } from "./Work.ts"
+
+/** How one node of the graph is made under Slurm. */
+export interface Site {
+  /** Node of the graph. */
+  readonly node: string
+  readonly pool: string
+  readonly held: boolean
+  /** Workers at once, and calls at once in each. */
+  readonly workers: number
+  readonly perWorker: number
+  readonly cores: number
+  readonly memoryGiB: number | undefined
+  /** The job for so many tasks, with some memory, away from some nodes. */
+  readonly job: (
+    label: string,
+    tasks: number,
+    memoryScale: number,
+    avoid: ReadonlyArray<string>,
+  ) => Parameters<(typeof SlurmClient.Service)["submit"]>[0]
+}
+
+export interface Options {
+  readonly session: string
+  readonly version: string
+  readonly sites: ReadonlyMap<string, Site>
+  /** Milliseconds between looks into the store. */
+  readonly lookMs: number
+  /** Milliseconds between questions to Slurm. */
+  readonly pollMs: number
+  /** Seconds for which a held worker waits for work. */
+  readonly idleSeconds: number
+}
+
+/** Shards that one task of an array is given, at most: each is a part of what waits. */
+const shardsPerTask = 8
+/** Tasks of one array, at most: sites allow 1,001 unless they say otherwise. */
+const tasksPerJob = 1000
+/** Shards that a held worker has in hand, so that it never waits for the driver. */
+const heldAhead = 2
+/** Attempts at a shard that its own calls seem to end, before its items are given up. */
+const ownTroubles = 3
+/** Attempts that machines ended, before they are taken for the calls' fault. */
+const allTroubles = 20
+/** A clock may be so far off before it is told. */
+const skewMs = 30_000
+/** Results of a task that has ended are waited for so long: stores show them late. */
+const lateMs = 1500
+/** Questions to Slurm in which a job is unknown, before it is taken for gone. */
+const unknownPolls = 3
+
+/** One task of a job, as the driver sees it. */
+interface Task {
+  readonly index: number
+  readonly entries: Array<Entry>
+  turn: number
+  /** No further order goes to it. */
+  closed: boolean
+  /** Its node of the cluster, once it has begun. */
+  at: string | undefined
+  restarts: number
+  /** Questions in which it was unknown. */
+  unknown: number
+  over: { readonly how: JobState.Outcome; readonly sinceMs: number } | undefined
+  done: boolean
+}
+
+interface Job {
+  readonly session: string
+  readonly label: string
+  readonly node: string
+  readonly held: boolean
+  readonly id: number
+  readonly submittedMs: number
+  readonly tasks: ReadonlyArray<Task>
+  /** Objects of its results folder that were read. */
+  readonly seen: Set<string>
+}
+
+const utf8 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8")
+const json = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value))
+
+const decodeShard = Schema.decodeUnknownEffect(Schema.fromJsonString(Shard.Shard))
+const decodeHello = Schema.decodeUnknownEffect(Schema.fromJsonString(Results.Hello))
+const decodeSubmitted = Schema.decodeUnknownEffect(Schema.fromJsonString(Order.Submitted))
+
+const taskOf = (index: number, entries: ReadonlyArray<Entry>): Task => ({
+  index,
+  entries: [...entries],
+  turn: 0,
+  closed: false,
+  at: undefined,
+  restarts: 0,
+  unknown: 0,
+  over: undefined,
+  done: false,
+})
+
+export class Session {
+  readonly notes = new Notes.Notes()
+  readonly #work = new Work()
+  readonly #jobs = new Map<string, Job>()
+  /** Shards that wait for a job, by node of the graph. */
+  readonly #waiting = new Map<string, Array<Entry>>()
+  readonly #options: Options
+  readonly #objects: typeof Objects.Service
+  readonly #slurm: typeof SlurmClient.Service
+  #shards = 0
+  #labels = 0
+  #polledMs = 0
+
+  constructor(options: Options, objects: typeof Objects.Service, slurm: typeof SlurmClient.Service) {
+    this.#options = options
+    this.#objects = objects
+    this.#slurm = slurm
+  }
+
+  /** Has the calls of a shard made. */
+  ask(
+    shard: Shard.Shard,
+    give: (part: Part) => void,
+    end: () => void,
+    fail: (problem: string) => void,
+  ): Effect.Effect<void, unknown> {
+    return Effect.suspend(() => {
+      const keys = Shard.keys(shard)
+      const fresh = this.#work.ask(keys, { give, end, fail })
+      if (fresh.length === 0) return Effect.void
+      const part =
+        shard.set === undefined ? { ...shard, items: fresh.map((at) => shard.items[at]!) } : shard
+      return this.#enter(part, shard.node, { memoryScale: 1, troubles: [], avoid: [] })
+    })
+  }
+
+  /** One who asked does not wait any more. */
+  forget(shard: Shard.Shard, give: (part: Part) => void): void {
+    this.#work.forget(Shard.keys(shard), give)
+  }
+
+  /** Writes a shard down and puts it in line. */
+  #enter(
+    shard: Shard.Shard,
+    node: string,
+    from: { memoryScale: number; troubles: Entry["troubles"]; avoid: Iterable<string> },
+  ): Effect.Effect<void, unknown> {
+    const { session } = this.#options
+    const id = `${node}-${this.#shards++}`
+    const keys = Shard.keys(shard)
+    const entry: Entry = {
+      id,
+      session,
+      node,
+      keys,
+      missing: new Set(keys.keys()),
+      troubles: [...from.troubles],
+      avoid: new Set(from.avoid),
+      memoryScale: from.memoryScale,
+    }
+    // In the book before it is in the store: a second one who asks meanwhile shares it.
+    this.#work.add(entry)
+    return Effect.map(this.#objects.put(Order.shardName(session, id), json(shard)), () => {
+      const line = this.#waiting.get(node)
+      if (line === undefined) this.#waiting.set(node, [entry])
+      else line.push(entry)
+    })
+  }
+
+  /** The loop. Ends never; what it cannot do now, such as while a store does not answer, it does later. */
+  get run(): Effect.Effect<never> {
+    const tick = Effect.gen({ self: this }, function* () {
+      yield* this.#collectAll
+      const now = yield* Clock.currentTimeMillis
+      if (this.#active.length > 0 && now - this.#polledMs >= this.#options.pollMs) {
+        this.#polledMs = now
+        yield* this.#poll
+      }
+      yield* this.#reconcile
+      yield* this.#submitAll
+    })
+    return Effect.forever(
+      Effect.andThen(
+        Effect.catchCause(tick, (cause) => Effect.logWarning("a look at the cluster failed, and follows again", cause)),
+        Effect.sleep(this.#options.lookMs),
+      ),
+    )
+  }
+
+  get #active(): ReadonlyArray<Job> {
+    return [...this.#jobs.values()]
+  }
+
+  // Results.
+
+  get #collectAll(): Effect.Effect<void, unknown> {
+    return Effect.forEach(this.#active, (job) => this.#collect(job), { concurrency: 8, discard: true })
+  }
+
+  #collect(job: Job): Effect.Effect<void, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const folder = Order.resultsFolder(job.session, job.label)
+      const names = yield* Stream.runCollect(this.#objects.list(folder))
+      const fresh = names.filter((name) => !job.seen.has(name))
+      yield* Effect.forEach(fresh, (name) => this.#read(job, name, name.slice(folder.length + 1)), {
+        concurrency: 8,
+        discard: true,
+      })
+      for (const task of job.tasks) {
+        const left = task.entries.filter(({ missing }) => missing.size > 0)
+        task.entries.splice(0, task.entries.length, ...left)
+        if (left.length === 0 && !job.held) task.done = true
+      }
+      this.#endJob(job)
+    })
+  }
+
+  #endJob(job: Job): void {
+    if (job.tasks.every(({ done }) => done)) this.#jobs.delete(job.label)
+  }
+
+  #read(job: Job, name: string, base: string): Effect.Effect<void, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const said = Results.parseName(base)
+      const task = said === undefined ? undefined : job.tasks[said.task]
+      if (said === undefined || task === undefined) return void job.seen.add(name)
+      const bytes = Option.getOrUndefined(yield* this.#objects.get(name))
+      if (bytes === undefined) return
+      if (said._tag === "Hello") {
+        const hello = yield* Effect.option(decodeHello(utf8(bytes)))
+        job.seen.add(name)
+        if (Option.isSome(hello)) yield* this.#greet(job, task, hello.value)
+        return
+      }
+      const part = yield* Effect.result(Results.decode(name, bytes))
+      job.seen.add(name)
+      if (part._tag === "Failure") return this.notes.add("damaged results were left out, and made again", base)
+      const { head, results } = part.success
+      const entry = this.#work.entries.get(head.shard)
+      const remove = Effect.ignore(this.#objects.remove(name))
+      if (entry === undefined) {
+        this.notes.add("results of attempts that had been given up came late, and did not count", base)
+        return yield* remove
+      }
+      const fresh = this.#work.take(entry, results, Results.placeOf(head), remove)
+      if (fresh < results.length)
+        this.notes.add("results that two attempts of a task had made counted once", base)
+      if (entry.missing.size === 0)
+        yield* Effect.ignore(this.#objects.remove(Order.shardName(entry.session, entry.id)))
+    })
+  }
+
+  #greet(job: Job, task: Task, hello: Results.Hello): Effect.Effect<void> {
+    return Effect.map(Clock.currentTimeMillis, (now) => {
+      task.at = hello.node
+      if (hello.refused !== undefined) {
+        task.closed = true
+        this.#work.fail(job.node, hello.refused)
+      }
+      const off = hello.clockMs > now ? hello.clockMs - now : Math.min(0, hello.clockMs - job.submittedMs)
+      if (Math.abs(off) > skewMs)
+        this.notes.add(
+          `the clock of ${hello.node} is ${Math.round(off / 1000)} s off that of the driver: times of its calls are its own`,
+        )
+    })
+  }
+
+  // Jobs.
+
+  get #poll(): Effect.Effect<void, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const jobs = this.#active
+      const answer = yield* Effect.result(this.#slurm.queue({ ids: jobs.map(({ id }) => id) }))
+      if (answer._tag === "Failure") {
+        this.notes.add("Slurm's controller did not answer for a while; jobs went on", answer.failure.message)
+        return
+      }
+      const now = yield* Clock.currentTimeMillis
+      const states = new Map(answer.success.map((state) => [`${state.job}_${state.task}`, state]))
+      for (const job of jobs)
+        for (const task of job.tasks) {
+          if (task.done || task.over !== undefined) continue
+          const state = states.get(`${job.id}_${task.index}`)
+          if (state === undefined || state.outcome._tag === "Unknown") {
+            // Forgotten by Slurm, or never arrived: not known to have failed, and not waited for for ever.
+            if (++task.unknown >= unknownPolls)
+              task.over = { how: { _tag: "Unknown" }, sinceMs: now }
+            continue
+          }
+          task.unknown = 0
+          yield* this.#follow(job, task, state, now)
+        }
+    })
+  }
+
+  #follow(job: Job, task: Task, state: JobState.Task, now: number): Effect.Effect<void, unknown> {
+    return Effect.suspend(() => {
+      const { outcome } = state
+      if (state.restarts > task.restarts) {
+        task.restarts = state.restarts
+        this.notes.add("tasks were begun again by Slurm (preempted, or their node was lost)", `${job.id}_${task.index}`)
+      }
+      switch (outcome._tag) {
+        case "Waiting":
+          if (outcome.never) {
+            this.#work.fail(
+              job.node,
+              `Slurm never starts job ${job.id} in pool ${this.#site(job.node)?.pool}: ${outcome.reason}`,
+            )
+            return Effect.ignore(this.#slurm.cancel([`${job.id}`]))
+          }
+          // Slurm holds what it has requeued for two minutes.
+          return state.restarts > 0 && outcome.held
+            ? Effect.ignore(this.#slurm.requeueNow(`${job.id}_${task.index}`))
+            : Effect.void
+        case "Running":
+          return Effect.void
+        default:
+          task.over = { how: outcome, sinceMs: now }
+          return Effect.void
+      }
+    })
+  }
+
+  #site(node: string): Site | undefined {
+    return this.#options.sites.get(node)
+  }
+
+  /** What became of tasks that are over without having brought everything. */
+  get #reconcile(): Effect.Effect<void, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const now = yield* Clock.currentTimeMillis
+      for (const job of this.#active) {
+        for (const task of job.tasks) {
+          if (task.done || task.over === undefined || now - task.over.sinceMs < lateMs) continue
+          task.done = true
+          const left = task.entries.filter(({ missing }) => missing.size > 0)
+          for (const entry of left) yield* this.#again(job, task, entry, task.over.how)
+        }
+        this.#endJob(job)
+      }
+    })
+  }
+
+  /** Puts what is left of a shard in line again, or gives it up. */
+  #again(job: Job, task: Task, entry: Entry, how: JobState.Outcome): Effect.Effect<void, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const name = Order.shardName(entry.session, entry.id)
+      const bytes = Option.getOrUndefined(yield* this.#objects.get(name))
+      this.#work.drop(entry)
+      if (!this.#work.wanted(entry) || bytes === undefined) return yield* Effect.ignore(this.#objects.remove(name))
+      const shard = yield* decodeShard(utf8(bytes))
+      const { avoid, memoryScale, text, own } = Notes.remedy(how, task.at)
+      this.notes.add(text, `${job.id}_${task.index}`)
+      const troubles = [...entry.troubles, { what: text, own }]
+      const items = [...entry.missing].map((at) => shard.items[at]!)
+      const rest = shard.set === undefined ? { ...shard, items } : shard
+      const scale = Math.max(entry.memoryScale, entry.memoryScale * memoryScale)
+      const from = { memoryScale: scale, troubles, avoid: [...entry.avoid, ...avoid] }
+      const gaveUp =
+        troubles.length >= allTroubles || troubles.filter((trouble) => trouble.own).length >= ownTroubles
+      if (gaveUp && rest.items.length > 1 && shard.set === undefined) {
+        // One bad item costs only itself: each alone, with one more attempt.
+        for (const item of rest.items)
+          yield* this.#enter({ ...rest, items: [item] }, entry.node, {
+            ...from,
+            troubles: troubles.slice(-(ownTroubles - 1)),
+          })
+      } else if (gaveUp) yield* this.#giveUp(rest, entry, text)
+      else yield* this.#enter(rest, entry.node, from)
+      yield* Effect.ignore(this.#objects.remove(name))
+    })
+  }
+
+  #giveUp(shard: Shard.Shard, entry: Entry, text: string): Effect.Effect<void> {
+    return Effect.map(Clock.currentTimeMillis, (now) => {
+      const keys = Shard.keys(shard)
+      const last: Entry = { ...entry, keys, missing: new Set(keys.keys()) }
+      this.#work.add(last)
+      const failure = {
+        tag: "WorkerLost",
+        message: `${shard.node}: ${entry.troubles.length + 1} workers ended during the call; the last: ${text}`,
+        retryable: true,
+      }
+      this.#work.take(
+        last,
+        keys.map((_, at) => Shard.failed(at, failure, now)),
+        "",
+        Effect.void,
+      )
+    })
+  }
+
+  // Submitting.
+
+  get #submitAll(): Effect.Effect<void, unknown> {
+    return Effect.forEach([...this.#waiting], ([node, line]) => this.#submit(node, line), { discard: true })
+  }
+
+  #submit(node: string, line: Array<Entry>): Effect.Effect<void, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const site = this.#site(node)
+      if (site === undefined || line.length === 0) return
+      const busy = this.#active.filter((job) => job.node === node)
+      if (site.held) yield* this.#feed(site, busy, line)
+      const running = busy.reduce((sum, { tasks }) => sum + tasks.filter((task) => !task.done && !task.closed).length, 0)
+      const free = Math.min(tasksPerJob, site.workers - running)
+      const first = line[0]
+      if (free <= 0 || first === undefined) return
+      // One job for those that ask for the same.
+      const alike = line.filter((entry) => askOf(entry) === askOf(first))
+      const taken = alike.slice(0, free * (site.held ? 1 : shardsPerTask))
+      const tasks = Math.min(free, taken.length)
+      const shares = Array.from({ length: tasks }, (_, task) => taken.filter((_, i) => i % tasks === task))
+      const chosen = new Set(taken)
+      line.splice(0, line.length, ...line.filter((entry) => !chosen.has(entry)))
+      const label = `${node}-${this.#labels++}`
+      yield* this.#submitJob(site, label, shares).pipe(
+        Effect.onError(() => Effect.sync(() => line.unshift(...taken))),
+        Effect.catch((error) => {
+          line.splice(0, line.length, ...line.filter((entry) => !chosen.has(entry)), ...taken)
+          if (isTransient(error)) return Effect.sync(() => this.notes.add("Slurm took no jobs for a while", messageOf(error)))
+          this.#work.fail(node, messageOf(error))
+          return Effect.void
+        }),
+      )
+    })
+  }
+
+  #submitJob(site: Site, label: string, shares: ReadonlyArray<ReadonlyArray<Entry>>) {
+    return Effect.gen({ self: this }, function* () {
+      const { session } = this.#options
+      const tasks = shares.map((entries, index) => taskOf(index, entries))
+      const submitted: Order.Submitted = {
+        label,
+        node: site.node,
+        held: site.held,
+        tasks: tasks.length,
+        shards: shares.map((entries) => entries.map(({ id }) => id)),
+      }
+      const name = Order.submittedName(session, label)
+      yield* Effect.forEach(tasks, (task) => this.#order(site, session, label, task, shares[task.index]!), {
+        concurrency: 16,
+        discard: true,
+      })
+      yield* this.#objects.put(name, json(submitted))
+      const first = shares[0]![0]!
+      const submittedMs = yield* Clock.currentTimeMillis
+      const id = yield* this.#slurm.submit(site.job(label, tasks.length, first.memoryScale, [...first.avoid]))
+      this.#jobs.set(label, {
+        session,
+        label,
+        node: site.node,
+        held: site.held,
+        id,
+        submittedMs,
+        tasks,
+        seen: new Set(),
+      })
+      yield* Effect.ignore(this.#objects.put(name, json({ ...submitted, job: id })))
+    })
+  }
+
+  #order(site: Site, session: string, label: string, task: Task, entries: ReadonlyArray<Entry>) {
+    const order: Order.Order = {
+      format: Order.format,
+      version: this.#options.version,
+      session,
+      label,
+      shards: entries.map(({ id }) => id),
+      perWorker: site.perWorker,
+      cores: site.cores,
+      ...(site.memoryGiB === undefined ? {} : { memoryGiB: site.memoryGiB }),
+      last: !site.held,
+      idleSeconds: this.#options.idleSeconds,
+    }
+    return Effect.andThen(
+      this.#objects.put(Order.orderName(session, label, task.index, task.turn), json(order)),
+      Effect.sync(() => void task.turn++),
+    )
+  }
+
+  /** Gives shards to held workers that have few. */
+  #feed(site: Site, jobs: ReadonlyArray<Job>, line: Array<Entry>): Effect.Effect<void, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const hands = jobs.flatMap((job) =>
+        job.tasks.filter((task) => !task.done && !task.closed && task.over === undefined).map((task) => ({ job, task })),
+      )
+      for (let ahead = 0; ahead < heldAhead; ahead++)
+        for (const { job, task } of hands) {
+          const next = line[0]
+          if (next === undefined) return
+          if (task.entries.length > ahead || next.avoid.has(task.at ?? "") || next.memoryScale > 1) continue
+          yield* this.#order(site, job.session, job.label, task, [next])
+          line.shift()
+          task.entries.push(next)
+        }
+    })
+  }
+
+  // The beginning and the end.
+
+  /** Takes over the jobs of a session whose driver has ended: what they make is found when it is asked for. */
+  adopt(session: string): Effect.Effect<number, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const names = yield* Stream.runCollect(this.#objects.list(`${Order.folder(session)}/jobs`))
+      let shards = 0
+      for (const name of names) {
+        const bytes = Option.getOrUndefined(yield* this.#objects.get(name))
+        const read = bytes === undefined ? Option.none() : yield* Effect.option(decodeSubmitted(utf8(bytes)))
+        if (Option.isNone(read)) continue
+        const submitted = read.value
+        const entries = yield* Effect.forEach(submitted.shards, (ids) =>
+          Effect.forEach(ids, (id) => this.#found(session, submitted.node, id)),
+        )
+        const shares = entries.map((list) => list.filter((entry) => entry !== undefined))
+        shards += shares.reduce((sum, list) => sum + list.length, 0)
+        // A driver may end between submitting a job and noting its number: it is found by its name.
+        const id =
+          submitted.job ??
+          (yield* Effect.orElseSucceed(this.#slurm.find(jobName(session, submitted.label)), () => undefined)) ??
+          0
+        const label = submitted.label
+        const job: Job = {
+          session,
+          label,
+          node: submitted.node,
+          // No further order goes to what was held for another driver.
+          held: false,
+          id,
+          submittedMs: 0,
+          tasks: shares.map((list, index) => ({ ...taskOf(index, list), closed: true })),
+          seen: new Set(),
+        }
+        this.#jobs.set(`${session}/${label}`, job)
+        yield* this.#collect(job)
+      }
+      return shards
+    })
+  }
+
+  #found(session: string, node: string, id: string): Effect.Effect<Entry | undefined, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const bytes = Option.getOrUndefined(yield* this.#objects.get(Order.shardName(session, id)))
+      if (bytes === undefined) return undefined
+      const keys = Shard.keys(yield* decodeShard(utf8(bytes)))
+      const entry: Entry = {
+        id,
+        session,
+        node,
+        keys,
+        missing: new Set(keys.keys()),
+        troubles: [],
+        avoid: new Set(),
+        memoryScale: 1,
+      }
+      this.#work.add(entry)
+      return entry
+    })
+  }
+
+  /** Cancels what still runs. */
+  get cancel(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const ids = [...new Set(this.#active.map(({ id }) => `${id}`))]
+      return ids.length === 0 ? Effect.void : Effect.ignore(this.#slurm.cancel(ids))
+    })
+  }
+}
+
+/** The name of a job in Slurm: unique, so that a submission is found again by it. */
+export const jobName = (session: string, label: string): string => `reel:${session}:${label}`
+
+/** What a shard asks of its job beyond what was placed. */
+const askOf = ({ avoid, memoryScale }: Entry): string => `${memoryScale} ${[...avoid].toSorted().join(" ")}`
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+const isTransient = (error: unknown): boolean =>
+  typeof error === "object" &&
+  error !== null &&
+  "_tag" in error &&
+  (SlurmError.transient(error as SlurmError.SubmitError) ||
+    error._tag === "StoreUnreadable" ||
+    error._tag === "StoreUnwritable")
