@@ -8,8 +8,10 @@ import * as Option from "effect/Option"
 import { Argument, Command, Flag } from "effect/cli"
 
 const store = Flag.String("store").pipe(
-  Flag.withMetavar("DIR"),
-  Flag.withDescription("Folder of results and history (default .reel, or $REEL_STORE)"),
+  Flag.withMetavar("DIR|URL"),
+  Flag.withDescription(
+    "Where results and history are: a folder, or a bucket as s3://bucket/prefix (default .reel, or $REEL_STORE)",
+  ),
   Flag.withFallbackConfig(Config.String("REEL_STORE")),
   Flag.withDefault(".reel"),
 )

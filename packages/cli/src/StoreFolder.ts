@@ -1,38 +1,33 @@
-/** The store of a command: a folder with the blobs, and the journal in it. */
+/** The store of a command: blobs in a folder or a bucket, and the journal, which is a file of this machine. */
 import { existsSync } from "node:fs"
-import { join, resolve } from "node:path"
 
-import { BlobStoreFs, JournalSqlite } from "@reelgraph/store"
+import { JournalSqlite, StoreAt, type StoreLocation } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
 import { StoreMissing, StoreUnsupported } from "./UsageError.ts"
 
-const journalOf = (store: string): string => join(resolve(store), "journal.db")
+const unsupported = ({ location, problem }: StoreLocation.LocationInvalid) =>
+  new StoreUnsupported({ store: location, problem })
 
-const supported = (store: string): Effect.Effect<void, StoreUnsupported> =>
-  /^[a-z][a-z0-9+.-]+:\/\//i.test(store) ? Effect.fail(new StoreUnsupported({ store })) : Effect.void
+const journalOf = (store: string) => Effect.mapError(StoreAt.journalFile(store), unsupported)
 
 /** Blobs and journal, made when they are not there. */
 export const layer = (store: string) =>
   Layer.unwrap(
-    Effect.as(
-      supported(store),
+    Effect.map(journalOf(store), (file) =>
       // The journal goes into the folder that the blob store has made or found fit.
-      JournalSqlite.layer(journalOf(store)).pipe(Layer.provideMerge(BlobStoreFs.layer(resolve(store)))),
+      JournalSqlite.layer(file).pipe(Layer.provideMerge(StoreAt.layer(store))),
     ),
   )
 
 /** The journal of a store that is there: for commands that only read. */
 export const layerJournal = (store: string) =>
   Layer.unwrap(
-    Effect.andThen(
-      supported(store),
-      existsSync(journalOf(store))
-        ? Effect.succeed(JournalSqlite.layer(journalOf(store)))
-        : Effect.fail(new StoreMissing({ store })),
+    Effect.flatMap(journalOf(store), (file) =>
+      existsSync(file) ? Effect.succeed(JournalSqlite.layer(file)) : Effect.fail(new StoreMissing({ store })),
     ),
   )
 
 /** Whether there is a journal to read. */
-export const exists = (store: string): boolean => existsSync(journalOf(store))
+export const exists = (store: string) => Effect.map(journalOf(store), existsSync)

@@ -174,13 +174,14 @@ export class ParamWrong extends Schema.TaggedError<ParamWrong>()("ParamWrong", {
   }
 }
 
-/** A store that this version cannot use. */
+/** A place where no store can be. */
 export class StoreUnsupported extends Schema.TaggedError<StoreUnsupported>()("StoreUnsupported", {
   store: Schema.String,
+  problem: Schema.String,
 }) {
   readonly exitCode = 2
   override get message() {
-    return `--store ${this.store}: object stores are not in this version; give a folder, such as --store .reel`
+    return `--store ${this.store}: ${this.problem}`
   }
 }
 

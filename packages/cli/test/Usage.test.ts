@@ -47,7 +47,12 @@ const wrongRuns: ReadonlyArray<
     ["--input", scenes, "--set", "brightness.min=999"],
   ],
   ["set malformed", ["NODE.PARAM=VALUE"], ["--input", scenes, "--set", "min"]],
-  ["object store", ["not in this version"], ["--input", scenes, "--store", "s3://bucket/prefix"]],
+  ["store elsewhere", ["a folder, such as .reel"], ["--input", scenes, "--store", "gs://bucket/prefix"]],
+  [
+    "secret in a URL",
+    ["--store s3://***@bucket/prefix: credentials do not belong in a URL"],
+    ["--input", scenes, "--store", "s3://key:secret@bucket/prefix"],
+  ],
   ["flag unknown", ["no flag --inptu", "Did you mean --input?"], ["--inptu", "x"]],
   ["number malformed", ["--seed"], ["--input", scenes, "--seed", "x"]],
   ["negative bound", ["--max-failures"], ["--input", scenes, "--max-failures=-1"]],

@@ -30,9 +30,11 @@ import {
 import { type Durability, forgetFolder, renameDurably, withTemporary } from "./internal/durableWrite.ts"
 import { attempt, chunkBytes, fsync, hashFile, readChunks, readWhole, writeAll } from "./internal/fileIo.ts"
 import { errorCode, readFailure, sourceFailure, writeFailure } from "./internal/ioError.ts"
+import * as ObjectsFs from "./internal/objectsFs.ts"
 import { makeTable, namesIn, refsFolder } from "./internal/sourceTableFs.ts"
 import { openStore, type StoreRoot, temporaryPath } from "./internal/StoreRoot.ts"
 import * as UnfinishedFs from "./internal/unfinishedFs.ts"
+import { Objects } from "./Objects.ts"
 import { locate, register, type SourceRef } from "./SourceRef.ts"
 import { Unfinished } from "./Unfinished.ts"
 
@@ -359,12 +361,13 @@ const makeScratch = (root: StoreRoot): Scratch["Service"] => ({
 export const layer = (
   root: string,
   options?: Options,
-): Layer.Layer<BlobStore | Scratch | Unfinished, OpenError> =>
+): Layer.Layer<BlobStore | Scratch | Unfinished | Objects, OpenError> =>
   Layer.effectContext(
     Effect.map(openStore(root, options?.durability ?? "fsync"), (opened) =>
       Context.make(BlobStore, make(opened)).pipe(
         Context.add(Scratch, makeScratch(opened)),
         Context.add(Unfinished, UnfinishedFs.make(opened)),
+        Context.add(Objects, ObjectsFs.make(opened)),
       ),
     ),
   )

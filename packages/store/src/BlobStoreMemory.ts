@@ -21,7 +21,9 @@ import {
 } from "./BlobStore.ts"
 import { attempt, chunkBytes, readChunks, readWhole } from "./internal/fileIo.ts"
 import { sourceFailure, writeFailure } from "./internal/ioError.ts"
+import * as ObjectsMemory from "./internal/objectsMemory.ts"
 import * as UnfinishedFs from "./internal/unfinishedFs.ts"
+import { Objects } from "./Objects.ts"
 import { type IndexEntry, locate, register, type SourceRef, type SourceTable } from "./SourceRef.ts"
 import { Unfinished } from "./Unfinished.ts"
 
@@ -225,15 +227,20 @@ const makeUnfinished = Effect.map(Effect.scope, (scope): Unfinished["Service"] =
 })
 
 /** A store over the given map, for a caller who wants to look inside or to damage what is there. */
-export const layerFrom = (blobs: Map<string, MemoryBlob>): Layer.Layer<BlobStore | Scratch | Unfinished> =>
+export const layerFrom = (
+  blobs: Map<string, MemoryBlob>,
+): Layer.Layer<BlobStore | Scratch | Unfinished | Objects> =>
   Layer.effectContext(
     Effect.map(makeUnfinished, (unfinished) =>
       Context.make(BlobStore, make(blobs)).pipe(
         Context.add(Scratch, { directory: temporaryFolder }),
         Context.add(Unfinished, unfinished),
+        Context.add(Objects, ObjectsMemory.make()),
       ),
     ),
   )
 
 /** An empty store in memory; what is put is gone when the layer is. */
-export const layer: Layer.Layer<BlobStore | Scratch | Unfinished> = Layer.suspend(() => layerFrom(new Map()))
+export const layer: Layer.Layer<BlobStore | Scratch | Unfinished | Objects> = Layer.suspend(() =>
+  layerFrom(new Map()),
+)

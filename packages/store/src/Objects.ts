@@ -3,10 +3,11 @@
  * through nothing but the store (tasks, results, journal segments).
  *
  * A name is `runs/curate-20260114/tasks/0001.json`: parts of letters, digits, dots, dashes and underscores, none of
- * them beginning with a dot, at most 512 characters. An object appears whole or not at all; putting one that is
- * there replaces it, whole. After a put has succeeded, every reader finds it, and every list has it.
+ * them beginning with a dot or longer than 200 characters, at most 512 in all. No name may be the folder of another
+ * (`a/b` beside `a/b/c`): a folder store refuses the later one. An object appears whole or not at all; putting one that
+ * is there replaces it, whole. After a put has succeeded, every reader finds it, and every list has it.
  */
-import { Context, type Effect, type Option, Schema, type Stream } from "effect"
+import { Context, Effect, type Option, Schema, type Stream } from "effect"
 
 import type { PutError, StoreUnreadable } from "./BlobStore.ts"
 
@@ -30,11 +31,19 @@ export class ObjectTooLarge extends Schema.TaggedError<ObjectTooLarge>()("Object
   }
 }
 
-const part = /^[A-Za-z0-9_-][A-Za-z0-9._-]*$/
+const part = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}$/
 
 /** Whether a name may be an object's. */
 export const isObjectName = (name: string): boolean =>
-  name.length <= 512 && name.split("/").every((each) => part.test(each))
+  typeof name === "string" && name.length <= 512 && name.split("/").every((each) => part.test(each))
+
+/** The name, or that it is none. */
+export const checkName = (name: string): Effect.Effect<string, ObjectNameInvalid> =>
+  isObjectName(name) ? Effect.succeed(name) : Effect.fail(new ObjectNameInvalid({ name: String(name) }))
+
+/** What `list` takes: a folder of names, or the empty text for all. */
+export const checkPrefix = (prefix: string): Effect.Effect<string, ObjectNameInvalid> =>
+  prefix === "" ? Effect.succeed(prefix) : checkName(prefix)
 
 /** The bound of `get` when none is given, in bytes. */
 export const defaultMaxObjectBytes = 64 * 1024 * 1024
@@ -51,7 +60,10 @@ export class Objects extends Context.Service<
       Option.Option<Uint8Array<ArrayBuffer>>,
       ObjectNameInvalid | ObjectTooLarge | StoreUnreadable
     >
-    /** Names of all objects whose name begins with the folder `prefix` (`runs/x`, without a slash at its end), sorted. */
+    /**
+     * Names of all objects in the folder `prefix` (`runs/x`, without a slash at its end) and in the folders below it,
+     * whole and sorted as S3 does, by their bytes. The empty prefix lists every object.
+     */
     readonly list: (prefix: string) => Stream.Stream<string, ObjectNameInvalid | StoreUnreadable>
     /** Idempotent. */
     readonly remove: (name: string) => Effect.Effect<void, ObjectNameInvalid | PutError>

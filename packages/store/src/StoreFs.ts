@@ -1,4 +1,7 @@
-/** A whole store in one folder: blobs, references to external files, scratch space, unfinished work, and the journal. */
+/**
+ * A whole store in one folder: blobs, references to external files, scratch space, unfinished work, named objects,
+ * and the journal.
+ */
 import { join } from "node:path"
 
 import * as Layer from "effect/Layer"
@@ -7,6 +10,7 @@ import type { BlobStore, OpenError, Scratch } from "./BlobStore.ts"
 import * as BlobStoreFs from "./BlobStoreFs.ts"
 import type { Journal, JournalError, JournalNewer } from "./Journal.ts"
 import * as JournalSqlite from "./JournalSqlite.ts"
+import type { Objects } from "./Objects.ts"
 import type { Unfinished } from "./Unfinished.ts"
 
 /**
@@ -17,7 +21,10 @@ import type { Unfinished } from "./Unfinished.ts"
 export const layer = (
   root: string,
   options: { readonly durability?: "fsync" | "none" } = {},
-): Layer.Layer<BlobStore | Scratch | Unfinished | Journal, OpenError | JournalError | JournalNewer> => {
+): Layer.Layer<
+  BlobStore | Scratch | Unfinished | Objects | Journal,
+  OpenError | JournalError | JournalNewer
+> => {
   const durability = options.durability ?? "fsync"
   // The folder is checked and marked as a store before the journal puts its files there.
   return JournalSqlite.layer(join(root, "journal.db"), {

@@ -12,7 +12,7 @@ import { ResourcePool } from "./internal/ResourcePool.ts"
 import { WorkerProcess } from "./internal/WorkerProcess.ts"
 
 export interface Options {
-  /** Folder of the store that workers read and write. */
+  /** The store that workers read and write: a folder, or a URL such as `s3://bucket/prefix`. */
   readonly store: string
   /** Cores that calls share. @default all of this machine */
   readonly cores?: number

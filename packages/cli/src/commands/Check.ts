@@ -59,7 +59,7 @@ const isBad = ({ problems, snapshot }: Finding): boolean =>
 const examine = Effect.fnUntraced(function* (found: GraphSource.Found, { store, update }: Options) {
   const { graph } = found
   const { differences, snapshot } = yield* compare(found, update)
-  const warnings = StoreFolder.exists(store)
+  const warnings = (yield* StoreFolder.exists(store))
     ? yield* Effect.provide(
         Effect.map(Plan.make(graph, {}), (plan) => plan.warnings),
         StoreFolder.layerJournal(store),

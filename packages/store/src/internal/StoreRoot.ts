@@ -6,6 +6,7 @@
  * blobs/ab/<62 hex>               a blob, read-only
  * refs/ab/<62 hex>/<path>.json    an external file with this content
  * refs/by-path/<path>.json        what an external file had when it was last hashed
+ * objects/<name>                  a named object
  * unfinished/<64 hex>/            work that outlives the process that does it; see unfinishedFs.ts
  * tmp/<owner>...                  half-written files and scratch folders
  * ```
@@ -51,7 +52,7 @@ export const temporaryPath = (root: StoreRoot): string => join(root.path, "tmp",
 
 // A killed first opening leaves some of these; file systems and desktops leave the others.
 const isOurs = (name: string): boolean =>
-  /^(blobs|refs|tmp|unfinished|store\.json\..*|lost\+found|\.DS_Store)$/.test(name)
+  /^(blobs|refs|tmp|objects|unfinished|store\.json\..*|lost\+found|\.DS_Store)$/.test(name)
 
 const checkVersion = (path: string, text: string) =>
   Effect.gen(function* () {

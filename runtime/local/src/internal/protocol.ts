@@ -2,7 +2,7 @@
 import type { Progress } from "@reelgraph/core"
 import type { Failure, Invocation } from "@reelgraph/engine"
 
-/** Environment variable by which a worker process is told which store to work on. */
+/** Environment variable by which a worker process is told which store to work on: a folder or a URL, never a secret. */
 export const storeVariable = "REELGRAPH_WORKER_STORE"
 
 export interface Request {

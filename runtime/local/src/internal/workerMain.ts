@@ -6,7 +6,7 @@ import { Worker } from "node:worker_threads"
 
 import { Operator, Params, type Progress } from "@reelgraph/core"
 import { Failure, Invocation, RecordCodec } from "@reelgraph/engine"
-import { BlobStoreFs } from "@reelgraph/store"
+import { StoreAt } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as ManagedRuntime from "effect/ManagedRuntime"
@@ -42,7 +42,7 @@ new Worker(new URL("./watchdog.ts", import.meta.url), {
 const reply = (message: Reply) => void process.send!(message)
 
 // oxlint-disable-next-line node/no-process-env -- a process boundary: set by the driver that forked this process
-const runtime = ManagedRuntime.make(BlobStoreFs.layer(process.env[storeVariable]!))
+const runtime = ManagedRuntime.make(StoreAt.layer(process.env[storeVariable]!))
 
 const find = (job: Invocation.Job): Effect.Effect<Operator.Any, OperatorNotExported> =>
   Effect.flatMap(

@@ -1,0 +1,36 @@
+/**
+ * A store by what a user writes after `--store`: a folder, or `s3://bucket/prefix`. Everything but the journal, which
+ * is a file: {@link journalFile} says which.
+ */
+import { join } from "node:path"
+import { Effect, Layer } from "effect"
+
+import type { BlobStore, OpenError, Scratch } from "./BlobStore.ts"
+import * as BlobStoreFs from "./BlobStoreFs.ts"
+import type { Objects } from "./Objects.ts"
+import * as StoreLocation from "./StoreLocation.ts"
+import type { Unfinished } from "./Unfinished.ts"
+
+/** The store at a location, made when there is none. Code for object stores is loaded when one is opened. */
+export const layer = (
+  location: string,
+): Layer.Layer<BlobStore | Scratch | Unfinished | Objects, OpenError | StoreLocation.LocationInvalid> =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const at = yield* StoreLocation.parse(location)
+      if (at._tag === "Folder") return BlobStoreFs.layer(at.path)
+      return yield* new StoreLocation.LocationInvalid({
+        location,
+        problem: "object stores are not there yet",
+      })
+    }),
+  )
+
+/** The file of the store's journal: in its folder, or for a store in a bucket in a cache folder of this machine. */
+export const journalFile = (location: string): Effect.Effect<string, StoreLocation.LocationInvalid> =>
+  Effect.gen(function* () {
+    const at = yield* StoreLocation.parse(location)
+    const folder =
+      at._tag === "Folder" ? at.path : StoreLocation.localFolder(yield* StoreLocation.cacheFolder, at)
+    return join(folder, "journal.db")
+  })
