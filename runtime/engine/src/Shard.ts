@@ -208,3 +208,7 @@ export const facts = (
   bound,
   ...(operator.seeded && seed !== undefined ? { seed } : {}),
 })
+
+/** What each call of a shard is known by, in every attempt, run and session; of a `collect`, its one call. */
+export const keys = ({ bound, items, set }: Shard): ReadonlyArray<string> =>
+  set === undefined ? items.map(({ digest }) => Bind.callKey(bound, digest)) : [Bind.callKey(bound, set)]

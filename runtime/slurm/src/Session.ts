@@ -10,12 +10,13 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
-import type * as JobState from "./JobState.ts"
+import * as JobState from "./JobState.ts"
 import * as Notes from "./Notes.ts"
 import * as Order from "./Order.ts"
 import * as Results from "./Results.ts"
 import { SlurmClient } from "./SlurmClient.ts"
 import * as SlurmError from "./SlurmError.ts"
+import * as SlurmTask from "./Task.ts"
 import { type Entry, Work } from "./Work.ts"
 
 /** How one node of the graph is made under Slurm. */
@@ -84,6 +85,7 @@ interface Task {
 }
 
 interface Job {
+  readonly key: string
   readonly session: string
   readonly label: string
   readonly node: string
@@ -232,7 +234,7 @@ export class Session {
   }
 
   #endJob(job: Job): void {
-    if (job.tasks.every(({ done }) => done)) this.#jobs.delete(job.label)
+    if (job.tasks.every(({ done }) => done)) this.#jobs.delete(job.key)
   }
 
   #read(job: Job, name: string, base: string): Effect.Effect<void, unknown> {
@@ -286,13 +288,13 @@ export class Session {
   get #poll(): Effect.Effect<void, unknown> {
     return Effect.gen({ self: this }, function* () {
       const jobs = this.#active
-      const answer = yield* Effect.result(this.#slurm.queue({ ids: jobs.map(({ id }) => id) }))
+      const answer = yield* Effect.result(this.#slurm.queue({ prefix: "reel:" }))
       if (answer._tag === "Failure") {
         this.notes.add("Slurm's controller did not answer for a while; jobs went on", answer.failure.message)
         return
       }
       const now = yield* Clock.currentTimeMillis
-      const states = new Map(answer.success.map((state) => [`${state.job}_${state.task}`, state]))
+      const states = new Map(answer.success.map((state) => [`${state.job}_${state.index ?? 0}`, state]))
       for (const job of jobs)
         for (const task of job.tasks) {
           if (task.done || task.over !== undefined) continue
@@ -300,7 +302,7 @@ export class Session {
           if (state === undefined || state.outcome._tag === "Unknown") {
             // Forgotten by Slurm, or never arrived: not known to have failed, and not waited for for ever.
             if (++task.unknown >= unknownPolls)
-              task.over = { how: { _tag: "Unknown" }, sinceMs: now }
+              task.over = { how: JobState.make.Unknown({ state: "gone" }), sinceMs: now }
             continue
           }
           task.unknown = 0
@@ -309,7 +311,7 @@ export class Session {
     })
   }
 
-  #follow(job: Job, task: Task, state: JobState.Task, now: number): Effect.Effect<void, unknown> {
+  #follow(job: Job, task: Task, state: SlurmTask.Task, now: number): Effect.Effect<void, unknown> {
     return Effect.suspend(() => {
       const { outcome } = state
       if (state.restarts > task.restarts) {
@@ -318,16 +320,21 @@ export class Session {
       }
       switch (outcome._tag) {
         case "Waiting":
-          if (outcome.never) {
+          if (outcome.until === "never") {
             this.#work.fail(
               job.node,
-              `Slurm never starts job ${job.id} in pool ${this.#site(job.node)?.pool}: ${outcome.reason}`,
+              `Slurm never starts job ${job.id} in pool ${this.#site(job.node)?.pool} (${outcome.reason}): ${outcome.advice}`,
             )
-            return Effect.ignore(this.#slurm.cancel([`${job.id}`]))
+            return Effect.ignore(this.#slurm.cancel([{ job: job.id }]))
           }
+          if (outcome.until === "people")
+            this.notes.add(
+              `tasks waited for somebody to act (${outcome.reason}): ${outcome.advice}`,
+              SlurmTask.format(state),
+            )
           // Slurm holds what it has requeued for two minutes.
-          return state.restarts > 0 && outcome.held
-            ? Effect.ignore(this.#slurm.requeueNow(`${job.id}_${task.index}`))
+          return outcome.requeued && outcome.reason === "BeginTime"
+            ? Effect.ignore(this.#slurm.requeueNow(idOf(state)))
             : Effect.void
         case "Running":
           return Effect.void
@@ -366,8 +373,12 @@ export class Session {
       this.#work.drop(entry)
       if (!this.#work.wanted(entry) || bytes === undefined) return yield* Effect.ignore(this.#objects.remove(name))
       const shard = yield* decodeShard(utf8(bytes))
-      const { avoid, memoryScale, text, own } = Notes.remedy(how, task.at)
+      const { avoid, blame, memoryScale, text } = Notes.remedy(how, task.at)
       this.notes.add(text, `${job.id}_${task.index}`)
+      // Shards come one after another: only the first that is left can have been the one at work.
+      const atWork = task.entries.find(({ missing }) => missing.size > 0) === entry
+      const own =
+        atWork && (blame === "calls" || (blame === "stuck" && entry.missing.size === entry.keys.length))
       const troubles = [...entry.troubles, { what: text, own }]
       const items = [...entry.missing].map((at) => shard.items[at]!)
       const rest = shard.set === undefined ? { ...shard, items } : shard
@@ -464,6 +475,7 @@ export class Session {
       const submittedMs = yield* Clock.currentTimeMillis
       const id = yield* this.#slurm.submit(site.job(label, tasks.length, first.memoryScale, [...first.avoid]))
       this.#jobs.set(label, {
+        key: label,
         session,
         label,
         node: site.node,
@@ -538,6 +550,7 @@ export class Session {
           0
         const label = submitted.label
         const job: Job = {
+          key: `${session}/${label}`,
           session,
           label,
           node: submitted.node,
@@ -548,7 +561,7 @@ export class Session {
           tasks: shares.map((list, index) => ({ ...taskOf(index, list), closed: true })),
           seen: new Set(),
         }
-        this.#jobs.set(`${session}/${label}`, job)
+        this.#jobs.set(job.key, job)
         yield* this.#collect(job)
       }
       return shards
@@ -578,7 +591,7 @@ export class Session {
   /** Cancels what still runs. */
   get cancel(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const ids = [...new Set(this.#active.map(({ id }) => `${id}`))]
+      const ids = this.#active.map(({ id }) => ({ job: id }))
       return ids.length === 0 ? Effect.void : Effect.ignore(this.#slurm.cancel(ids))
     })
   }
@@ -589,6 +602,8 @@ export const jobName = (session: string, label: string): string => `reel:${sessi
 
 /** What a shard asks of its job beyond what was placed. */
 const askOf = ({ avoid, memoryScale }: Entry): string => `${memoryScale} ${[...avoid].toSorted().join(" ")}`
+
+const idOf = ({ index, job }: SlurmTask.Id): SlurmTask.Id => ({ job, ...(index === undefined ? {} : { index }) })
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 

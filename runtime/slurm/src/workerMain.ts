@@ -1,0 +1,59 @@
+/**
+ * The command of a task: `node workerMain.ts STORE SESSION LABEL`. Which task it is, where, and with which GPUs, it
+ * finds in what Slurm sets. Ends with 0 when it is through, with 75 when it was warned and has left in time.
+ */
+import { hostname } from "node:os"
+
+import { LocalWorkers } from "@reelgraph/local"
+import { StoreAt } from "@reelgraph/store"
+import * as Config from "effect/Config"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+
+import { leftInTime } from "./Notes.ts"
+import { version } from "./version.ts"
+import * as Worker from "./Worker.ts"
+
+/** Calls share what Slurm gave the task: as many as its orders say, however many cores this machine has. */
+const unbounded = 1e6
+
+const number = (name: string) => Config.Int(name)
+
+const attempt = Config.all({
+  job: number("SLURM_ARRAY_JOB_ID").pipe(Config.orElse(() => number("SLURM_JOB_ID"))),
+  task: number("SLURM_ARRAY_TASK_ID").pipe(Config.withDefault(0)),
+  restart: number("SLURM_RESTART_COUNT").pipe(Config.withDefault(0)),
+  node: Config.String("SLURMD_NODENAME").pipe(Config.withDefault(hostname())),
+  gpus: Config.String("CUDA_VISIBLE_DEVICES").pipe(Config.withDefault("")),
+})
+
+const [location = "", session = "", label = ""] = process.argv.slice(2)
+
+const program = Effect.gen(function* () {
+  const warned = yield* Deferred.make<void>()
+  const warn = () => void Effect.runFork(Deferred.succeed(warned, undefined))
+  for (const signal of ["SIGTERM", "SIGUSR1", "SIGINT"] as const) process.on(signal, warn)
+  const ended = yield* Worker.work({ attempt: yield* attempt, label, session, version, warned }).pipe(
+    Effect.provide(
+      LocalWorkers.layer({ store: location, cores: unbounded, memoryGiB: unbounded }).pipe(
+        Layer.provideMerge(StoreAt.layer(location)),
+      ),
+    ),
+  )
+  yield* Effect.logInfo(`the worker ends: ${ended}`)
+  return ended === "warned" ? leftInTime : 0
+}).pipe(
+  Effect.tapCause((cause) => Effect.logError(cause)),
+  Effect.provide(Logger.layer([Logger.consoleLogFmt])),
+)
+
+Effect.runCallback(program, {
+  onExit: (exit) => {
+    process.exitCode = Exit.isSuccess(exit) ? exit.value : 1
+    // Child processes and connections that linger would keep the task.
+    process.exit()
+  },
+})
