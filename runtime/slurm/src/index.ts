@@ -1,1 +1,8 @@
-export {}
+export * as Accounting from "./Accounting.ts"
+export * as Hostlist from "./Hostlist.ts"
+export * as Job from "./Job.ts"
+export * as JobState from "./JobState.ts"
+export * as Partition from "./Partition.ts"
+export * as SlurmClient from "./SlurmClient.ts"
+export * as SlurmError from "./SlurmError.ts"
+export * as Task from "./Task.ts"

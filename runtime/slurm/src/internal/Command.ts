@@ -1,0 +1,74 @@
+/** One of Slurm's commands, run to its end: with an argument array, never through a shell. */
+import { spawn } from "node:child_process"
+
+import * as Effect from "effect/Effect"
+
+import { OutputTooLarge, SlurmMissing } from "../SlurmError.ts"
+
+export interface Command {
+  readonly command: string
+  readonly args: ReadonlyArray<string>
+  readonly environment: Readonly<Record<string, string>>
+  /** Given on standard input. */
+  readonly input?: string
+  /** After which the command is killed. */
+  readonly timeoutMs: number
+  /** Of standard output. */
+  readonly maxBytes: number
+}
+
+export interface Ended {
+  /** Nothing when it was killed because it took too long. */
+  readonly code: number | undefined
+  readonly stdout: string
+  /** What it said on standard error; or that it took too long. */
+  readonly said: string
+}
+
+const saidBytes = 16_384
+
+/** Runs a command; interrupting it kills it. */
+export const run = (command: Command): Effect.Effect<Ended, SlurmMissing | OutputTooLarge> =>
+  Effect.callback((resume) => {
+    const child = spawn(command.command, command.args, { env: command.environment, stdio: "pipe" })
+    const parts: Array<Buffer> = []
+    let bytes = 0
+    let said = ""
+    let late = false
+    const timer = setTimeout(() => {
+      late = true
+      child.kill("SIGKILL")
+    }, command.timeoutMs)
+    child.stdout.on("data", (data: Buffer) => {
+      bytes += data.length
+      if (bytes > command.maxBytes) child.kill("SIGKILL")
+      else parts.push(data)
+    })
+    child.stderr.on("data", (data: Buffer) => void (said = (said + data.toString("utf8")).slice(-saidBytes)))
+    // A command that does not read what it is given says why when it ends.
+    child.stdin.on("error", () => {})
+    child.once("error", (cause) => {
+      clearTimeout(timer)
+      resume(Effect.fail(new SlurmMissing({ command: command.command, cause })))
+    })
+    child.once("close", (code) => {
+      clearTimeout(timer)
+      if (bytes > command.maxBytes) {
+        const { maxBytes } = command
+        return resume(Effect.fail(new OutputTooLarge({ command: command.command, maxBytes })))
+      }
+      const answer = late ? `no answer in ${command.timeoutMs / 1000} s` : ""
+      resume(
+        Effect.succeed({
+          code: late ? undefined : (code ?? undefined),
+          stdout: Buffer.concat(parts).toString("utf8"),
+          said: [said.trim(), answer].filter((text) => text !== "").join("; "),
+        }),
+      )
+    })
+    child.stdin.end(command.input ?? "")
+    return Effect.sync(() => {
+      clearTimeout(timer)
+      child.kill("SIGKILL")
+    })
+  })
