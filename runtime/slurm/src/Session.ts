@@ -95,6 +95,8 @@ interface Job {
   readonly tasks: ReadonlyArray<Task>
   /** Objects of its results folder that were read. */
   readonly seen: Set<string>
+  /** All that was in its results folder then was read. */
+  collectedMs: number
 }
 
 const utf8 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8")
@@ -127,7 +129,6 @@ export class Session {
   readonly #slurm: typeof SlurmClient.Service
   #shards = 0
   #labels = 0
-  #polledMs = 0
 
   constructor(options: Options, objects: typeof Objects.Service, slurm: typeof SlurmClient.Service) {
     this.#options = options
@@ -146,8 +147,7 @@ export class Session {
       const keys = Shard.keys(shard)
       const fresh = this.#work.ask(keys, { give, end, fail })
       if (fresh.length === 0) return Effect.void
-      const part =
-        shard.set === undefined ? { ...shard, items: fresh.map((at) => shard.items[at]!) } : shard
+      const part = shard.set === undefined ? { ...shard, items: fresh.map((at) => shard.items[at]!) } : shard
       return this.#enter(part, shard.node, { memoryScale: 1, troubles: [], avoid: [] })
     })
   }
@@ -185,23 +185,26 @@ export class Session {
     })
   }
 
-  /** The loop. Ends never; what it cannot do now, such as while a store does not answer, it does later. */
-  get run(): Effect.Effect<never> {
-    const tick = Effect.gen({ self: this }, function* () {
-      yield* this.#collectAll
-      const now = yield* Clock.currentTimeMillis
-      if (this.#active.length > 0 && now - this.#polledMs >= this.#options.pollMs) {
-        this.#polledMs = now
-        yield* this.#poll
-      }
-      yield* this.#reconcile
-      yield* this.#submitAll
-    })
-    return Effect.forever(
-      Effect.andThen(
-        Effect.catchCause(tick, (cause) => Effect.logWarning("a look at the cluster failed, and follows again", cause)),
-        Effect.sleep(this.#options.lookMs),
-      ),
+  /**
+   * Looks for results, asks Slurm, and submits, each at its own pace: a controller that is slow to answer holds up no
+   * results. Ends never; what cannot be done now, such as while a store does not answer, is done later.
+   */
+  get run(): Effect.Effect<void> {
+    const { lookMs, pollMs } = this.#options
+    const again = (what: string, effect: Effect.Effect<void, unknown>, ms: number) =>
+      Effect.forever(
+        Effect.andThen(
+          Effect.catchCause(effect, (cause) => Effect.logWarning(`${what} failed, and follows again`, cause)),
+          Effect.sleep(ms),
+        ),
+      )
+    return Effect.all(
+      [
+        again("a look for results", this.#collectAll, lookMs),
+        again("a question to Slurm", Effect.andThen(this.#poll, this.#reconcile), pollMs),
+        again("a submission", this.#submitAll, lookMs),
+      ],
+      { concurrency: "unbounded", discard: true },
     )
   }
 
@@ -218,6 +221,7 @@ export class Session {
   #collect(job: Job): Effect.Effect<void, unknown> {
     return Effect.gen({ self: this }, function* () {
       const folder = Order.resultsFolder(job.session, job.label)
+      const now = yield* Clock.currentTimeMillis
       const names = yield* Stream.runCollect(this.#objects.list(folder))
       const fresh = names.filter((name) => !job.seen.has(name))
       yield* Effect.forEach(fresh, (name) => this.#read(job, name, name.slice(folder.length + 1)), {
@@ -229,6 +233,7 @@ export class Session {
         task.entries.splice(0, task.entries.length, ...left)
         if (left.length === 0 && !job.held) task.done = true
       }
+      job.collectedMs = now
       this.#endJob(job)
     })
   }
@@ -252,7 +257,8 @@ export class Session {
       }
       const part = yield* Effect.result(Results.decode(name, bytes))
       job.seen.add(name)
-      if (part._tag === "Failure") return this.notes.add("damaged results were left out, and made again", base)
+      if (part._tag === "Failure")
+        return this.notes.add("damaged results were left out, and made again", base)
       const { head, results } = part.success
       const entry = this.#work.entries.get(head.shard)
       const remove = Effect.ignore(this.#objects.remove(name))
@@ -288,6 +294,7 @@ export class Session {
   get #poll(): Effect.Effect<void, unknown> {
     return Effect.gen({ self: this }, function* () {
       const jobs = this.#active
+      if (jobs.length === 0) return
       const answer = yield* Effect.result(this.#slurm.queue({ prefix: "reel:" }))
       if (answer._tag === "Failure") {
         this.notes.add("Slurm's controller did not answer for a while; jobs went on", answer.failure.message)
@@ -316,7 +323,10 @@ export class Session {
       const { outcome } = state
       if (state.restarts > task.restarts) {
         task.restarts = state.restarts
-        this.notes.add("tasks were begun again by Slurm (preempted, or their node was lost)", `${job.id}_${task.index}`)
+        this.notes.add(
+          "tasks were begun again by Slurm (preempted, or their node was lost)",
+          `${job.id}_${task.index}`,
+        )
       }
       switch (outcome._tag) {
         case "Waiting":
@@ -330,11 +340,11 @@ export class Session {
           if (outcome.until === "people")
             this.notes.add(
               `tasks waited for somebody to act (${outcome.reason}): ${outcome.advice}`,
-              SlurmTask.format(state),
+              SlurmTask.format(idOf(state)),
             )
           // Slurm holds what it has requeued for two minutes.
           return outcome.requeued && outcome.reason === "BeginTime"
-            ? Effect.ignore(this.#slurm.requeueNow(idOf(state)))
+            ? Effect.ignore(this.#slurm.requeueNow([idOf(state)]))
             : Effect.void
         case "Running":
           return Effect.void
@@ -352,10 +362,10 @@ export class Session {
   /** What became of tasks that are over without having brought everything. */
   get #reconcile(): Effect.Effect<void, unknown> {
     return Effect.gen({ self: this }, function* () {
-      const now = yield* Clock.currentTimeMillis
       for (const job of this.#active) {
         for (const task of job.tasks) {
-          if (task.done || task.over === undefined || now - task.over.sinceMs < lateMs) continue
+          // Also what its worker wrote last must have been read.
+          if (task.done || task.over === undefined || job.collectedMs < task.over.sinceMs + lateMs) continue
           task.done = true
           const left = task.entries.filter(({ missing }) => missing.size > 0)
           for (const entry of left) yield* this.#again(job, task, entry, task.over.how)
@@ -371,7 +381,8 @@ export class Session {
       const name = Order.shardName(entry.session, entry.id)
       const bytes = Option.getOrUndefined(yield* this.#objects.get(name))
       this.#work.drop(entry)
-      if (!this.#work.wanted(entry) || bytes === undefined) return yield* Effect.ignore(this.#objects.remove(name))
+      if (!this.#work.wanted(entry) || bytes === undefined)
+        return yield* Effect.ignore(this.#objects.remove(name))
       const shard = yield* decodeShard(utf8(bytes))
       const { avoid, blame, memoryScale, text } = Notes.remedy(how, task.at)
       this.notes.add(text, `${job.id}_${task.index}`)
@@ -430,7 +441,10 @@ export class Session {
       if (site === undefined || line.length === 0) return
       const busy = this.#active.filter((job) => job.node === node)
       if (site.held) yield* this.#feed(site, busy, line)
-      const running = busy.reduce((sum, { tasks }) => sum + tasks.filter((task) => !task.done && !task.closed).length, 0)
+      const running = busy.reduce(
+        (sum, { tasks }) => sum + tasks.filter((task) => !task.done && !task.closed).length,
+        0,
+      )
       const free = Math.min(tasksPerJob, site.workers - running)
       const first = line[0]
       if (free <= 0 || first === undefined) return
@@ -446,7 +460,8 @@ export class Session {
         Effect.onError(() => Effect.sync(() => line.unshift(...taken))),
         Effect.catch((error) => {
           line.splice(0, line.length, ...line.filter((entry) => !chosen.has(entry)), ...taken)
-          if (isTransient(error)) return Effect.sync(() => this.notes.add("Slurm took no jobs for a while", messageOf(error)))
+          if (isTransient(error))
+            return Effect.sync(() => this.notes.add("Slurm took no jobs for a while", messageOf(error)))
           this.#work.fail(node, messageOf(error))
           return Effect.void
         }),
@@ -484,6 +499,7 @@ export class Session {
         submittedMs,
         tasks,
         seen: new Set(),
+        collectedMs: 0,
       })
       yield* Effect.ignore(this.#objects.put(name, json({ ...submitted, job: id })))
     })
@@ -512,7 +528,9 @@ export class Session {
   #feed(site: Site, jobs: ReadonlyArray<Job>, line: Array<Entry>): Effect.Effect<void, unknown> {
     return Effect.gen({ self: this }, function* () {
       const hands = jobs.flatMap((job) =>
-        job.tasks.filter((task) => !task.done && !task.closed && task.over === undefined).map((task) => ({ job, task })),
+        job.tasks
+          .filter((task) => !task.done && !task.closed && task.over === undefined)
+          .map((task) => ({ job, task })),
       )
       for (let ahead = 0; ahead < heldAhead; ahead++)
         for (const { job, task } of hands) {
@@ -546,7 +564,10 @@ export class Session {
         // A driver may end between submitting a job and noting its number: it is found by its name.
         const id =
           submitted.job ??
-          (yield* Effect.orElseSucceed(this.#slurm.find(jobName(session, submitted.label)), () => undefined)) ??
+          (yield* Effect.orElseSucceed(
+            this.#slurm.find(jobName(session, submitted.label)),
+            () => undefined,
+          )) ??
           0
         const label = submitted.label
         const job: Job = {
@@ -560,6 +581,7 @@ export class Session {
           submittedMs: 0,
           tasks: shares.map((list, index) => ({ ...taskOf(index, list), closed: true })),
           seen: new Set(),
+          collectedMs: 0,
         }
         this.#jobs.set(job.key, job)
         yield* this.#collect(job)
@@ -588,10 +610,17 @@ export class Session {
     })
   }
 
-  /** Cancels what still runs. */
+  /** Sessions with calls that nobody has asked for yet, or that are not through. */
+  get open(): ReadonlySet<string> {
+    return this.#work.open
+  }
+
+  /** Cancels what still runs for this driver: not what it took over and nobody asked for. */
   get cancel(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const ids = this.#active.map(({ id }) => ({ job: id }))
+      const ids = this.#active
+        .filter(({ session }) => session === this.#options.session || this.#work.claimed.has(session))
+        .map(({ id }) => ({ job: id }))
       return ids.length === 0 ? Effect.void : Effect.ignore(this.#slurm.cancel(ids))
     })
   }
@@ -603,7 +632,10 @@ export const jobName = (session: string, label: string): string => `reel:${sessi
 /** What a shard asks of its job beyond what was placed. */
 const askOf = ({ avoid, memoryScale }: Entry): string => `${memoryScale} ${[...avoid].toSorted().join(" ")}`
 
-const idOf = ({ index, job }: SlurmTask.Id): SlurmTask.Id => ({ job, ...(index === undefined ? {} : { index }) })
+const idOf = ({ index, job }: SlurmTask.Task): SlurmTask.Id => ({
+  job,
+  ...(index === undefined ? {} : { index }),
+})
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 

@@ -38,6 +38,7 @@ interface Source {
 }
 
 interface Early {
+  readonly session: string
   readonly result: Shard.Result
   readonly place: string
   readonly source: Source
@@ -64,6 +65,16 @@ export class Work {
   /** Which shard has a call. */
   readonly #underway = new Map<string, Entry>()
   readonly entries = new Map<string, Entry>()
+  /** Sessions of which something was asked for. */
+  readonly claimed = new Set<string>()
+
+  /** Sessions with calls that are not through, or results that nobody has asked for. */
+  get open(): ReadonlySet<string> {
+    const open = new Set<string>()
+    for (const { session } of this.entries.values()) open.add(session)
+    for (const { session } of this.#early.values()) open.add(session)
+    return open
+  }
 
   /** Notes who waits for the calls of a shard. Gives the positions that nobody has in hand. */
   ask(keys: ReadonlyArray<string>, group: Omit<Group, "open">): ReadonlyArray<number> {
@@ -76,7 +87,10 @@ export class Work {
       else others.push({ at, group: asked })
       const early = this.#early.get(key)
       if (early !== undefined) there.push({ at, early })
-      else if (!this.#underway.has(key)) fresh.push(at)
+      const underway = this.#underway.get(key)
+      const found = early ?? underway
+      if (found === undefined) fresh.push(at)
+      else this.claimed.add(found.session)
     })
     for (const { at, early } of there) {
       this.#early.delete(keys[at]!)
@@ -136,7 +150,7 @@ export class Work {
       const waiters = this.#waiters.get(key)
       if (waiters === undefined) {
         source.open++
-        this.#early.set(key, { result, place, source })
+        this.#early.set(key, { session: entry.session, result, place, source })
         continue
       }
       this.#waiters.delete(key)

@@ -1,4 +1,5 @@
 export * as Accounting from "./Accounting.ts"
+export * as Cluster from "./Cluster.ts"
 export * as Hostlist from "./Hostlist.ts"
 export * as Job from "./Job.ts"
 export * as JobState from "./JobState.ts"

@@ -1,0 +1,261 @@
+/**
+ * Graphs on a cluster: the engine's `Places`, filled from a placement. Nodes of the graph that are placed in a Slurm
+ * pool are made in its jobs; all others here.
+ */
+import { createHash, randomBytes } from "node:crypto"
+import { hostname } from "node:os"
+import { fileURLToPath } from "node:url"
+
+import { type Part, type Place, Places, RunError, type Shard } from "@reelgraph/engine"
+import { type Placement, Pool } from "@reelgraph/placement"
+import { Objects } from "@reelgraph/store"
+import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+
+import type * as Job from "./Job.ts"
+import * as Drivers from "./Drivers.ts"
+import * as Order from "./Order.ts"
+import * as Partition from "./Partition.ts"
+import * as Session from "./Session.ts"
+import { SlurmClient } from "./SlurmClient.ts"
+import type { QueryError } from "./SlurmError.ts"
+import { version } from "./version.ts"
+
+/** Pools of a placement that the cluster does not have as they are described. */
+export class PoolsUnusable extends Schema.TaggedError<PoolsUnusable>()("PoolsUnusable", {
+  problems: Schema.Array(Schema.String),
+}) {
+  override get message() {
+    return `the cluster is not as the pools file says:\n${this.problems.map((problem) => `  ${problem}`).join("\n")}`
+  }
+}
+
+export interface Options {
+  readonly placement: Placement.Placement
+  /** Name of the graph: sessions and jobs are called after it. */
+  readonly graph: string
+  /** The store, as workers find it: an absolute folder that all nodes see, or an s3:// URL. */
+  readonly store: string
+  /** Folder for the logs of workers, which all nodes see. */
+  readonly logs: string
+  /** What becomes of jobs when the driver is interrupted. @default "cancel" */
+  readonly onInterrupt?: "cancel" | "detach"
+  /** Variables of the driver that workers get as well. */
+  readonly environment?: Readonly<Record<string, string>>
+  /** Milliseconds between looks into the store for results. @default 300 */
+  readonly lookMs?: number
+  /** Milliseconds between questions to Slurm. @default 2000 */
+  readonly pollMs?: number
+  /** Seconds for which a held worker waits for work. @default 60 */
+  readonly idleSeconds?: number
+}
+
+/** Items of a shard, at most. */
+const shardItemsAtMost = 4096
+/** A shard should keep its worker for about so long at least, if there is so much to do. */
+const shardMs = 1000
+/** Shards that are in hand beyond those that run: what is there to begin with when a worker is free. */
+const ahead = 2
+const lingerMs = 300
+
+const worker = fileURLToPath(new URL("./workerMain.ts", import.meta.url))
+
+/** Folder of the logs of a session's workers, and the file of one task. */
+export const logFile = (logs: string, session: string, label: string, task: number | string): string =>
+  `${logs}/${session}/${label}_${task}.log`
+
+const poolOf = ({ pools }: Placement.Placement, name: string): Pool.Pool | undefined => pools.pools[name]
+
+const siteOf = (
+  options: Options,
+  session: string,
+  placed: Placement.PlacedNode,
+  pool: Pool.Slurm,
+): Session.Site => {
+  const { node, perWorker, ranks, resources, workers } = placed
+  const share = resources.cores / pool.cores
+  const memoryGiB = resources.memoryGiB ?? pool.memoryGiB * Math.min(1, share)
+  return {
+    node,
+    pool: placed.pool,
+    held: placed.how === "held",
+    workers,
+    perWorker,
+    cores: resources.cores,
+    memoryGiB: resources.memoryGiB,
+    job: (label, tasks, memoryScale, avoid): Job.Options => ({
+      name: Session.jobName(session, label),
+      comment: `reelgraph ${options.graph}: ${node}`,
+      partition: pool.partition,
+      ...(pool.constraint === undefined ? {} : { constraint: pool.constraint }),
+      ...(pool.account === undefined ? {} : { account: pool.account }),
+      ...(pool.qos === undefined ? {} : { qos: pool.qos }),
+      cores: Math.max(1, Math.ceil(resources.cores)),
+      memoryMiB: Math.max(16, Math.floor(Math.min(memoryGiB * memoryScale, pool.memoryGiB) * 1024)),
+      ...(resources.gpu === undefined
+        ? {}
+        : {
+            gpus: {
+              count: resources.gpu.count,
+              ...(pool.gpus === undefined ? {} : { model: pool.gpus.model }),
+            },
+          }),
+      ...(placed.how === "gang"
+        ? { gang: { ranks, nodes: gangNodes(placed, pool) } }
+        : { array: { tasks, ...(pool.maxJobs === undefined ? {} : { throttle: pool.maxJobs }) } }),
+      timeLimitMinutes: pool.timeLimitMinutes,
+      output: logFile(options.logs, session, label, placed.how === "gang" ? 0 : "%a"),
+      warning: { signal: "USR1", seconds: 60 },
+      requeue: true,
+      excludeNodes: [...avoid],
+      environment: { ...options.environment },
+      command: [process.execPath, worker, options.store, session, label],
+    }),
+  }
+}
+
+/** Nodes that the ranks of a gang take: as few as hold them, with equally many on each. */
+const gangNodes = ({ ranks, resources }: Placement.PlacedNode, pool: Pool.Slurm): number => {
+  const byGpus =
+    resources.gpu === undefined
+      ? Number.POSITIVE_INFINITY
+      : Math.floor((pool.gpus?.count ?? 0) / resources.gpu.count)
+  const perNode = Math.max(1, Math.min(byGpus, Math.floor(pool.cores / resources.cores), ranks))
+  let nodes = Math.ceil(ranks / perNode)
+  while (ranks % nodes !== 0) nodes++
+  return nodes
+}
+
+/** What the engine gives to workers of this many, of so many items that wait. */
+const shardItems =
+  ({ perWorker, workers }: Placement.PlacedNode) =>
+  (waiting: number, meanMs: number | undefined): number => {
+    const even = Math.ceil(waiting / workers)
+    const worth = meanMs === undefined ? 1 : Math.ceil((shardMs * perWorker) / Math.max(meanMs, 0.01))
+    return Math.max(1, Math.min(shardItemsAtMost, Math.max(even, worth)))
+  }
+
+/** The calls of a shard as a stream of what comes of them. */
+const streamOf = (
+  session: Session.Session,
+  pool: string,
+  shard: Shard.Shard,
+): Stream.Stream<Part, RunError.PlaceFailed> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const parts = yield* Queue.unbounded<Part, RunError.PlaceFailed | Cause.Done>()
+      const give = (part: Part) => void Queue.offerUnsafe(parts, part)
+      const fail = (problem: string) =>
+        void Effect.runFork(
+          Queue.fail(parts, new RunError.PlaceFailed({ node: shard.node, place: `pool ${pool}`, problem })),
+        )
+      const end = () => void Effect.runFork(Queue.end(parts))
+      yield* Effect.addFinalizer(() => Effect.sync(() => session.forget(shard, give)))
+      yield* session
+        .ask(shard, give, end, fail)
+        .pipe(
+          Effect.catch((error) =>
+            Effect.sync(() => fail(error instanceof Error ? error.message : String(error))),
+          ),
+        )
+      return Stream.fromQueue(parts)
+    }),
+  )
+
+/** `curate-20260114-093042-3fa9c1` */
+const sessionName = (graph: string, nowMs: number): string => {
+  const [date = "", time = ""] = new Date(nowMs).toISOString().split("T")
+  const random = createHash("sha256").update(randomBytes(16)).digest("hex").slice(0, 6)
+  return `${graph}-${date.replaceAll("-", "")}-${time.slice(0, 8).replaceAll(":", "")}-${random}`
+}
+
+/** Problems of the pools that a placement uses, as Slurm sees them. */
+const checkPools = (placement: Placement.Placement) =>
+  Effect.gen(function* () {
+    const slurm = yield* SlurmClient
+    const partitions = yield* slurm.partitions
+    const used = new Set(placement.nodes.map(({ pool }) => pool))
+    const problems = [...used].flatMap((name) => {
+      const pool = poolOf(placement, name)
+      return pool?._tag === "Slurm" ? Partition.misfits(name, pool, partitions) : []
+    })
+    if (problems.length > 0) return yield* new PoolsUnusable({ problems })
+  })
+
+/**
+ * The places of a placement, with a session that lasts as long as the layer. What drivers of this store that have
+ * ended left in the queue or in the store is taken over. At the end jobs that still run are cancelled, unless the
+ * driver was interrupted and is to be detached.
+ */
+export const layer = (
+  options: Options,
+): Layer.Layer<never, PoolsUnusable | QueryError | Drivers.SessionError, Objects | SlurmClient> =>
+  Layer.effect(
+    Places,
+    Effect.gen(function* () {
+      const objects = yield* Objects
+      const slurm = yield* SlurmClient
+      const { placement } = options
+      yield* checkPools(placement)
+      const name = sessionName(options.graph, yield* Clock.currentTimeMillis)
+      const sites = new Map<string, Session.Site>()
+      for (const placed of placement.nodes) {
+        const pool = poolOf(placement, placed.pool)
+        if (pool?._tag === "Slurm" && placed.how !== "driver" && placed.how !== "local")
+          sites.set(placed.node, siteOf(options, name, placed, pool))
+      }
+      const session = new Session.Session(
+        {
+          session: name,
+          version,
+          sites,
+          lookMs: options.lookMs ?? 300,
+          pollMs: options.pollMs ?? 2000,
+          idleSeconds: options.idleSeconds ?? 60,
+        },
+        objects,
+        slurm,
+      )
+      const places = new Map<string, Place>()
+      for (const placed of placement.nodes) {
+        const site = sites.get(placed.node)
+        if (site === undefined) continue
+        places.set(placed.node, {
+          slots: site.workers * site.perWorker,
+          shards: site.workers * ahead + 1,
+          shardItems: shardItems(placed),
+          lingerMs,
+          run: (shard) => streamOf(session, placed.pool, shard),
+        })
+      }
+      yield* Drivers.begin(objects, name, { host: hostname(), pid: process.pid })
+      const before = yield* Drivers.abandoned(objects, name)
+      for (const other of before) {
+        const shards = yield* Effect.orElseSucceed(session.adopt(other), () => 0)
+        if (shards > 0)
+          session.notes.add(`an earlier driver's jobs were taken over: ${shards} shards of ${other}`)
+      }
+      yield* Effect.forkScoped(session.run)
+      yield* Effect.addFinalizer((exit) =>
+        Effect.gen(function* () {
+          const interrupted = Exit.isFailure(exit)
+          if (interrupted && options.onInterrupt === "detach") return yield* Drivers.leave(objects, name)
+          yield* session.cancel
+          // What came and did not count is kept until somebody takes it over, or nobody will.
+          if (interrupted) yield* Drivers.leave(objects, name)
+          else
+            yield* Effect.forEach([name, ...before], (each) => Drivers.end(objects, each), { discard: true })
+        }).pipe(Effect.ignore),
+      )
+      return { of: (node: string) => places.get(node), notes: () => session.notes.lines }
+    }),
+  )
+
+/** Where objects of a session are. */
+export const folder = Order.folder
