@@ -115,7 +115,7 @@ export const warnings = (graph: Graph.Graph, { nodes, pools }: Placement): Reado
       choice.perGpu === undefined,
   )
   return [
-    ...Object.keys(pools.pools).flatMap((name) => idle(name, pools, nodes)),
+    ...idle(pools, nodes),
     ...(elsewhere.length === 0
       ? []
       : [
@@ -131,16 +131,21 @@ export const warnings = (graph: Graph.Graph, { nodes, pools }: Placement): Reado
   ]
 }
 
-const idle = (name: string, pools: Pools.Pools, nodes: Placement["nodes"]): ReadonlyArray<string> => {
-  const pool = pools.pools[name]!
-  const here = nodes.filter((node) => node.pool === name)
-  if (pool.gpus === undefined)
-    return here.length === 0 ? [`pool ${Words.pool(name, pool)} has nothing to do`] : []
-  return here.some(({ resources }) => resources.gpu !== undefined)
-    ? []
-    : [
-        `the ${pool.gpus.model} GPUs of pool ${Words.pool(name, pool)} stay idle: nothing that asks for a GPU is placed there`,
-      ]
+const idle = (pools: Pools.Pools, nodes: Placement["nodes"]): ReadonlyArray<string> => {
+  const all = namedPools(pools)
+  const given = (name: string) => nodes.filter((node) => node.pool === name)
+  const empty = all.filter(({ name, pool }) => pool.gpus === undefined && given(name).length === 0)
+  const gpus = all.filter(
+    ({ name, pool }) =>
+      pool.gpus !== undefined && given(name).every(({ resources }) => resources.gpu === undefined),
+  )
+  const listed = (those: typeof all) => those.map(({ name, pool }) => Words.pool(name, pool)).join(", ")
+  return [
+    ...(empty.length === 0 ? [] : [`nothing is placed in ${listed(empty)}`]),
+    ...(gpus.length === 0
+      ? []
+      : [`GPUs stay idle in ${listed(gpus)}: nothing that asks for one is placed there`]),
+  ]
 }
 
 /** What the file says of a node that has no effect, or is risky. */

@@ -263,7 +263,7 @@ describe("Placement", () => {
         operators: { sample: {}, rule: { resources: { cores: 2 } } },
       })
       assert.deepStrictEqual(Placement.warnings(graph, yield* Placement.place(graph, pools)), [
-        "the h100 GPUs of pool h100 (partition h100) stay idle: nothing that asks for a GPU is placed there",
+        "GPUs stay idle in h100 (partition h100): nothing that asks for one is placed there",
         "the pools file speaks of sample: graph test has no such node or operator",
         "no memory declared, so that nodes may run out of it: work",
         "resources of rule in the pools file has no effect: it runs in the driver",
