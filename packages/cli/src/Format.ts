@@ -1,4 +1,5 @@
 /** Numbers, times and texts as people read them on a terminal. */
+import type { Resources } from "@reelgraph/core"
 
 /** `12,345` */
 export const count = (value: number): string => String(value).replaceAll(/\B(?=(\d{3})+$)/g, ",")
@@ -47,6 +48,32 @@ export const rate = (perSecond: number): string => {
   if (perSecond >= 10) return `${count(Math.round(perSecond))}/s`
   if (perSecond >= 0.1) return `${perSecond.toFixed(1)}/s`
   return `${(perSecond * 60).toFixed(1)}/min`
+}
+
+/** `4 cores, 16 GiB, 1 GPU h100 of 80 GiB` */
+export const resources = ({ cores, gpu, memoryGiB }: Resources.Resources): string =>
+  [
+    counted(cores, "core"),
+    ...(memoryGiB === undefined ? [] : [`${memoryGiB} GiB`]),
+    ...(gpu === undefined
+      ? []
+      : [
+          `${counted(gpu.count, "GPU")}${gpu.model === undefined ? "" : ` ${gpu.model}`}${gpu.memoryGiB === undefined ? "" : ` of ${gpu.memoryGiB} GiB`}`,
+        ]),
+  ].join(", ")
+
+/** Text in lines of at most so many columns, broken at spaces; all but the first begin with the indent. */
+export const wrapped = (text: string, columns: number, indent: string): ReadonlyArray<string> => {
+  const lines: Array<string> = []
+  let rest = text
+  while (rest.length > columns) {
+    const space = rest.lastIndexOf(" ", columns)
+    const end = space > indent.length ? space : rest.indexOf(" ", columns)
+    if (end < 0) break
+    lines.push(rest.slice(0, end))
+    rest = `${indent}${rest.slice(end + 1)}`
+  }
+  return [...lines, rest]
 }
 
 /** One line without control characters, which a file name or a message of others may hold. */

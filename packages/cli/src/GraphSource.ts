@@ -1,14 +1,12 @@
 /** Where graphs come from: the installed ones by name, and a person's own by the path of a file. */
-import { existsSync, statSync } from "node:fs"
-import { basename, resolve } from "node:path"
-import { fileURLToPath, pathToFileURL } from "node:url"
+import { resolve } from "node:path"
 
 import { Graph } from "@reelgraph/core"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import * as Installed from "./Installed.ts"
-import * as OwnModules from "./OwnModules.ts"
+import * as OwnFile from "./OwnFile.ts"
 import { GraphAmbiguous, GraphFileMissing, GraphNotExported, GraphUnknown } from "./UsageError.ts"
 
 /** A graph, and where it came from: the file of a person's own, or the folder of snapshots of an installed one. */
@@ -68,12 +66,11 @@ const compareVersions = (a: string, b: string): number => {
 
 const fromFile = Effect.fn("GraphSource.fromFile")(function* (given: string) {
   const file = resolve(given)
-  if (!existsSync(file) || !statSync(file).isFile()) return yield* new GraphFileMissing({ file: given })
-  OwnModules.allow()
-  const module = yield* Effect.tryPromise({
-    try: (): Promise<Record<string, unknown>> => import(pathToFileURL(file).href),
-    catch: (cause) => broken(given, file, cause),
-  })
+  if (!OwnFile.isThere(file)) return yield* new GraphFileMissing({ file: given })
+  const module = yield* Effect.mapError(
+    OwnFile.load(file),
+    (broken) => new GraphFileBroken({ file: given, ...broken }),
+  )
   if (Graph.isGraph(module["default"])) return { graph: module["default"], file, snapshots: undefined }
   const graphs = Object.entries(module).filter((entry): entry is [string, Graph.Graph] =>
     Graph.isGraph(entry[1]),
@@ -85,52 +82,3 @@ const fromFile = Effect.fn("GraphSource.fromFile")(function* (given: string) {
     return yield* new GraphAmbiguous({ file: given, graphs: graphs.map(([name]) => name) })
   return { graph: first[1], file, snapshots: undefined }
 })
-
-/** What went wrong while a file was imported, in one line, with the line of the file that it came from. */
-const broken = (given: string, file: string, cause: unknown): GraphFileBroken => {
-  if (!(cause instanceof Error))
-    return new GraphFileBroken({ file: given, problem: `it threw ${String(cause)}` })
-  const line = lineOf(file, cause)
-  const at = line === undefined ? {} : { line }
-  const code = "code" in cause ? cause.code : undefined
-  if (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND")
-    return new GraphFileBroken({ file: given, ...at, problem: missingModule(file, cause) })
-  if (code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX")
-    return new GraphFileBroken({
-      file: given,
-      ...at,
-      problem: `${firstLine(cause.message)}; only types that can be erased are understood`,
-    })
-  if (cause instanceof SyntaxError)
-    return new GraphFileBroken({ file: given, ...at, problem: `syntax error: ${firstLine(cause.message)}` })
-  return new GraphFileBroken({
-    file: given,
-    ...at,
-    problem: cause.message === "" ? cause.name : cause.message,
-  })
-}
-
-const firstLine = (text: string): string => text.split("\n", 1)[0] ?? ""
-
-/** The first place in the file that a stack or a syntax error names. */
-const lineOf = (file: string, error: Error): number | undefined => {
-  for (const place of [pathToFileURL(file).href, file]) {
-    const start = error.stack?.indexOf(`${place}:`) ?? -1
-    if (start < 0) continue
-    const line = Number.parseInt(error.stack!.slice(start + place.length + 1), 10)
-    if (Number.isInteger(line)) return line
-  }
-  return undefined
-}
-
-/** `Cannot find package 'x' imported from /here/graph.ts` */
-const missingModule = (file: string, cause: Error): string => {
-  const [, kind, name] = /^Cannot find (package|module) '([^']*)'/.exec(cause.message) ?? []
-  if (name === undefined) return firstLine(cause.message)
-  if (kind === "package")
-    return `it imports ${name}, which is not installed; run npm install ${name} in its folder`
-  const path = name.startsWith("file:") ? fileURLToPath(name) : name
-  return path === file
-    ? `it cannot be found`
-    : `it imports ${basename(path)}, and there is no file ${path}; check the name and its ending`
-}

@@ -40,6 +40,14 @@ const graph = Argument.String("GRAPH").pipe(
   Argument.withDescription("A name (curate, curate@1.0.0) or the path of a .ts, .js or .mjs file"),
 )
 
+const pools = Flag.String("pools").pipe(
+  Flag.withMetavar("FILE"),
+  Flag.withDescription(
+    "Pools to place the graph on: a .ts, .js or .mjs file with `export default Pools.make(...)` of @reelgraph/placement (default: this machine)",
+  ),
+  Flag.optional,
+)
+
 const run = Command.make(
   "run",
   {
@@ -62,6 +70,7 @@ const run = Command.make(
       Flag.withDescription("Writes the outputs there: a manifest for each, and the files they name"),
       Flag.optional,
     ),
+    pools,
     json,
   },
   (options) =>
@@ -72,6 +81,7 @@ const run = Command.make(
           ...options,
           maxFailures: Option.getOrUndefined(options.maxFailures),
           out: Option.getOrUndefined(options.out),
+          pools: Option.getOrUndefined(options.pools),
         }),
     ),
 ).pipe(
@@ -205,20 +215,24 @@ const train = Command.make(
   ]),
 )
 
-const plan = Command.make("plan", { graph, input, set, store, seed, json }, (options) =>
+const plan = Command.make("plan", { graph, input, set, store, seed, pools, json }, (options) =>
   Effect.flatMap(
     Effect.promise(() => import("./commands/Plan.ts")),
-    (command) => command.run(options),
+    (command) => command.run({ ...options, pools: Option.getOrUndefined(options.pools) }),
   ),
 ).pipe(
   Command.withDescription(
-    "Say what a run would do: per node the results that are there, those that are not, and why",
+    "Say what a run would do: per node the results that are there, those that are not, and why; with --pools, where each node would run, and why there",
   ),
   Command.withShortDescription("Say what a run would do"),
   Command.withExamples([
     {
       command: "reel plan curate --input videos=./talks --set split.seconds=4",
       description: "What a changed param would cost",
+    },
+    {
+      command: "reel plan curate --input videos=./talks --pools cluster.pools.ts",
+      description: "Which node would run in which pool",
     },
   ]),
 )

@@ -66,6 +66,28 @@ export class GraphAmbiguous extends Schema.TaggedError<GraphAmbiguous>()("GraphA
   }
 }
 
+/** A pools file that does not exist. */
+export class PoolsFileMissing extends Schema.TaggedError<PoolsFileMissing>()("PoolsFileMissing", {
+  file: Schema.String,
+}) {
+  readonly exitCode = 2
+  override get message() {
+    return `--pools: there is no file ${this.file}; check the path`
+  }
+}
+
+/** A module whose default export is no pools. */
+export class PoolsNotExported extends Schema.TaggedError<PoolsNotExported>()("PoolsNotExported", {
+  file: Schema.String,
+  exports: Names,
+}) {
+  readonly exitCode = 2
+  override get message() {
+    const isPlain = this.exports.includes("default")
+    return `--pools: ${this.file} exports no pools (it exports ${listed(this.exports)}${isPlain ? ", not made by Pools.make" : ""}); write \`export default Pools.make({ pools: { here: Pool.local({ cores: 8, memoryGiB: 32 }) } })\`, both from @reelgraph/placement`
+  }
+}
+
 /** `--input` without a name for a graph with several inputs. */
 export class InputNameMissing extends Schema.TaggedError<InputNameMissing>()("InputNameMissing", {
   graph: Schema.String,

@@ -83,10 +83,10 @@ export type LocalOptions = Omit<typeof Local.Encoded, "_tag">
 export type SlurmOptions = Omit<typeof Slurm.Encoded, "_tag">
 
 /** This machine, or a part of it. */
-export const local = (options: LocalOptions): typeof Pool.Encoded => ({ _tag: "Local", ...options })
+export const local = (options: LocalOptions): typeof Local.Encoded => ({ _tag: "Local", ...options })
 
 /** A Slurm partition. */
-export const slurm = (options: SlurmOptions): typeof Pool.Encoded => ({ _tag: "Slurm", ...options })
+export const slurm = (options: SlurmOptions): typeof Slurm.Encoded => ({ _tag: "Slurm", ...options })
 
 /** How many nodes a pool has. */
 export const nodes = (pool: Pool): number => (pool._tag === "Slurm" ? pool.nodes : 1)

@@ -21,7 +21,7 @@ import * as Schema from "effect/Schema"
 
 import * as Pool from "./Pool.ts"
 
-/** What a site decides for an operator (of a name) or a node (of an id): the node's word goes first. */
+/** What a site decides for an operator (of a name) or a node (of an id): the node's word goes first, field by field. */
 export const Choice = Schema.Struct({
   /** Name of the pool; absent: the placement chooses. */
   pool: Schema.optionalKey(Schema.String),
@@ -29,7 +29,7 @@ export const Choice = Schema.Struct({
   resources: Schema.optionalKey(Resources.Resources),
   /** A gang of so many processes that begin together, one for each share of `resources`, and are one call. */
   ranks: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0))),
-  /** Calls that share one GPU (or one share of cores), by memory. @default as many as `gpu.memoryGiB` leaves room for */
+  /** Calls that share one GPU (or one share of cores). @default as many as `gpu.memoryGiB` leaves room for */
   perGpu: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0))),
   allocation: Schema.optionalKey(Pool.Allocation),
 })
@@ -49,13 +49,15 @@ export interface Options {
 
 const TypeId = Symbol.for("reelgraph/placement/Pools")
 
+const decode = Schema.decodeUnknownSync(Pools, { errors: "all", onExcessProperty: "error" })
+
 /**
  * Pools from what a file says.
  *
- * @throws SchemaError where they are written, naming the field that is wrong
+ * @throws SchemaError where they are written, naming every field that is wrong or unknown
  */
-export const make = ({ operators = {}, pools }: Options): Pools =>
-  Object.defineProperty(Schema.decodeUnknownSync(Pools)({ pools, operators }), TypeId, { value: true })
+export const make = (options: Options): Pools =>
+  Object.defineProperty(decode({ operators: {}, ...options }), TypeId, { value: true })
 
 export const isPools = (value: unknown): value is Pools =>
   typeof value === "object" && value !== null && (value as { [TypeId]?: unknown })[TypeId] === true

@@ -1,5 +1,5 @@
 /** `reel operators`: the operators of this installation or of a graph, with their ports, params and resources. */
-import { type Port, type Resources, Tensor } from "@reelgraph/core"
+import { type Port, Tensor } from "@reelgraph/core"
 import * as Effect from "effect/Effect"
 
 import * as Format from "../Format.ts"
@@ -61,17 +61,6 @@ const toJson = ({ family, operator }: Installed.InstalledOperator) => ({
   ...(operator.batchSize > 1 ? { batchSize: operator.batchSize } : {}),
 })
 
-const resourcesText = ({ cores, gpu, memoryGiB }: Resources.Resources): string =>
-  [
-    Format.counted(cores, "core"),
-    ...(memoryGiB === undefined ? [] : [`${memoryGiB} GiB`]),
-    ...(gpu === undefined
-      ? []
-      : [
-          `${Format.counted(gpu.count, "GPU")}${gpu.model === undefined ? "" : ` ${gpu.model}`}${gpu.memoryGiB === undefined ? "" : ` of ${gpu.memoryGiB} GiB`}`,
-        ]),
-  ].join(", ")
-
 const portText = (port: Port.Any): string => {
   const tensors = Object.entries(port.tensors).map(([name, tensor]) => `${name}: ${Tensor.show(tensor)}`)
   return `${port.name}${tensors.length === 0 ? "" : ` (${tensors.join("; ")})`}`
@@ -80,7 +69,7 @@ const portText = (port: Port.Any): string => {
 const lines = ({ family, operator }: Installed.InstalledOperator): ReadonlyArray<string> => {
   const how = [
     operator.cardinality === "batch" ? `batch of ${operator.batchSize}` : operator.cardinality,
-    resourcesText(operator.resources),
+    Format.resources(operator.resources),
     ...(operator.worker === undefined ? [] : ["in a worker process"]),
     ...(operator.timeoutMs === undefined ? [] : [`at most ${Format.duration(operator.timeoutMs)}`]),
     ...(operator.seeded ? ["random by seed"] : []),

@@ -5,6 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Format from "../Format.ts"
 import * as GraphSource from "../GraphSource.ts"
 import * as InputSource from "../InputSource.ts"
+import * as Placed from "../Placed.ts"
+import * as PlacementReport from "../PlacementReport.ts"
 import { Screen } from "../Screen.ts"
 import * as Settings from "../Settings.ts"
 import * as StoreFolder from "../StoreFolder.ts"
@@ -16,20 +18,29 @@ export interface Options {
   readonly set: ReadonlyArray<string>
   readonly store: string
   readonly seed: number
+  /** File of the pools to place the graph on. */
+  readonly pools: string | undefined
   readonly json: boolean
 }
 
 export const run: (options: Options) => Task = Effect.fn("reel.plan")(function* (options: Options) {
   const found = yield* GraphSource.find(options.graph)
   const graph = yield* Settings.apply(found.graph, options.set)
+  const placed = options.pools === undefined ? undefined : yield* Placed.of(graph, options.pools)
   const prepared = yield* InputSource.prepare(graph, options.input)
   const plan = yield* Effect.provide(
     Plan.make(graph, prepared.inputs, { seed: options.seed }),
     StoreFolder.layer(options.store),
   )
   const screen = yield* Screen
-  if (options.json) screen.print(JSON.stringify({ ...plan, skipped: prepared.skipped }, null, 2))
-  else screen.show(lines(plan, prepared.skipped))
+  if (options.json) {
+    const placement = placed === undefined ? {} : { placement: PlacementReport.json(placed) }
+    screen.print(JSON.stringify({ ...plan, skipped: prepared.skipped, ...placement }, null, 2))
+  } else
+    screen.show([
+      ...lines(plan, prepared.skipped),
+      ...(placed === undefined ? [] : ["", ...PlacementReport.lines(placed)]),
+    ])
 })
 
 const total = (misses: Plan.NodePlan["misses"]): number =>

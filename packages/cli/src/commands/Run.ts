@@ -9,8 +9,9 @@ import * as ExitCode from "../ExitCode.ts"
 import * as Format from "../Format.ts"
 import * as GraphSource from "../GraphSource.ts"
 import * as InputSource from "../InputSource.ts"
-import * as Installed from "../Installed.ts"
 import * as Outputs from "../Outputs.ts"
+import * as Placed from "../Placed.ts"
+import * as PlacementReport from "../PlacementReport.ts"
 import * as Progress from "../Progress.ts"
 import * as RunReport from "../RunReport.ts"
 import { Screen } from "../Screen.ts"
@@ -26,15 +27,24 @@ export interface Options {
   readonly seed: number
   readonly maxFailures: number | undefined
   readonly out: string | undefined
+  /** File of the pools to place the graph on. */
+  readonly pools: string | undefined
   readonly json: boolean
 }
 
 export const run: (options: Options) => Task = Effect.fn("reel.run")(function* (options: Options) {
   const found = yield* GraphSource.find(options.graph)
   const graph = yield* Settings.apply(found.graph, options.set)
+  const placed = options.pools === undefined ? undefined : yield* Placed.of(graph, options.pools)
   if (options.out !== undefined) yield* Outputs.check(options.out, graph)
   const prepared = yield* InputSource.prepare(graph, options.input, options.maxFailures)
-  const services = Installed.workers(options.store).pipe(Layer.provideMerge(StoreFolder.layer(options.store)))
+  if (placed !== undefined) {
+    const screen = yield* Screen
+    screen.tell([...PlacementReport.table(placed), ...PlacementReport.warnings(placed)].join("\n"))
+  }
+  const services = Placed.workers(placed, options.store).pipe(
+    Layer.provideMerge(StoreFolder.layer(options.store)),
+  )
   yield* Effect.provide(execute(graph, prepared, options), services)
 })
 
