@@ -1,3 +1,6 @@
+export * as Overheads from "./Overheads.ts"
 export * as Placement from "./Placement.ts"
 export * as Pool from "./Pool.ts"
 export * as Pools from "./Pools.ts"
+export * as Profile from "./Profile.ts"
+export * as Simulation from "./Simulation.ts"

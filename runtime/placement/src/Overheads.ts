@@ -1,0 +1,69 @@
+/**
+ * What a cluster adds to the work itself: latencies, the sizes of what is handed out, the driver's own time, and how
+ * often things are lost. Measured on a cluster and set in its profile file; the defaults are those of an idle
+ * controller on one machine.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+
+const Seconds = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
+const Positive = Schema.Finite.check(Schema.isGreaterThan(0))
+
+const seconds = (value: number) => Seconds.pipe(Schema.withDecodingDefaultKey(Effect.succeed(value)))
+const positive = (value: number) => Positive.pipe(Schema.withDecodingDefaultKey(Effect.succeed(value)))
+
+export const Overheads = Schema.Struct({
+  /** From a submission until the task can start on a node that is free. @default 1 */
+  submitSeconds: seconds(1),
+  /** From the start of a task until its first call, without the loading of models. @default 1 */
+  workerStartSeconds: seconds(1),
+  /** Between two looks of the driver at what is committed. @default 0.5 */
+  pollSeconds: seconds(0.5),
+  /** Committing one shard, in its worker. @default 0.05 */
+  commitSeconds: seconds(0.05),
+  /** How long items wait for others while there are too few for a shard, and a held worker for a shard. @default 2 */
+  lingerSeconds: seconds(2),
+  /** A shard has about `waiting items / workers` items, but at least so many seconds of work. @default 10 */
+  shardMinSeconds: seconds(10),
+  /** And at most so many, unless one item takes longer. @default 120 */
+  shardMaxSeconds: positive(120),
+  /** Work in one task of an array, at most: several shards one after another. @default 600 */
+  taskSeconds: positive(600),
+  /** Tasks that wait in Slurm for a worker's place to become free, as a share of the workers. @default 0.25 */
+  backlog: seconds(0.25),
+  /** Items that wait in front of a node, beyond which the nodes that feed it get no more work. @default 65536 */
+  queueItems: positive(65_536),
+  /** The driver's own time for one result: looking it up, committing it, passing it on; one at a time. @default 0.00005 */
+  driverSecondsPerItem: seconds(0.000_05),
+  /** From the loss of a worker until its work can start again. @default 5 */
+  lostSeconds: seconds(5),
+  /** Mean hours between two failures of one node (MTBF). @default never */
+  nodeFailureHours: Schema.optionalKey(Positive),
+  /** Mean hours until a worker of a preemptible pool is taken away. @default never */
+  preemptionHours: Schema.optionalKey(Positive),
+})
+export interface Overheads extends Schema.Schema.Type<typeof Overheads> {}
+
+export type Options = typeof Overheads.Encoded
+
+/**
+ * Overheads, the defaults where nothing is given.
+ *
+ * @throws SchemaError naming the field that is wrong
+ */
+export const make = (options: Options = {}): Overheads => Schema.decodeUnknownSync(Overheads)(options)
+
+/** Nothing but the work: every item a shard of its own, handed out and passed on at once. */
+export const none: Overheads = make({
+  submitSeconds: 0,
+  workerStartSeconds: 0,
+  pollSeconds: 0,
+  commitSeconds: 0,
+  lingerSeconds: 0,
+  shardMinSeconds: 0,
+  shardMaxSeconds: 1e-9,
+  taskSeconds: 1e-9,
+  backlog: 0,
+  driverSecondsPerItem: 0,
+  lostSeconds: 0,
+})

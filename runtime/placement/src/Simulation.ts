@@ -1,0 +1,218 @@
+/**
+ * Simulations: a run of a graph on its pools, event by event, before anything runs. Says when it would be done, what
+ * it would cost, and what the workers of each pool would do meanwhile.
+ *
+ * **The model.** What a run on Slurm does, with shards instead of items. The driver passes items on one result at a
+ * time, and packs what waits in front of a node into shards, shards into tasks; a task waits for Slurm, for its place
+ * in the pool, and for its worker to start; it commits shard after shard, and the driver sees them at its next look.
+ * A gang waits until all its ranks fit, and what was submitted to its pool after it waits behind it. `collect`, and
+ * what has side inputs, waits until all of that input is there. In front of a node that has too many items waiting,
+ * nodes get no more work. Workers are lost with their nodes or to preemption, and with them the shard they were at
+ * (of a gang, what it had not yet kept). Calls fail and are tried again.
+ *
+ * **What it costs.** The time of a shard is one draw of the sum of its items. When there are more tasks than
+ * `Options.tasks`, some workers of a node are simulated as one, which takes the mean of their times: then a hundred
+ * million items on thousands of workers take seconds. Memory is bounded by workers and pools, not by items.
+ *
+ * **What it leaves out.** Other users of the cluster; the shapes of free places on nodes (only their sum, and
+ * `PlacedNode.workers`); repairs of failed nodes; time limits of jobs (it warns of calls that are longer).
+ */
+import type { Graph } from "@reelgraph/core"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+
+import * as Simulator from "./internal/simulator.ts"
+import type { How, Placement } from "./Placement.ts"
+import type * as Profile from "./Profile.ts"
+
+export interface Options {
+  readonly graph: Graph.Graph
+  readonly placement: Placement
+  readonly profile: Profile.Profile
+  /** @default 0 */
+  readonly seed?: number
+  /** Tasks that are simulated one by one, about; beyond that, workers are simulated in groups. @default 200000 */
+  readonly tasks?: number
+}
+
+/** Hours by what they were spent on; they add up to all there were. */
+export interface Hours {
+  readonly busy: number
+  readonly starting: number
+  readonly lost: number
+  readonly idle: number
+}
+
+export interface SimulatedNode {
+  readonly node: string
+  readonly operator: string
+  readonly pool: string
+  readonly how: How
+  readonly workers: number
+  /** Workers that were simulated as one. */
+  readonly group: number
+  readonly in: number
+  readonly kept: number
+  readonly dropped: number
+  readonly failed: number
+  readonly out: number
+  /** Attempts after the first. */
+  readonly retries: number
+  readonly tasks: number
+  readonly shards: number
+  /** Workers that were lost. */
+  readonly losses: number
+  /** Of calls, summed over those that ran at once: what a ledger says as `busyMs`. */
+  readonly workHours: number
+  /** Of workers. `idle` are held ones that waited. */
+  readonly workerHours: Hours
+  readonly gpuHours: number
+  /** Of the resources that its workers took. */
+  readonly cost: number
+  /** Items in front of it. */
+  readonly waiting: { readonly mean: number; readonly most: number }
+  /** Seconds from the beginning of the run; absent when nothing came in. */
+  readonly firstSeconds?: number
+  readonly lastSeconds?: number
+  readonly bytesRead: number
+  readonly bytesWritten: number
+}
+
+export interface SimulatedPool {
+  readonly pool: string
+  readonly nodes: number
+  readonly gpus: number
+  /** Share of the pool, from the beginning to the end of the run, of what is scarcest in it. They add up to 1. */
+  readonly share: Hours
+  /** What is scarcest in it. */
+  readonly of: "cores" | "memory" | "gpus"
+  /** Of workers. */
+  readonly gpuHours: number
+  /** Of workers, in nodes by the largest share that they take. */
+  readonly nodeHours: number
+  /** Of what workers took. */
+  readonly cost: number
+  /** Of all its nodes for as long as the run takes. */
+  readonly wholeCost: number
+  /** Busy share in equal parts of the run. */
+  readonly busyOverTime: ReadonlyArray<number>
+}
+
+export interface Simulated {
+  readonly graph: string
+  readonly version: string
+  readonly seed: number
+  readonly seconds: number
+  readonly inputs: { readonly [input: string]: number }
+  readonly outputs: { readonly [output: string]: number }
+  readonly nodes: ReadonlyArray<SimulatedNode>
+  readonly pools: ReadonlyArray<SimulatedPool>
+  readonly gpuHours: number
+  readonly cost: number
+  readonly wholeCost: number
+  /** Share of the run in which the driver works: it is one. */
+  readonly driverShare: number
+  readonly store: {
+    readonly bytesRead: number
+    readonly bytesWritten: number
+    /** Share of the run that all reading and writing takes at the store's bandwidth; absent: no limit is known. */
+    readonly share?: number
+  }
+  /** Events that were simulated. */
+  readonly events: number
+  readonly warnings: ReadonlyArray<string>
+}
+
+/** Nodes of the graph whose cost nobody has said. */
+export class ProfileIncomplete extends Schema.TaggedError<ProfileIncomplete>()("ProfileIncomplete", {
+  graph: Schema.String,
+  nodes: Schema.Array(Schema.String),
+}) {
+  readonly exitCode = 2
+  override get message() {
+    return `nothing says what ${this.nodes.join(", ")} of graph ${this.graph} cost: add their seconds to \`operators\` of the profile, or run the graph once on a few items`
+  }
+}
+
+/** An input of the graph whose number of items is not known. */
+export class ItemsUnknown extends Schema.TaggedError<ItemsUnknown>()("ItemsUnknown", {
+  graph: Schema.String,
+  inputs: Schema.Array(Schema.String),
+}) {
+  readonly exitCode = 2
+  override get message() {
+    return `nothing says how many items come in through ${this.inputs.join(", ")} of graph ${this.graph}: give --items ${this.inputs[0]}=N, or \`items\` in the profile`
+  }
+}
+
+/** A node of the graph without a place, or with one in a pool that there is not. */
+export class NotPlaced extends Schema.TaggedError<NotPlaced>()("NotPlaced", {
+  graph: Schema.String,
+  node: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `node ${this.node} of graph ${this.graph} ${this.problem}; place the graph on these pools again`
+  }
+}
+
+/** Work that is lost again and again before it is done. */
+export class Endless extends Schema.TaggedError<Endless>()("Endless", {
+  node: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `node ${this.node} never comes to its end: ${this.problem}`
+  }
+}
+
+export type SimulationError = ProfileIncomplete | ItemsUnknown | NotPlaced | Endless
+
+/** Simulates one run. The same options give the same result, to the last bit. */
+export const run = (options: Options): Effect.Effect<Simulated, SimulationError> =>
+  Effect.suspend(() => {
+    const result = Simulator.simulate(options, options.seed ?? 0, options.tasks ?? 200_000)
+    return result._tag === "Failed"
+      ? Effect.fail(failure(options, result.problem))
+      : Effect.succeed(result.simulated)
+  })
+
+const failure = ({ graph: { name: graph } }: Options, problem: Simulator.Problem): SimulationError => {
+  switch (problem._tag) {
+    case "Unknown":
+      return new ProfileIncomplete({ graph, nodes: problem.nodes })
+    case "Uncounted":
+      return new ItemsUnknown({ graph, inputs: problem.inputs })
+    case "Homeless":
+      return new NotPlaced({ graph, node: problem.node, problem: problem.problem })
+    case "Endless":
+      return new Endless({ node: problem.node, problem: problem.problem })
+  }
+}
+
+/** The same run under several seeds: how much of a finish is luck. */
+export interface Repeated {
+  readonly first: Simulated
+  readonly runs: number
+  readonly meanSeconds: number
+  readonly leastSeconds: number
+  readonly mostSeconds: number
+}
+
+/** Simulates a run under `runs` seeds, from `options.seed` on. */
+export const repeat = (options: Options, runs: number): Effect.Effect<Repeated, SimulationError> =>
+  Effect.gen(function* () {
+    const first = yield* run(options)
+    const seconds = [first.seconds]
+    for (let i = 1; i < runs; i++) {
+      const again = yield* run({ ...options, seed: (options.seed ?? 0) + i })
+      seconds.push(again.seconds)
+    }
+    return {
+      first,
+      runs,
+      meanSeconds: seconds.reduce((sum, value) => sum + value, 0) / runs,
+      leastSeconds: Math.min(...seconds),
+      mostSeconds: Math.max(...seconds),
+    }
+  })

@@ -1,0 +1,220 @@
+/** One node of a graph while a simulation goes on. */
+import type { Graph } from "@reelgraph/core"
+
+import type { Overheads } from "../Overheads.ts"
+import type { PlacedNode } from "../Placement.ts"
+import type * as Profile from "../Profile.ts"
+import * as Dice from "./dice.ts"
+import * as Duration from "./duration.ts"
+import * as SimulatedPool from "./simulatedPool.ts"
+
+/** What became of some items of a node. */
+export interface Outcome {
+  readonly items: number
+  readonly kept: number
+  readonly failed: number
+  readonly out: number
+}
+
+/** Workers that hold the same work: one, or several that are simulated as one. */
+export interface Task {
+  workers: number
+  /** Items that are left, of all the workers. */
+  items: number
+  /** Of a whole call (`collect`, gang), once they are drawn: seconds that are left, and whether it fails. */
+  left?: number
+  failed?: number
+  /** When it was last given something, or began to wait. */
+  since: number
+  idle: boolean
+}
+
+export interface SimulatedNode {
+  readonly placed: Graph.Placed
+  readonly where: PlacedNode
+  readonly profile: Profile.OperatorProfile
+  readonly dice: Dice.Dice
+  readonly pool: SimulatedPool.SimulatedPool | undefined
+  /** Of one worker; of all ranks of a gang. */
+  readonly demand: SimulatedPool.Amounts
+  /** Largest share of a node that one worker takes, in nodes. */
+  readonly nodesPerWorker: number
+  /** Of one item, with reading and writing, in one of the lanes of a worker. */
+  readonly duration: Duration.Duration
+  /** Seconds of a whole call beside those of its items. */
+  readonly callSeconds: number
+  readonly lanes: number
+  readonly collects: boolean
+  /** Items of one shard, at least and at most, and of one task at most. */
+  readonly shard: { readonly min: number; readonly max: number; readonly task: number }
+  /** Losses of one worker, a second. */
+  readonly lossRate: number
+  /** Workers that are simulated as one. */
+  readonly group: number
+  readonly consumers: Array<SimulatedNode>
+  readonly sideConsumers: Array<SimulatedNode>
+
+  /** Edges that may bring more, sides apart. */
+  open: number
+  sidesOpen: number
+  ended: boolean
+  waiting: number
+  /** Since when what waits has waited for more. */
+  waitingSince: number
+  /** Whether it is noted to hand out what waits, however little it is. */
+  lingering: boolean
+  /** Items with workers or the driver. */
+  inFlight: number
+  /** Workers that have a place, and that wait in Slurm for one. */
+  running: number
+  queued: number
+  /** Tasks that wait for a place, by when they may start. */
+  readonly queue: Array<{ readonly task: Task; readonly from: number }>
+  readonly idle: Set<Task>
+  driverBusy: boolean
+
+  readonly tally: {
+    in: number
+    kept: number
+    failed: number
+    out: number
+    retries: number
+    tasks: number
+    shards: number
+    losses: number
+    workSeconds: number
+    firstSeconds: number | undefined
+    lastSeconds: number | undefined
+    waitingArea: number
+    waitingMost: number
+    waitingAt: number
+  }
+  readonly seconds: { readonly [U in SimulatedPool.Use]: number } & { [U in SimulatedPool.Use]: number }
+}
+
+export interface Site {
+  readonly placed: Graph.Placed
+  readonly where: PlacedNode
+  readonly profile: Profile.OperatorProfile
+  readonly pool: SimulatedPool.SimulatedPool | undefined
+  readonly overheads: Overheads
+  readonly seed: number
+  /** Items that are expected to come in. */
+  readonly expected: number
+  /** Tasks that may be simulated, about. */
+  readonly tasks: number
+}
+
+/** Losses that a worker lives with, per second. */
+const lossRate = ({ overheads, pool, where }: Site, nodes: number): number => {
+  if (pool?.pool._tag !== "Slurm") return 0
+  const { nodeFailureHours, preemptionHours } = overheads
+  const preempted = pool.pool.preemptible && preemptionHours !== undefined ? 1 / preemptionHours : 0
+  // A worker of a part of a node dies with all of it; a gang with any of its nodes.
+  const touched = where.ranks > 1 ? Math.max(1, Math.ceil(nodes - 1e-9)) : 1
+  const failed = nodeFailureHours === undefined ? 0 : touched / nodeFailureHours
+  return (preempted + failed) / 3600
+}
+
+/** Seconds of a call that are given by operations. */
+const computeSeconds = ({ profile, where }: Site): number => {
+  const { compute } = profile
+  if (compute === undefined) return 0
+  const gpus = Math.max(1, where.ranks * (where.resources.gpu?.count ?? 1)) / Math.max(1, where.perWorker)
+  return compute.flops / (gpus * compute.peakFlops * compute.utilization)
+}
+
+/** Reading and writing of an item, while all that shares its node reads and writes too. */
+const transferSeconds = ({ pool, profile, where }: Site, nodes: number): number => {
+  const rate = pool?.pool.storeMiBps
+  const bytes = profile.bytesIn + profile.bytesOut
+  if (rate === undefined || bytes === 0 || nodes === 0) return 0
+  return bytes / ((rate * 2 ** 20 * Math.max(nodes, 1e-9)) / Math.max(1, where.perWorker))
+}
+
+export const make = (site: Site): SimulatedNode => {
+  const { expected, placed, pool, profile, seed, where } = site
+  const demand = SimulatedPool.demand(where.resources, where.ranks)
+  const nodes = pool === undefined ? 0 : SimulatedPool.nodesOf(pool.pool, demand)
+  const collects = placed.operator.cardinality === "collect"
+  const lanes = Math.max(1, where.perWorker)
+  const compute = computeSeconds(site)
+  const perItem = Duration.plus(
+    Duration.of(profile.seconds),
+    transferSeconds(site, nodes) + (collects ? 0 : compute + profile.fixedSeconds),
+  )
+  const { group, shard } = sizes(site, perItem.mean / lanes, expected)
+  return {
+    placed,
+    where,
+    profile,
+    dice: Dice.make(seed, placed.id),
+    pool,
+    demand,
+    nodesPerWorker: nodes,
+    duration: perItem,
+    callSeconds: collects ? compute + profile.fixedSeconds : 0,
+    lanes,
+    collects,
+    shard,
+    lossRate: lossRate(site, nodes),
+    group: collects || where.how === "gang" ? 1 : group,
+    consumers: [],
+    sideConsumers: [],
+    open: 0,
+    sidesOpen: 0,
+    ended: false,
+    waiting: 0,
+    waitingSince: 0,
+    lingering: false,
+    inFlight: 0,
+    running: 0,
+    queued: 0,
+    queue: [],
+    idle: new Set(),
+    driverBusy: false,
+    tally: {
+      in: 0,
+      kept: 0,
+      failed: 0,
+      out: 0,
+      retries: 0,
+      tasks: 0,
+      shards: 0,
+      losses: 0,
+      workSeconds: 0,
+      firstSeconds: undefined,
+      lastSeconds: undefined,
+      waitingArea: 0,
+      waitingMost: 0,
+      waitingAt: 0,
+    },
+    seconds: { busy: 0, starting: 0, idle: 0, lost: 0 },
+  }
+}
+
+/** Most of the workers of a node that are simulated as one: the rest still shows how they take turns. */
+const groupShare = 16
+
+/** The sizes of shards, and how many workers have to be simulated as one to keep to the number of tasks. */
+const sizes = (
+  { overheads, tasks, where }: Site,
+  secondsPerItem: number,
+  expected: number,
+): Pick<SimulatedNode, "group" | "shard"> => {
+  const items = (seconds: number) =>
+    secondsPerItem === 0 ? overheads.queueItems : Math.max(1, Math.floor(seconds / secondsPerItem + 1e-9))
+  const bound = Math.max(1, Math.ceil(expected / tasks))
+  if (where.how === "gang") return { group: 1, shard: { min: 1, max: 1, task: 1 } }
+  // Beside the driver, calls are handed out one by one; very many are simulated some at a time.
+  if (where.how === "local" || where.how === "driver") {
+    const several = Math.min(bound, Math.max(1, Math.floor(overheads.queueItems / 8)))
+    return { group: 1, shard: { min: 1, max: several, task: several } }
+  }
+  const min = overheads.shardMinSeconds === 0 ? 1 : items(overheads.shardMinSeconds + secondsPerItem / 2)
+  const max = Math.max(min, items(overheads.shardMaxSeconds))
+  const task = Math.max(max, items(overheads.taskSeconds))
+  const usual = Math.min(task, Math.max(min, overheads.queueItems / Math.max(1, where.workers)))
+  const group = Math.max(1, Math.min(Math.floor(where.workers / groupShare), Math.ceil(bound / usual)))
+  return { group, shard: { min, max, task } }
+}
