@@ -3,12 +3,14 @@
  * pool are made in its jobs; all others here.
  */
 import { createHash, randomBytes } from "node:crypto"
+import { mkdirSync } from "node:fs"
 import { hostname } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 import { type Part, type Place, Places, RunError, type Shard } from "@reelgraph/engine"
 import { type Placement, Pool } from "@reelgraph/placement"
-import { Objects } from "@reelgraph/store"
+import { Objects, StoreUnwritable } from "@reelgraph/store"
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -234,6 +236,11 @@ export const layer = (
           run: (shard) => streamOf(session, placed.pool, shard),
         })
       }
+      // Slurm starts nothing whose output has no folder.
+      yield* Effect.try({
+        try: () => mkdirSync(join(options.logs, name), { recursive: true }),
+        catch: (cause) => new StoreUnwritable({ path: options.logs, cause }),
+      })
       yield* Drivers.begin(objects, name, { host: hostname(), pid: process.pid })
       const before = yield* Drivers.abandoned(objects, name)
       for (const other of before) {

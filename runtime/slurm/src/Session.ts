@@ -215,7 +215,9 @@ export class Session {
   // Results.
 
   get #collectAll(): Effect.Effect<void, unknown> {
-    return Effect.forEach(this.#active, (job) => this.#collect(job), { concurrency: 8, discard: true })
+    return Effect.suspend(() =>
+      Effect.forEach(this.#active, (job) => this.#collect(job), { concurrency: 8, discard: true }),
+    )
   }
 
   #collect(job: Job): Effect.Effect<void, unknown> {
@@ -432,7 +434,12 @@ export class Session {
   // Submitting.
 
   get #submitAll(): Effect.Effect<void, unknown> {
-    return Effect.forEach([...this.#waiting], ([node, line]) => this.#submit(node, line), { discard: true })
+    return Effect.suspend(() =>
+      Effect.forEach([...this.#waiting], ([node, line]) => this.#submit(node, line), {
+        concurrency: "unbounded",
+        discard: true,
+      }),
+    )
   }
 
   #submit(node: string, line: Array<Entry>): Effect.Effect<void, unknown> {
