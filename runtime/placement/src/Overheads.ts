@@ -15,6 +15,8 @@ const positive = (value: number) => Positive.pipe(Schema.withDecodingDefaultKey(
 export const Overheads = Schema.Struct({
   /** From a submission until the task can start on a node that is free. @default 1 */
   submitSeconds: seconds(1),
+  /** Tasks that Slurm starts a second, all pools together. @default 100 */
+  startsPerSecond: positive(100),
   /** From the start of a task until its first call, without the loading of models. @default 1 */
   workerStartSeconds: seconds(1),
   /** Between two looks of the driver at what is committed. @default 0.5 */
@@ -56,6 +58,7 @@ export const make = (options: Options = {}): Overheads => Schema.decodeUnknownSy
 /** Nothing but the work: every item a shard of its own, handed out and passed on at once. */
 export const none: Overheads = make({
   submitSeconds: 0,
+  startsPerSecond: 1e12,
   workerStartSeconds: 0,
   pollSeconds: 0,
   commitSeconds: 0,

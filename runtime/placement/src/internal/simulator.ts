@@ -38,6 +38,9 @@ interface Source {
   ended: boolean
 }
 
+/** Of the workers that are simulated as one, the part of them that begins without the others. */
+const quarter = 4
+
 /** Times that the work of one task is lost before a run counts as endless. */
 const endless = 200
 
@@ -167,11 +170,12 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
   let driverFree = 0
   let driverSeconds = 0
   let storeFree = 0
+  let slurmFree = 0
   let finish = 0
   let looking = false
   let problem: Problem | undefined
   /** Results that workers have committed and the driver has not seen. */
-  let committed: Array<readonly [Node, Outcome]> = []
+  const committed = new Map<Node, Array<Outcome>>()
 
   const at = (time: number, event: () => void): void => heap.push(Math.max(now, time), event)
 
@@ -182,15 +186,27 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
     const next = pollSeconds === 0 ? now : Math.ceil(now / pollSeconds + 1e-9) * pollSeconds
     at(next, () => {
       looking = false
-      const seen = committed
-      committed = []
+      const seen: Array<readonly [Node, Outcome]> = []
+      let items = 0
+      for (const [node, outcomes] of committed)
+        for (const outcome of seeable(node, outcomes)) {
+          seen.push([node, outcome])
+          items += outcome.items
+        }
       if (seen.length === 0) return dispatch()
-      const items = seen.reduce((sum, [, outcome]) => sum + outcome.items, 0)
       drive(items * overheads.driverSecondsPerItem, () => {
         for (const [node, outcome] of seen) deliver(node, outcome)
         dispatch()
       })
     })
+  }
+
+  /** Takes those results out that the nodes they are for have room for; the others stay where they are. */
+  const seeable = (node: Node, outcomes: Array<Outcome>): ReadonlyArray<Outcome> => {
+    let room = roomOf(node.consumers)
+    let count = 0
+    while (count < outcomes.length && room > 0) room -= outcomes[count++]!.out
+    return outcomes.splice(0, count)
   }
 
   /** Takes the driver for some seconds, after what it does already. */
@@ -245,9 +261,13 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
   const ready = (node: Node): boolean =>
     node.sidesOpen === 0 && (!node.collects || node.open === 0) && node.waiting > 0
 
-  /** Whether somebody that this node or input feeds has too much. */
-  const full = (consumers: ReadonlyArray<Node>): boolean =>
-    consumers.some((node) => !node.collects && node.sidesOpen === 0 && node.waiting >= overheads.queueItems)
+  /** Items that those that are fed here still take: what gathers its input first takes all. */
+  const roomOf = (consumers: ReadonlyArray<Node>): number => {
+    let room = Number.POSITIVE_INFINITY
+    for (const node of consumers)
+      if (!node.collects && node.sidesOpen === 0) room = Math.min(room, overheads.queueItems - node.waiting)
+    return room
+  }
 
   /** What the driver does whenever something has changed: ends what has ended, hands out work, takes in more. */
   const dispatch = (): void => {
@@ -259,10 +279,11 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
     // Those that are nearest to the end go first: what is begun is finished before more is begun.
     for (let i = nodes.length - 1; i >= 0; i--) {
       const node = nodes[i]!
-      if (ready(node) && !full(node.consumers)) handOut(node)
+      if (ready(node) && roomOf(node.consumers) > 0) handOut(node)
       if (node.idle.size > 0 && node.ended) for (const task of node.idle) release(node, task)
     }
     for (const source of sources) feed(source)
+    for (const [node, { length }] of committed) if (length > 0 && roomOf(node.consumers) > 0) look()
   }
 
   const endOf = (ended: Node | Source): void => {
@@ -283,26 +304,29 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
     }
     const workers = Math.max(1, node.where.workers)
     const places = Math.ceil(workers * (1 + (isSlurm(node) ? overheads.backlog : 0)))
+    const enough = node.shard.min * Math.max(1, node.group / quarter)
+    const patience = node.group === 1 ? 0 : prepared.least / 20_000
     while (node.waiting > 0) {
       const free = places - node.running - node.queued
       const [idle] = node.idle
       if (free <= 0 && idle === undefined) return
-      if (node.waiting < node.shard.min && node.open > 0) {
-        const until = node.waitingSince + overheads.lingerSeconds
+      if (node.waiting < enough && node.open > 0) {
+        const until = node.waitingSince + Math.max(overheads.lingerSeconds, patience)
         if (now < until) return linger(node, until)
       }
       const share = Math.ceil(node.waiting / workers)
       const most = node.where.how === "held" ? node.shard.max : node.shard.task
       const each = Math.min(most, Math.max(node.shard.min, share))
-      const together = idle?.workers ?? Math.min(node.group, free)
+      const together = idle?.workers ?? Math.min(node.group, free, Math.ceil(node.waiting / each))
       const items = Math.min(node.waiting, each * together)
       takeIn(node, items)
       if (idle === undefined) {
-        submit(node, { workers: Math.min(together, items), items, since: now, idle: false })
+        submit(node, { workers: together, items, since: now, idle: false })
         continue
       }
       node.idle.delete(idle)
       note(node, idle, "idle", idle.since, now)
+      idle.idle = false
       idle.items = items
       work(node, idle)
     }
@@ -323,10 +347,8 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
   /** A call by the driver itself. */
   const callHere = (node: Node): void => {
     if (node.driverBusy) return
-    const most = node.collects
-      ? node.waiting
-      : Math.max(1, Math.floor(0.5 / Math.max(1e-9, node.duration.mean)))
-    const items = Math.min(node.waiting, Math.max(most, node.shard.max))
+    const stretch = Math.min(overheads.queueItems / 8, 0.5 / Math.max(1e-9, node.duration.mean))
+    const items = node.collects ? node.waiting : Math.min(node.waiting, Math.max(1, Math.floor(stretch)))
     takeIn(node, items)
     node.driverBusy = true
     const { work } = Duration.span(node.duration, items, 1, 1, node.dice)
@@ -345,7 +367,11 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
   const submit = (node: Node, task: Task): void => {
     node.queued += task.workers
     node.tally.tasks += task.workers
-    const from = now + (isSlurm(node) ? overheads.submitSeconds : 0)
+    let from = now
+    if (isSlurm(node)) {
+      slurmFree = Math.max(slurmFree, now) + task.workers / overheads.startsPerSecond
+      from = Math.max(now + overheads.submitSeconds, slurmFree)
+    }
     node.queue.push({ task, from })
     if (from <= now) startWaiting(node.pool!)
     else at(from, () => startWaiting(node.pool!))
@@ -364,15 +390,13 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
         if (next === undefined || head.from < next.queue[0]!.from) next = node
       }
       if (next === undefined) break
-      const { task } = next.queue[0]!
       const free = Math.min(SimulatedPool.room(pool, next.demand), next.where.workers - next.running)
-      if (free < 1) {
+      const ready = next.queue.reduce((sum, { from, task }) => (from <= now ? sum + task.workers : sum), 0)
+      if (free >= Math.min(ready, Math.max(1, next.group / quarter))) start(next, queued(next, free))
+      else {
         // Nothing that came later goes before a gang that waits for its places.
         gang = next.where.how === "gang" && next.running < next.where.workers
         passed.add(next)
-      } else {
-        if (free >= task.workers) next.queue.shift()
-        start(next, free >= task.workers ? task : split(task, free))
       }
     }
     if (passed.size > 0) dismissIdle(pool)
@@ -388,9 +412,28 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
       }
   }
 
-  /** Some workers of a task that are ahead of the others, with their part of the items. */
-  const split = (task: Task, workers: number): Task => {
-    const items = Math.min(task.items, Math.ceil((task.items * workers) / task.workers))
+  /** The next that has waited for a place: workers that are simulated as one, up to as many as there are places. */
+  const queued = (node: Node, places: number): Task => {
+    const most = Math.min(node.group, places)
+    const first = node.queue[0]!.task
+    if (first.workers >= most) return split(node, most)
+    node.queue.shift()
+    while (first.workers < most && node.queue.length > 0 && node.queue[0]!.from <= now) {
+      const more = split(node, most - first.workers)
+      first.workers += more.workers
+      first.items += more.items
+    }
+    return first
+  }
+
+  /** At most so many workers of the first task in the queue, with their part of the items. */
+  const split = (node: Node, workers: number): Task => {
+    const { task } = node.queue[0]!
+    if (task.workers <= workers) {
+      node.queue.shift()
+      return task
+    }
+    const items = Math.ceil((task.items * workers) / task.workers)
     task.items -= items
     task.workers -= workers
     return { workers, items, since: now, idle: false }
@@ -477,8 +520,10 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
   }
 
   const commit = (node: Node, outcome: Outcome): void => {
-    committed.push([node, outcome])
-    look()
+    const outcomes = committed.get(node)
+    if (outcomes === undefined) committed.set(node, [outcome])
+    else outcomes.push(outcome)
+    if (roomOf(node.consumers) > 0) look()
   }
 
   /** A whole task is gone, with what it was at and what it still had. */
@@ -583,10 +628,9 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
   }
 
   const feed = (source: Source): void => {
-    if (source.feeding || source.here === 0 || full(source.consumers)) return
-    const bounded = source.consumers.filter((node) => !node.collects && node.sidesOpen === 0)
-    const room = Math.min(...bounded.map(({ waiting }) => overheads.queueItems - waiting), 2 ** 20)
-    if (room < Math.min(source.here, overheads.queueItems / 8)) return
+    if (source.feeding || source.here === 0) return
+    const room = Math.min(2 ** 20, roomOf(source.consumers))
+    if (room < 1 || room < Math.min(source.here, overheads.queueItems / 8)) return
     const items = Math.min(source.here, Math.max(1, Math.floor(room)))
     source.here -= items
     source.feeding = true
@@ -620,9 +664,7 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
 
   for (const source of sources) arrive(source)
   dispatch()
-  while (problem === undefined) {
-    const next = heap.pop()
-    if (next === undefined) break
+  for (let next = heap.pop(); next !== undefined; next = problem === undefined ? heap.pop() : undefined) {
     now = next.time
     events++
     next.value()

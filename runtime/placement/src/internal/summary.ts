@@ -120,6 +120,7 @@ const poolOf = (
   const taken = scarce.map(
     (_, i) => share("busy", i) + share("starting", i) + share("lost", i) + share("idle", i),
   )
+  // Cores are first, and no pool is without.
   const most = taken.indexOf(Math.max(...taken))
   const [busy, starting, lost] = [share("busy", most), share("starting", most), share("lost", most)]
   const count = Pool.nodes(pool)
@@ -134,9 +135,7 @@ const poolOf = (
     nodeHours: sum(here.map((node) => workerHours(node) * node.nodesPerWorker)),
     cost: sum(here.map((node) => workerHours(node) * pricePerHour(node))),
     wholeCost: (count * (pool.pricePerNodeHour + gpus * pool.pricePerGpuHour) * end) / 3600,
-    busyOverTime: Timeline.parts(timelines[most]!, end, parts).map((amount) =>
-      capacity[most]! === 0 ? 0 : amount / capacity[most]!,
-    ),
+    busyOverTime: Timeline.parts(timelines[most]!, end, parts).map((amount) => amount / capacity[most]!),
   }
 }
 
