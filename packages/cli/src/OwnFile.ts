@@ -4,7 +4,6 @@ import { basename } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
 
 import * as OwnModules from "./OwnModules.ts"
 
@@ -40,18 +39,8 @@ const problemOf = (file: string, cause: Error): string => {
   if (code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX")
     return `${firstLine(cause.message)}; only types that can be erased are understood`
   if (cause instanceof SyntaxError) return `syntax error: ${firstLine(cause.message)}`
-  if (Schema.isSchemaError(cause)) return mistakes(cause.message)
   return cause.message === "" ? cause.name : cause.message
 }
-
-/** `Expected number at pools.cpu.cores; Missing key at pools.gpu.nodes` */
-const mistakes = (message: string): string =>
-  message
-    .replaceAll(
-      /\n\s+at ((?:\[[^\]]*\])+)/g,
-      (_, path: string) => ` at ${path.slice(2, -2).replaceAll('"]["', ".")}`,
-    )
-    .replaceAll("\n", "; ")
 
 const firstLine = (text: string): string => text.split("\n", 1)[0] ?? ""
 

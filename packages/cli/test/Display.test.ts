@@ -171,6 +171,12 @@ describe("display", () => {
     ])
     assert.deepStrictEqual([812, 3_565_158].map(Format.bytes), ["812 B", "3.4 MiB"])
     assert.strictEqual(Format.line("a\u001B[31m\nb"), "a?[31m b")
+    assert.deepStrictEqual(Format.wrapped("node  one two three", 10, "      "), [
+      "node  one",
+      "      two",
+      "      three",
+    ])
+    assert.deepStrictEqual(Format.wrapped("longer-than-that x", 5, "  "), ["longer-than-that", "  x"])
     assert.strictEqual(Suggest.nearest("curat", ["train", "curate"]), "curate")
     assert.isUndefined(Suggest.nearest("xyz", ["train", "curate"]))
   })

@@ -17,13 +17,14 @@
  * 6. Calls share a GPU by the memory they declare, and a core when they ask for less than one: so many that the pool
  *    holds as many calls at once as it can.
  */
-import type { Graph, Operator, Resources } from "@reelgraph/core"
+import type { Graph, Resources } from "@reelgraph/core"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 
 import * as Offers from "./internal/offers.ts"
-import * as Packing from "./internal/packing.ts"
+import type * as Packing from "./internal/packing.ts"
+import * as Reasons from "./internal/reasons.ts"
 import * as Words from "./internal/words.ts"
 import type * as Pools from "./Pools.ts"
 
@@ -294,20 +295,9 @@ const inPools = (
     perWorker: fit.perWorker,
     workers: fit.workers,
     why: [
-      ...Offers.formReasons(best, choice.perGpu === undefined ? undefined : "said by the pools file"),
-      ...(byHand ? ["pinned by the pools file"] : Offers.choiceReasons(ranked, offers, request)),
-      ...boundReasons(best, operator),
+      ...(fit.ranks > 1 ? Reasons.ofGang(best, request) : Reasons.ofForm(best)),
+      ...(byHand ? ["pinned by the pools file"] : Reasons.ofChoice(ranked, offers, request)),
+      ...Reasons.ofBounds(best),
     ],
   })
 }
-
-/** What leaves some of a pool unused. */
-const boundReasons = (
-  { fit, name, pool }: Offers.Taken,
-  { concurrency }: Operator.Any,
-): ReadonlyArray<string> => [
-  ...(pool._tag === "Slurm" && pool.maxJobs === fit.workers && fit.ranks === 1
-    ? [`${name} takes ${Words.counted(fit.workers, "job")} of this run at once`]
-    : []),
-  ...(concurrency === undefined ? [] : [`allows ${Words.counted(concurrency, "call")} at once`]),
-]

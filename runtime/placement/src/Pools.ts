@@ -17,7 +17,9 @@
  * ```
  */
 import { Resources } from "@reelgraph/core"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
 
 import * as Pool from "./Pool.ts"
 
@@ -49,15 +51,35 @@ export interface Options {
 
 const TypeId = Symbol.for("reelgraph/placement/Pools")
 
-const decode = Schema.decodeUnknownSync(Pools, { errors: "all", onExcessProperty: "error" })
+/** Pools that are not written as they should be. */
+export class PoolsInvalid extends Schema.TaggedError<PoolsInvalid>()("PoolsInvalid", {
+  /** `pools.h100.nodes: Missing key`, one for each field that is missing, wrong or unknown. */
+  mistakes: Schema.Array(Schema.String),
+}) {
+  override get message() {
+    return `these are no pools: ${this.mistakes.join("; ")}`
+  }
+}
+
+const decode = Schema.decodeUnknownResult(Pools, { errors: "all", onExcessProperty: "error" })
+const format = SchemaIssue.makeFormatterStandardSchemaV1()
+
+const mistakes = (issue: SchemaIssue.Issue): ReadonlyArray<string> =>
+  format(issue).issues.map(({ message, path = [] }) => {
+    const at = path.map((part) => String(typeof part === "object" ? part.key : part)).join(".")
+    return `${at}: ${message}`
+  })
 
 /**
  * Pools from what a file says.
  *
- * @throws SchemaError where they are written, naming every field that is wrong or unknown
+ * @throws PoolsInvalid where they are written
  */
-export const make = (options: Options): Pools =>
-  Object.defineProperty(decode({ operators: {}, ...options }), TypeId, { value: true })
+export const make = (options: Options): Pools => {
+  const pools = decode({ operators: {}, ...options })
+  if (Result.isFailure(pools)) throw new PoolsInvalid({ mistakes: mistakes(pools.failure.issue) })
+  return Object.defineProperty(pools.success, TypeId, { value: true })
+}
 
 export const isPools = (value: unknown): value is Pools =>
   typeof value === "object" && value !== null && (value as { [TypeId]?: unknown })[TypeId] === true

@@ -182,6 +182,9 @@ describe("Placement", () => {
         [split.how, split.ranks, split.resources],
         ["gang", 32, { cores: 2, memoryGiB: 10, gpu: { count: 1 } }],
       )
+      assert.deepStrictEqual(split.why, [
+        "asks for 32 GPUs, of which a node has 8: 32 ranks begin together, on 4 nodes of h100",
+      ])
       // One node that has them is faster than four that have them together.
       const wideNode = { ...h100, gpus: { model: "h100", count: 32, memoryGiB: 80 }, pricePerGpuHour: 9 }
       assert.deepStrictEqual((yield* one(wide, { h100, wideNode })).how, "array")
