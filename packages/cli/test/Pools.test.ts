@@ -94,7 +94,7 @@ describe("--pools", () => {
         assert.strictEqual(ran.code, 0, ran.stderr)
         assert.match(ran.stderr, /^work +here +local +2 x 1 +1 core$/m)
       }).pipe(Effect.scoped),
-    30_000,
+    40_000,
   )
 
   it.live(
