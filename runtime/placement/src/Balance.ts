@@ -48,7 +48,10 @@ export const find = (
     for (const name of reached ? names : []) {
       const pool = simulated.pools.find(({ pool }) => pool === name)
       // Less than what it is busy with cannot be enough.
-      let short = Math.max(0, Math.floor(((pool?.share.busy ?? 0) * sizeOf(name) * simulated.seconds) / within) - 1)
+      let short = Math.max(
+        0,
+        Math.floor(((pool?.share.busy ?? 0) * sizeOf(name) * simulated.seconds) / within) - 1,
+      )
       let enough = sizeOf(name)
       while (enough - short > Math.max(1, Math.floor(enough / 100))) {
         const middle = Math.floor((short + enough) / 2)

@@ -78,8 +78,7 @@ const changes = (options: Simulation.Options, base: Simulation.Simulated): Reado
   if (base.driverShare > 0.02)
     change({ _tag: "Driver" }, overheads({ driverSecondsPerItem: driverSecondsPerItem / more }))
   change({ _tag: "Queues" }, overheads({ queueItems: queueItems * more }))
-  if (base.pools.length > 0)
-    change({ _tag: "Slurm" }, overheads({ startsPerSecond: startsPerSecond * more }))
+  if (base.pools.length > 0) change({ _tag: "Slurm" }, overheads({ startsPerSecond: startsPerSecond * more }))
   const { storeBytesPerSecond } = profile
   if (storeBytesPerSecond !== undefined)
     change({ _tag: "Store" }, { profile: { ...profile, storeBytesPerSecond: storeBytesPerSecond * more } })

@@ -142,7 +142,8 @@ const note = (journal: Reader, samples: Samples, { call, inputs, ms, outputs, st
         samples.bytesIn += bytes
       }
   for (const output of outputs)
-    for (const { bytes, sha256 } of artifactsOf(journal, output)) if (!before.has(sha256)) samples.bytesOut += bytes
+    for (const { bytes, sha256 } of artifactsOf(journal, output))
+      if (!before.has(sha256)) samples.bytesOut += bytes
 }
 
 const artifactsOf = (journal: Reader, item: number) => {

@@ -20,9 +20,7 @@ import { Double, Num, Paint, Sieve, Sum, type Witness, witnessVariable } from ".
 /** Two stages for CPUs, one for GPUs, and a last one on all. */
 export const graph = (ms: { readonly double: number; readonly paint: number }) =>
   Graph.make("cluster-test", { version: "1.0.0" }, (g) => {
-    const painted = g
-      .input("nums", Num)
-      .pipe(Double({ ms: ms.double }), Sieve(), Paint({ ms: ms.paint }))
+    const painted = g.input("nums", Num).pipe(Double({ ms: ms.double }), Sieve(), Paint({ ms: ms.paint }))
     return { painted, sum: painted.pipe(Sum()) }
   })
 
@@ -31,14 +29,14 @@ export const pools = Pools.make({
     cpu: Pool.slurm({ partition: "cpu", nodes: 2, cores: 16, memoryGiB: 60 }),
     h100: Pool.slurm({
       partition: "h100",
-      nodes: 4,
+      nodes: 2,
       cores: 32,
       memoryGiB: 190,
       gpus: { model: "h100", count: 8, memoryGiB: 80 },
     }),
     spot: Pool.slurm({
       partition: "h100-spot",
-      nodes: 4,
+      nodes: 2,
       cores: 32,
       memoryGiB: 190,
       gpus: { model: "h100", count: 8, memoryGiB: 80 },

@@ -1,0 +1,211 @@
+/** Graphs on a real Slurm of our own: the same bytes as here, whatever happens to nodes, tasks and drivers. */
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+
+import { assert, layer } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+
+import * as Test from "../../../test/cluster/Cluster.ts"
+import * as Harness from "./harness.ts"
+import { unlessSlurm } from "./skip.ts"
+
+const { placed } = Harness
+
+const everywhere = [
+  placed("double", "cpu", 3),
+  placed("sieve", "cpu", 1, { perWorker: 2, resources: { cores: 2 } }),
+  placed("paint", "h100", 4),
+  placed("sum", "cpu", 1),
+]
+
+/** Waits until so many calls of an operator have ended. */
+const witnessed = (at: string, operator: string, count: number) =>
+  Effect.gen(function* () {
+    const file = join(at, "witness.ndjson")
+    const seen = () =>
+      existsSync(file)
+        ? readFileSync(file, "utf8")
+            .split("\n")
+            .filter((line) => line.includes(`"operator":"${operator}"`)).length
+        : 0
+    while (seen() < count) yield* Effect.sleep(100)
+  })
+
+/** Runs on the cluster while something happens to it, and compares with a run here. */
+const despite = <E, R>(
+  { count, double = 0, paint = 0 }: { count: number; double?: number; paint?: number },
+  nodes: Parameters<typeof Harness.remote>[1],
+  happening: (witness: string) => Effect.Effect<void, E, R>,
+) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const here = yield* Harness.folder
+      const there = yield* Harness.folder
+      const graph = Harness.graph({ double, paint })
+      // Params are part of what results depend on, not of what they are.
+      const expected = yield* Harness.local({ store: here.store, count })
+      const running = yield* Effect.forkChild(Harness.remote({ ...there, count, graph }, nodes))
+      yield* Effect.raceFirst(happening(there.witness), Effect.asVoid(Fiber.join(running)))
+      const found = yield* Fiber.join(running)
+      assert.deepStrictEqual(found.outputs, expected.outputs)
+      assert.strictEqual(found.ledger, expected.ledger)
+      return { found, witnesses: Harness.witnesses(there.witness) }
+    }),
+  )
+
+const noteOf = (warnings: ReadonlyArray<string>, pattern: RegExp): string | undefined =>
+  warnings.find((warning) => pattern.test(warning))
+
+unlessSlurm("Graphs on a cluster", () => {
+  layer(Test.layer({ gpuNodes: 2, cpuNodes: 2, nodeTimeoutSeconds: 6 }) as Layer.Layer<Test.Cluster>, {
+    timeout: 60_000,
+    excludeTestServices: true,
+  })((it) => {
+    it.effect(
+      "give the bytes of a run here, each GPU call on one GPU of its pool",
+      () =>
+        Effect.gen(function* () {
+          const { found, witnesses } = yield* despite({ count: 60, paint: 50 }, everywhere, () => Effect.void)
+          const paints = witnesses.filter(({ operator }) => operator === "paint")
+          assert.lengthOf(paints, found.report.ledger["paint"]!.in)
+          for (const { gpus, node } of paints) {
+            assert.match(node, /^h100-\d$/)
+            assert.match(gpus, /^\d$/)
+          }
+          // Two tasks on one node never see the same device.
+          const devices = new Map<string, Set<string>>()
+          for (const { gpus, job, node, task } of paints) {
+            const key = `${node} ${gpus}`
+            devices.set(key, (devices.get(key) ?? new Set()).add(`${job}_${task}`))
+          }
+          for (const tasks of devices.values()) assert.strictEqual(tasks.size, 1)
+          for (const { gpus, node } of witnesses.filter(({ operator }) => operator !== "paint")) {
+            assert.match(node, /^cpu-\d$/)
+            assert.strictEqual(gpus, "")
+          }
+          assert.deepStrictEqual(
+            found.places.filter((place) => !/^(h100|cpu)-\d, job \d+_\d+/.test(place)),
+            [],
+          )
+        }),
+      120_000,
+    )
+
+    it.effect(
+      "outlive a task that somebody cancels",
+      () =>
+        Effect.gen(function* () {
+          const { run } = yield* Test.Cluster
+          const { found } = yield* despite({ count: 40, paint: 400 }, everywhere, (witness) =>
+            Effect.gen(function* () {
+              yield* witnessed(witness, "paint", 2)
+              const [first] = Harness.witnesses(witness).filter(({ operator }) => operator === "paint")
+              yield* run("scancel", `${first!.job}_${first!.task}`)
+            }),
+          )
+          assert.isDefined(noteOf(found.report.warnings, /cancelled by somebody/))
+        }),
+      180_000,
+    )
+
+    it.effect(
+      "outlive preemption by jobs of a higher partition",
+      () =>
+        Effect.gen(function* () {
+          const { run } = yield* Test.Cluster
+          const spot = [...everywhere.slice(0, 2), placed("paint", "spot", 4), everywhere[3]!]
+          const { found } = yield* despite({ count: 40, paint: 500 }, spot, (witness) =>
+            Effect.gen(function* () {
+              yield* witnessed(witness, "paint", 3)
+              yield* run(
+                "sbatch",
+                "-p",
+                "h100",
+                "-N2",
+                "--gres=gpu:8",
+                "--mem=1000",
+                "-o",
+                "/dev/null",
+                "--wrap",
+                "sleep 8",
+              )
+            }),
+          )
+          assert.isDefined(noteOf(found.report.warnings, /begun again by Slurm|warned, wrote what they had/))
+        }),
+      240_000,
+    )
+
+    it.effect(
+      "outlive a node whose slurmd is killed, and the script that runs on without it",
+      () =>
+        Effect.gen(function* () {
+          const { killNode, startNode } = yield* Test.Cluster
+          let victim = ""
+          const { found } = yield* despite({ count: 40, paint: 1500 }, everywhere, (witness) =>
+            Effect.gen(function* () {
+              yield* witnessed(witness, "paint", 2)
+              victim = Harness.witnesses(witness).find(({ operator }) => operator === "paint")!.node
+              yield* killNode(victim)
+            }),
+          ).pipe(
+            Effect.ensuring(
+              Effect.suspend(() => (victim === "" ? Effect.void : Effect.orDie(startNode(victim)))),
+            ),
+          )
+          assert.isDefined(
+            noteOf(found.report.warnings, /node failed|begun again by Slurm|came late|counted once/),
+            found.report.warnings.join("\n"),
+          )
+        }),
+      240_000,
+    )
+
+    it.effect(
+      "outlive a node that is set down",
+      () =>
+        Effect.gen(function* () {
+          const { run } = yield* Test.Cluster
+          let victim = ""
+          const { found } = yield* despite({ count: 40, paint: 800 }, everywhere, (witness) =>
+            Effect.gen(function* () {
+              yield* witnessed(witness, "paint", 2)
+              victim = Harness.witnesses(witness).find(({ operator }) => operator === "paint")!.node
+              yield* run("scontrol", "update", `NodeName=${victim}`, "State=DOWN", "Reason=test")
+            }),
+          ).pipe(
+            Effect.ensuring(
+              Effect.suspend(() =>
+                victim === ""
+                  ? Effect.void
+                  : Effect.orDie(
+                      Effect.asVoid(run("scontrol", "update", `NodeName=${victim}`, "State=RESUME")),
+                    ),
+              ),
+            ),
+          )
+          assert.isDefined(noteOf(found.report.warnings, /node failed|begun again by Slurm/))
+        }),
+      240_000,
+    )
+
+    it.effect(
+      "outlive a controller that is stopped for 20 seconds",
+      () =>
+        Effect.gen(function* () {
+          const { pauseController, resumeController } = yield* Test.Cluster
+          yield* despite({ count: 40, paint: 400 }, everywhere, (witness) =>
+            Effect.gen(function* () {
+              yield* witnessed(witness, "double", 10)
+              yield* pauseController
+              yield* Effect.sleep(20_000)
+              yield* resumeController
+            }),
+          )
+        }),
+      240_000,
+    )
+  })
+})
