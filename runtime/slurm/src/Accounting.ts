@@ -15,7 +15,6 @@ export const args = (jobs: ReadonlyArray<Task.JobId>): ReadonlyArray<string> => 
   "--noheader",
   "--parsable2",
   "--allocations",
-  "--array",
   "--format=JobID,State,ExitCode,JobName",
   `--jobs=${jobs.join(",")}`,
 ]

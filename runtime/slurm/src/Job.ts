@@ -17,6 +17,9 @@ const Path = matching(
   "an absolute path without quotes, of at most 1,024 characters",
 )
 
+/** Names of variables that are not Slurm's. */
+const variable = /^(?!SLURM|SBATCH|SRUN)[A-Za-z_][A-Za-z0-9_]{0,99}$/u
+
 export const Gpus = Schema.Struct({
   /** As Slurm calls the type. @default any */
   model: Schema.optionalKey(Word),
@@ -65,8 +68,9 @@ export const Job = Schema.Struct({
   /** Where the command begins. @default "/" */
   folder: Path.pipe(Schema.withDecodingDefaultKey(Effect.succeed("/"))),
   /**
-   * The signal that the command is sent before its time is over, so many seconds earlier (a minute more or less), and
-   * when it is preempted, if the site has set `preempt_send_user_signal`; SIGTERM otherwise.
+   * The signal that the command is sent so many seconds (and up to a minute more) before its time is over. When it is
+   * preempted or cancelled it gets SIGTERM, and SIGKILL after the site's `KillWait`: handle both alike. (Slurm's
+   * `preempt_send_user_signal` promises this signal for preemption too; 22.05 was seen to send SIGTERM all the same.)
    */
   warning: Schema.optionalKey(
     Schema.Struct({
@@ -80,12 +84,18 @@ export const Job = Schema.Struct({
   excludeNodes: Schema.Array(Word).pipe(Schema.withDecodingDefaultKey(Effect.succeed([]))),
   /** What the command finds in its environment, beside the PATH and the like, and what Slurm sets. @default nothing */
   environment: Schema.Record(
-    matching(
-      /^(?!SLURM|SBATCH|SRUN)[A-Za-z_][A-Za-z0-9_]{0,99}$/u,
-      "the name of a variable that is not Slurm's",
-    ),
+    Schema.String,
     matching(/^[^\0]{0,100000}$/u, "at most 100,000 characters, none of them 0"),
-  ).pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
+  )
+    .check(
+      Schema.makeFilter((variables) => {
+        const wrong = Object.keys(variables).find((name) => !variable.test(name))
+        return wrong === undefined
+          ? undefined
+          : `${JSON.stringify(wrong)} is no name for a variable, or is Slurm's own`
+      }),
+    )
+    .pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
   /** Program and arguments, as they are: no shell reads them. */
   command: Schema.NonEmptyArray(matching(/^[^\0]{0,100000}$/u, "at most 100,000 characters, none of them 0")),
 }).check(

@@ -41,7 +41,7 @@ export type Outcome = Data.TaggedEnum<{
   Unknown: { readonly state: string }
 }>
 
-export const { $match: match, $is: is, ...make } = Data.taggedEnum<Outcome>()
+export const make = Data.taggedEnum<Outcome>()
 
 /** The job is over, one way or the other. */
 export const ended = ({ _tag }: Outcome): boolean =>

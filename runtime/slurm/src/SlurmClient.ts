@@ -29,8 +29,8 @@ export interface Site {
   readonly maxJobCount: number
   /** Seconds for which jobs that ended stay in the queue. */
   readonly minJobAgeSeconds: number
-  /** Whether a job that is preempted gets the signal it asked for. */
-  readonly warnsOfPreemption: boolean
+  /** Seconds between the SIGTERM of a job that is preempted, cancelled or out of time, and its end. */
+  readonly killWaitSeconds: number
 }
 
 export interface SubmitOptions {
@@ -123,12 +123,11 @@ const targets = (ids: ReadonlyArray<Task.Id>): ReadonlyArray<string> => {
 const chunks = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> =>
   Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
 
-/** The job is over, or has begun, or was never there: what was wanted of it has no object. */
+/** What was wanted is so already, or has no object: the job is over, has begun, or was never there. */
 const moot =
-  /Invalid job id|already (completing or completed|finished|started)|no longer pending|not pending|Job is not (pending|running)|Job has already|Requested operation is presently disabled/u
+  /Invalid job id|[Jj]ob(\(s\))? (has )?already|already completing|no longer pending|is not pending|is not running|: No error$/u
 
-const onlyMoot = (said: string): boolean =>
-  said !== "" && said.split("\n").every((line) => line.trim() === "" || moot.test(line))
+const onlyMoot = (said: string): boolean => said !== "" && said.split("\n").every((line) => moot.test(line))
 
 const setting = (text: string, name: string): string =>
   new RegExp(`^${name}\\s*= (.*)$`, "mu").exec(text)?.[1]?.trim() ?? ""
@@ -141,7 +140,7 @@ const siteOf = (text: string): Site => ({
   maxArraySize: count(text, "MaxArraySize"),
   maxJobCount: count(text, "MaxJobCount"),
   minJobAgeSeconds: count(text, "MinJobAge"),
-  warnsOfPreemption: setting(text, "SchedulerParameters").includes("preempt_send_user_signal"),
+  killWaitSeconds: count(text, "KillWait"),
 })
 
 const firstPauseMs = 1000

@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 
 import * as Hostlist from "./Hostlist.ts"
 import * as JobState from "./JobState.ts"
-import { AnswerUnreadable } from "./SlurmError.ts"
+import { AnswerUnreadable, ControllerDown } from "./SlurmError.ts"
 
 /** Number of a job; of an array, that of the whole. */
 export type JobId = number
@@ -172,6 +172,9 @@ const userOf = (record: unknown): unknown => (record as { user_name?: unknown })
 const decodeAnswer = Schema.decodeUnknownEffect(Schema.fromJsonString(Answer))
 const decodeReported = Schema.decodeUnknownEffect(Schema.Array(Reported))
 
+const unreadable = ({ message }: { readonly message: string }): AnswerUnreadable =>
+  new AnswerUnreadable({ command: "squeue --json", problem: message.slice(0, 500) })
+
 export interface Filter {
   /** How names begin. @default all names */
   readonly prefix?: string
@@ -188,21 +191,20 @@ export interface Filter {
 export const fromJson = (
   text: string,
   { name, prefix, user }: Filter = {},
-): Effect.Effect<ReadonlyArray<Task>, AnswerUnreadable> =>
+): Effect.Effect<ReadonlyArray<Task>, AnswerUnreadable | ControllerDown> =>
   Effect.gen(function* () {
-    const { jobs } = yield* decodeAnswer(text)
+    const { errors = [], jobs } = yield* decodeAnswer(text).pipe(Effect.mapError(unreadable))
+    // Before 23.02 squeue ends well, with no jobs, when it has not reached the controller.
+    if (errors.length > 0)
+      return yield* new ControllerDown({ command: "squeue", said: JSON.stringify(errors).slice(0, 500) })
     const asked = jobs.filter((record) => {
       const named = nameOf(record)
       if (named === undefined) return name === undefined && prefix === undefined
       if (user !== undefined && userOf(record) !== undefined && userOf(record) !== user) return false
       return (name === undefined || named === name) && (prefix === undefined || named.startsWith(prefix))
     })
-    return (yield* decodeReported(asked)).flatMap(tasks)
-  }).pipe(
-    Effect.mapError(
-      ({ message }) => new AnswerUnreadable({ command: "squeue --json", problem: message.slice(0, 500) }),
-    ),
-  )
+    return (yield* decodeReported(asked).pipe(Effect.mapError(unreadable))).flatMap(tasks)
+  })
 
 /** The outcome of a task that Slurm may no longer show: absent is unknown, never failed. */
 export const outcomeOf = (tasks: ReadonlyArray<Task>, { index, job }: Id): JobState.Outcome =>

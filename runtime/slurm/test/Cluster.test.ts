@@ -8,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 
 import * as Test from "../../../test/cluster/Cluster.ts"
-import * as Harness from "./harness.ts"
+import * as Harness from "./graphs.ts"
 import { unlessSlurm } from "./skip.ts"
 
 const { placed } = Harness
