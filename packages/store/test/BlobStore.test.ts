@@ -112,7 +112,7 @@ for (const [name, make] of Object.entries(subjects)) {
       )
     })
 
-  const runs = { arbitrary: { runs: name === "BlobStoreS3" ? 15 : 100 } }
+  const runs = { arbitrary: { runs: name === "BlobStoreS3" ? 10 : 100 }, timeout: 30_000 }
 
   describe(name, () => {
     it.effect.prop(

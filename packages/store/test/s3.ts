@@ -116,10 +116,13 @@ export const startProxy = async (target: string, options: ProxyOptions = {}): Pr
   const faults = new Map<FaultKind, number>()
   const silent = new Set<http.ServerResponse>()
   const kinds = options.kinds ?? allKinds
+  // Mulberry32: the next number does not tell of the one after it.
   let state = 12345
   const random = (): number => {
-    state = (state * 1103515245 + 12345) % 2147483648
-    return state / 2147483648
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
   }
 
   const forward = (request: http.IncomingMessage, body: Buffer) =>
