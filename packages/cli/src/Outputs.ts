@@ -8,11 +8,12 @@
  */
 import { createHash } from "node:crypto"
 import * as fs from "node:fs"
-import { extname, join, resolve, sep } from "node:path"
+import { extname, join } from "node:path"
 
 import { Graph } from "@reelgraph/core"
 import { type Artifact, artifactsIn, BlobStore, type Journal, Manifest, type Run } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
@@ -77,7 +78,6 @@ export const write = Effect.fn("Outputs.write")(function* (
   graph: Graph.Graph,
   run: Run,
   journal: typeof Journal.Service,
-  store: string,
 ) {
   const written: Array<Written> = []
   for (const [output, from] of Object.entries(graph.outputs)) {
@@ -89,7 +89,7 @@ export const write = Effect.fn("Outputs.write")(function* (
     const there = new Set<string>()
     for (const { id } of items) {
       const record: unknown = JSON.parse(journal.item(id)?.record ?? "null")
-      const named = (yield* ownFiles(record, store)).filter(({ artifact }) => !there.has(artifact.sha256))
+      const named = (yield* ownFiles(record)).filter(({ artifact }) => !there.has(artifact.sha256))
       const name = named.length === 0 ? "" : fileName(ItemLabel.nameOf(journal, id) ?? output)
       const wanted = named.map(({ artifact, isOurs }) => {
         const kind = ending(artifact, isOurs ? "" : extname(name))
@@ -101,7 +101,7 @@ export const write = Effect.fn("Outputs.write")(function* (
         there.add(artifact.sha256)
         const alike = wanted.filter((other) => other.stem === stem && other.kind === kind)
         if (items.length === 1 && isOurs && alike.length === 1)
-          yield* replace(artifact, join(into, `${stem}${kind}`), store).pipe(
+          yield* replace(artifact, join(into, `${stem}${kind}`)).pipe(
             Effect.catchTag(
               "OutputTaken",
               ({ file, why }) => new OutputUnwritable({ file, problem: `it ${why}` }),
@@ -129,18 +129,21 @@ export const write = Effect.fn("Outputs.write")(function* (
  * The files of a record: what the store holds of them. A file that the store only refers to, such as the source video
  * of a clip, is where its owner put it; it counts when the record names nothing else.
  */
-const ownFiles = (record: unknown, store: string) =>
+const ownFiles = (record: unknown) =>
   Effect.gen(function* () {
-    const blobs = yield* BlobStore
     const files = yield* Effect.forEach(artifactsIn(record), (artifact) =>
-      Effect.map(Effect.scoped(blobs.localPath(artifact)), (path) => ({
-        artifact,
-        isOurs: path.startsWith(resolve(store) + sep),
-      })),
+      Effect.map(isOwn(artifact.sha256), (isOurs) => ({ artifact, isOurs })),
     )
     const ours = files.filter(({ isOurs }) => isOurs)
     return ours.length > 0 ? ours : files
   })
+
+/** Whether a blob is the store's own, not a file of somebody that it refers to. */
+const isOwn = (sha256: string) =>
+  Effect.map(
+    BlobStore.use((blobs) => blobs.kind(sha256)),
+    (kind) => Option.isSome(kind) && kind.value === "blob",
+  )
 
 /** The field of a record under which it names a blob. */
 const roleOf = (record: unknown, sha256: string): string => {
@@ -223,7 +226,7 @@ const place = (artifact: Artifact, file: string, isOurs: boolean) =>
   )
 
 /** Fails when something is in the way of a file that is not a blob of this store. */
-export const checkFile = Effect.fn("Outputs.checkFile")(function* (file: string, store: string) {
+export const checkFile = Effect.fn("Outputs.checkFile")(function* (file: string) {
   const failed = (cause: unknown) => new OutputUnwritable({ file, problem: (cause as Error).message })
   const status = yield* Effect.try({
     try: () => fs.statSync(file, { throwIfNoEntry: false }),
@@ -231,21 +234,13 @@ export const checkFile = Effect.fn("Outputs.checkFile")(function* (file: string,
   })
   if (status === undefined) return
   if (!status.isFile()) return yield* new OutputTaken({ file, why: "is no file" })
-  const blobs = yield* BlobStore
-  const sha256 = yield* digestOf(file, failed)
-  const isOurs =
-    (yield* blobs.has(sha256)) &&
-    (yield* Effect.scoped(blobs.localPath({ sha256 }))).startsWith(resolve(store) + sep)
+  const isOurs = yield* isOwn(yield* digestOf(file, failed))
   if (!isOurs) return yield* new OutputTaken({ file, why: "was not made by reel in this store" })
 })
 
 /** Puts a blob where a file is wanted, in the place of another blob of the store if one is there. */
-export const replace = Effect.fn("Outputs.replace")(function* (
-  artifact: Artifact,
-  file: string,
-  store: string,
-) {
-  yield* checkFile(file, store)
+export const replace = Effect.fn("Outputs.replace")(function* (artifact: Artifact, file: string) {
+  yield* checkFile(file)
   yield* Effect.try({
     try: () => fs.rmSync(file, { force: true }),
     catch: (cause) => new OutputUnwritable({ file, problem: (cause as Error).message }),

@@ -7,15 +7,19 @@
  * - nothing is renamed, locked or conditionally written through this interface;
  * - a put counts (is durable, is visible to every reader) when its effect succeeds;
  * - a put of a blob that is there makes its `mtime` new, so that garbage collection with a grace period never
- *   removes what a run in progress has just relied on.
+ *   removes what a run in progress has just relied on; an object store does so only when it is older than a day
+ *   (each time is a request), so a grace period has to be longer than that.
  *
  * A file too large or too precious to copy (a user's source video) is registered with `reference` instead: the
  * store keeps its digest and where it is, and every later read checks that it is unchanged.
  */
-import { Context, Effect, Schema, type Scope, type Stream } from "effect"
+import { Context, type Effect, type Option, Schema, type Scope, type Stream } from "effect"
 import type { Artifact } from "./Artifact.ts"
 
 const causeText = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
+
+const isRetryable = (cause: unknown): boolean =>
+  typeof cause === "object" && cause !== null && "retryable" in cause && cause.retryable === true
 
 /** No blob and no registered file has this digest. */
 export class BlobMissing extends Schema.TaggedError<BlobMissing>()("BlobMissing", {
@@ -62,6 +66,10 @@ export class StoreUnwritable extends Schema.TaggedError<StoreUnwritable>()("Stor
   path: Schema.String,
   cause: Schema.Defect(),
 }) {
+  /** Whether it may be different soon: what it was caused by says so. */
+  get retryable(): boolean {
+    return isRetryable(this.cause)
+  }
   override get message() {
     return `cannot write ${this.path}: ${causeText(this.cause)}; check the owner and permissions, or choose another store with --store`
   }
@@ -72,6 +80,10 @@ export class StoreUnreadable extends Schema.TaggedError<StoreUnreadable>()("Stor
   path: Schema.String,
   cause: Schema.Defect(),
 }) {
+  /** Whether it may be different soon: what it was caused by says so. */
+  get retryable(): boolean {
+    return isRetryable(this.cause)
+  }
   override get message() {
     return `cannot read ${this.path}: ${causeText(this.cause)}; check the owner and permissions, and the disk`
   }
@@ -213,7 +225,8 @@ export class BlobStore extends Context.Service<
       options?: PutFileOptions,
     ) => Effect.Effect<Artifact, PutError | SourceError>
     /**
-     * Registers an external file without copying it. An unchanged file is hashed once: later calls compare size,
+     * Registers an external file without copying it; an object store uploads it, once, because other machines have
+     * to read it as well, and still counts it as a reference. An unchanged file is hashed once: later calls compare size,
      * modification time, change time and inode with what was recorded.
      */
     readonly reference: (
@@ -226,6 +239,10 @@ export class BlobStore extends Context.Service<
     readonly hasAll: (
       sha256s: Iterable<string>,
     ) => Effect.Effect<ReadonlySet<string>, DigestInvalid | StoreUnreadable>
+    /** Whether the store made its content its own or only knows a file that has it; none when it has neither. */
+    readonly kind: (
+      sha256: string,
+    ) => Effect.Effect<Option.Option<BlobInfo["kind"]>, DigestInvalid | StoreUnreadable>
     /** The whole blob in memory, up to `maxBytes`. */
     readonly get: (
       id: BlobId,

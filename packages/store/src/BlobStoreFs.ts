@@ -54,7 +54,8 @@ interface Place {
   readonly source: SourceRef | undefined
 }
 
-const blobPath = (root: StoreRoot, sha256: string): string =>
+/** Where a blob of an open store is, or would be. */
+export const blobPath = (root: StoreRoot, sha256: string): string =>
   join(root.path, "blobs", sha256.slice(0, 2), sha256.slice(2))
 
 const checkDigest = (sha256: string): Effect.Effect<string, DigestInvalid> =>
@@ -102,7 +103,8 @@ const streamPlace = (id: BlobId, place: Place, verify: boolean) =>
     return Stream.concat(content, Stream.drain(Stream.fromEffect(ending)))
   })
 
-const make = (root: StoreRoot): BlobStore["Service"] => {
+/** The blobs of an open store: also of one that another store keeps as its cache. */
+export const make = (root: StoreRoot): BlobStore["Service"] => {
   const table = makeTable(root)
 
   /** The length of a stored blob, or undefined. Synchronous: a stat takes a few microseconds. */
@@ -246,6 +248,13 @@ const make = (root: StoreRoot): BlobStore["Service"] => {
       ),
     )
 
+  const kind = Effect.fnUntraced(function* (value: string) {
+    const sha256 = yield* checkDigest(value)
+    const stored = yield* attempt(() => storedBytes(sha256), readFailure(blobPath(root, sha256)))
+    if (stored !== undefined) return Option.some("blob" as const)
+    return (yield* hasOne(sha256)) ? Option.some("reference" as const) : Option.none()
+  })
+
   const hasAll = Effect.fn("BlobStore.hasAll")(function* (sha256s: Iterable<string>) {
     const present = new Set<string>()
     let sinceYield = 0
@@ -323,6 +332,7 @@ const make = (root: StoreRoot): BlobStore["Service"] => {
     reference: (path, mediaType) => register(table, path, mediaType),
     has: (sha256) => Effect.flatMap(checkDigest(sha256), hasOne),
     hasAll,
+    kind,
     get,
     stream,
     localPath: (id) => Effect.map(find(id), (place) => place.path),
@@ -338,7 +348,8 @@ const make = (root: StoreRoot): BlobStore["Service"] => {
   })
 }
 
-const makeScratch = (root: StoreRoot): Scratch["Service"] => ({
+/** Folders in the `tmp/` of an open store. */
+export const makeScratch = (root: StoreRoot): Scratch["Service"] => ({
   directory: Effect.acquireRelease(
     Effect.suspend(() => {
       const path = temporaryPath(root)

@@ -189,6 +189,11 @@ const make = (blobs: Map<string, MemoryBlob>): BlobStore["Service"] => {
       for (const sha256 of sha256s) if (yield* has(sha256)) present.add(sha256)
       return present
     }),
+    kind: (sha256) =>
+      Effect.map(has(sha256), (present) => {
+        if (!present) return Option.none()
+        return Option.some(blobs.has(sha256) ? "blob" : "reference")
+      }),
     get,
     stream,
     localPath: Effect.fnUntraced(function* (id) {

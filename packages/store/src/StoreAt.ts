@@ -7,22 +7,24 @@ import { Effect, Layer } from "effect"
 
 import type { BlobStore, OpenError, Scratch } from "./BlobStore.ts"
 import * as BlobStoreFs from "./BlobStoreFs.ts"
+import * as BlobStoreS3 from "./BlobStoreS3.ts"
 import type { Objects } from "./Objects.ts"
+import type { S3Error } from "./S3Error.ts"
 import * as StoreLocation from "./StoreLocation.ts"
 import type { Unfinished } from "./Unfinished.ts"
 
-/** The store at a location, made when there is none. Code for object stores is loaded when one is opened. */
+/** The store at a location, made when there is none. The SDK for S3 is loaded when one is opened. */
 export const layer = (
   location: string,
-): Layer.Layer<BlobStore | Scratch | Unfinished | Objects, OpenError | StoreLocation.LocationInvalid> =>
+): Layer.Layer<
+  BlobStore | Scratch | Unfinished | Objects,
+  OpenError | S3Error | StoreLocation.LocationInvalid
+> =>
   Layer.unwrap(
     Effect.gen(function* () {
       const at = yield* StoreLocation.parse(location)
       if (at._tag === "Folder") return BlobStoreFs.layer(at.path)
-      return yield* new StoreLocation.LocationInvalid({
-        location,
-        problem: "object stores are not there yet",
-      })
+      return BlobStoreS3.layer(at, { cacheBytes: yield* StoreLocation.cacheBytes })
     }),
   )
 

@@ -42,12 +42,14 @@ export interface Bucket {
   readonly region: string | undefined
   /** Whether the bucket is told in the path of a request, not in the name of the host. */
   readonly pathStyle: boolean
+  /** Milliseconds of silence after which a request counts as unanswered, if the URL says so. */
+  readonly timeoutMs: number | undefined
 }
 
 export type StoreLocation = Folder | Bucket
 
 const scheme = /^([a-z][a-z0-9+.-]+):\/\//i
-const params = ["endpoint", "region", "path-style"]
+const params = ["endpoint", "region", "path-style", "timeout"]
 
 /** The text without what stands between `//` and `@` of any URL in it. */
 const withoutSecrets = (text: string): string =>
@@ -85,6 +87,9 @@ const parseBucket = Effect.fnUntraced(function* (text: string) {
   const pathStyle = url.searchParams.get("path-style")
   if (pathStyle !== null && pathStyle !== "true" && pathStyle !== "false")
     return yield* wrong("path-style is true or false")
+  const seconds = url.searchParams.get("timeout")
+  if (seconds !== null && !(Number(seconds) > 0))
+    return yield* wrong("timeout is a number of seconds: after so many of silence a request is made anew")
   const given = url.searchParams.get("endpoint") ?? undefined
   const endpoint = given ?? (yield* variable("AWS_ENDPOINT_URL_S3")) ?? (yield* variable("AWS_ENDPOINT_URL"))
   if (endpoint !== undefined) {
@@ -103,6 +108,7 @@ const parseBucket = Effect.fnUntraced(function* (text: string) {
     prefix: parts.join("/"),
     endpoint,
     region: url.searchParams.get("region") ?? undefined,
+    timeoutMs: seconds === null ? undefined : Number(seconds) * 1000,
     pathStyle: pathStyle === null ? endpoint !== undefined : pathStyle === "true",
   } satisfies Bucket
 })
@@ -124,6 +130,12 @@ export const cacheFolder: Effect.Effect<string> = Effect.gen(function* () {
   const own = yield* variable("REEL_CACHE")
   if (own !== undefined) return resolve(own)
   return join((yield* variable("XDG_CACHE_HOME")) ?? join(homedir(), ".cache"), "reelgraph")
+})
+
+/** Bytes of copies of blobs to keep there: `$REEL_CACHE_GIB`, or 50 GiB. */
+export const cacheBytes: Effect.Effect<number> = Effect.map(variable("REEL_CACHE_GIB"), (text) => {
+  const given = Number(text)
+  return (given > 0 ? given : 50) * 1024 ** 3
 })
 
 /** The folder for what only this machine keeps of one store in a bucket: its journal and its unfinished work. */

@@ -3,11 +3,12 @@ import fs from "node:fs"
 import os from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, type Layer } from "effect"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { BlobStoreFs, BlobStoreMemory, type OpenError, Unfinished } from "../src/index.ts"
+import { BlobStoreFs, BlobStoreMemory, BlobStoreS3, Unfinished } from "../src/index.ts"
 import { uniqueName } from "../src/internal/processIdentity.ts"
+import * as S3 from "./s3.ts"
 
 const key = "0123456789abcdef".repeat(4)
 const other = "f".repeat(64)
@@ -17,11 +18,20 @@ const temporary = Effect.acquireRelease(
   (path) => Effect.sync(() => fs.rmSync(path, { recursive: true, force: true })),
 )
 
+let server: S3.Server
+beforeAll(async () => void (server = await S3.start()))
+afterAll(() => server.close())
+let stores = 0
+
+/** The store of a prefix as a machine with this cache sees it. */
+const bucketOf = (prefix: string, cache: string, saveEveryMs = 30_000) =>
+  BlobStoreS3.layer(server.location(prefix), { cache, durability: "none", pauseMs: 1, saveEveryMs })
+
 const layerOf = (root: string) => BlobStoreFs.layer(root, { durability: "none" })
 
 const laws = (
   name: string,
-  layer: Effect.Effect<Layer.Layer<Unfinished, OpenError>, never, any>,
+  layer: Effect.Effect<Layer.Layer<Unfinished, { readonly _tag: string }>, never, any>,
   durable: boolean,
 ) => {
   const within = <A, E>(body: (service: Unfinished["Service"]) => Effect.Effect<A, E, any>) =>
@@ -32,56 +42,59 @@ const laws = (
         made,
       )
       return { made, result }
-    }) as Effect.Effect<{ made: Layer.Layer<Unfinished, OpenError>; result: A }, any, any>
+    }) as Effect.Effect<{ made: Layer.Layer<Unfinished, { readonly _tag: string }>; result: A }, any, any>
 
   describe(`unfinished work in ${name}`, () => {
-    it.effect("keeps what an earlier use left, until it is discarded", () =>
-      Effect.gen(function* () {
-        const { made, result } = yield* within(({ discard, list, use }) =>
-          Effect.gen(function* () {
-            assert.deepStrictEqual(yield* list, [])
-            const first = yield* Effect.scoped(
-              Effect.tap(use(key), (path) =>
-                Effect.sync(() => {
-                  assert.deepStrictEqual(fs.readdirSync(path), [])
-                  fs.mkdirSync(join(path, "deep"))
-                  fs.writeFileSync(join(path, "deep", "file"), "12345")
+    it.live(
+      "keeps what an earlier use left, until it is discarded",
+      () =>
+        Effect.gen(function* () {
+          const { made, result } = yield* within(({ discard, list, use }) =>
+            Effect.gen(function* () {
+              assert.deepStrictEqual(yield* list, [])
+              const first = yield* Effect.scoped(
+                Effect.tap(use(key), (path) =>
+                  Effect.sync(() => {
+                    assert.deepStrictEqual(fs.readdirSync(path), [])
+                    fs.mkdirSync(join(path, "deep"))
+                    fs.writeFileSync(join(path, "deep", "file"), "12345")
+                  }),
+                ),
+              )
+              const [info, ...more] = yield* list
+              assert.deepInclude(info, { key, bytes: 5 })
+              assert.closeTo(info!.modified, fs.statSync(first).mtimeMs, 60_000)
+              assert.deepStrictEqual(more, [])
+              yield* Effect.scoped(
+                Effect.gen(function* () {
+                  const again = yield* use(key)
+                  assert.strictEqual(again, first)
+                  assert.strictEqual(fs.readFileSync(join(again, "deep", "file"), "utf8"), "12345")
+                  assert.notStrictEqual(yield* use(other), again)
+                  yield* discard(other)
+                  assert.deepStrictEqual(
+                    (yield* list).map((one) => one.key),
+                    [key],
+                  )
                 }),
-              ),
-            )
-            const [info, ...more] = yield* list
-            assert.deepInclude(info, { key, bytes: 5 })
-            assert.closeTo(info!.modified, fs.statSync(first).mtimeMs, 60_000)
-            assert.deepStrictEqual(more, [])
-            yield* Effect.scoped(
-              Effect.gen(function* () {
-                const again = yield* use(key)
-                assert.strictEqual(again, first)
-                assert.strictEqual(fs.readFileSync(join(again, "deep", "file"), "utf8"), "12345")
-                assert.notStrictEqual(yield* use(other), again)
-                yield* discard(other)
-                assert.deepStrictEqual(
-                  (yield* list).map((one) => one.key),
-                  [key],
-                )
-              }),
-            )
-            return first
-          }),
-        )
-        if (!durable) return assert.isFalse(fs.existsSync(result))
-        yield* Effect.gen(function* () {
-          const { discard, list, use } = yield* Unfinished
-          assert.deepStrictEqual(
-            (yield* list).map((one) => one.key),
-            [key],
+              )
+              return first
+            }),
           )
-          yield* discard(key)
-          yield* discard(key)
-          assert.deepStrictEqual(yield* list, [])
-          assert.deepStrictEqual(fs.readdirSync(yield* use(key)), [])
-        }).pipe(Effect.scoped, Effect.provide(made))
-      }),
+          if (!durable) return assert.isFalse(fs.existsSync(result))
+          yield* Effect.gen(function* () {
+            const { discard, list, use } = yield* Unfinished
+            assert.deepStrictEqual(
+              (yield* list).map((one) => one.key),
+              [key],
+            )
+            yield* discard(key)
+            yield* discard(key)
+            assert.deepStrictEqual(yield* list, [])
+            assert.deepStrictEqual(fs.readdirSync(yield* use(key)), [])
+          }).pipe(Effect.scoped, Effect.provide(made))
+        }),
+      30_000,
     )
 
     it.effect("refuses keys that are no digests, and makes nothing of them", () =>
@@ -105,22 +118,25 @@ const laws = (
       ),
     )
 
-    it.live("is one user's at a time", () =>
-      within(({ discard, list, use }) =>
-        Effect.gen(function* () {
-          let users = 0
-          const one = Effect.gen(function* () {
-            const path = yield* use(key)
-            assert.strictEqual(++users, 1)
-            yield* Effect.sleep(2)
-            fs.appendFileSync(join(path, "log"), "x")
-            users--
-          }).pipe(Effect.scoped)
-          yield* Effect.all([one, one, one, one], { concurrency: "unbounded" })
-          assert.strictEqual((yield* list)[0]!.bytes, 4)
-          yield* discard(key)
-        }),
-      ),
+    it.live(
+      "is one user's at a time",
+      () =>
+        within(({ discard, list, use }) =>
+          Effect.gen(function* () {
+            let users = 0
+            const one = Effect.gen(function* () {
+              const path = yield* use(key)
+              assert.strictEqual(++users, 1)
+              yield* Effect.sleep(2)
+              fs.appendFileSync(join(path, "log"), "x")
+              users--
+            }).pipe(Effect.scoped)
+            yield* Effect.all([one, one, one, one], { concurrency: "unbounded" })
+            assert.strictEqual((yield* list)[0]!.bytes, 4)
+            yield* discard(key)
+          }),
+        ),
+      30_000,
     )
   })
 }
@@ -128,6 +144,14 @@ const laws = (
 laws(
   "a folder",
   Effect.map(temporary, (folder) => layerOf(join(folder, "store"))),
+  true,
+)
+laws(
+  "a bucket",
+  Effect.map(temporary, (folder) => {
+    const prefix = `unfinished/${stores++}`
+    return Layer.suspend(() => bucketOf(prefix, join(folder, "cache")))
+  }),
   true,
 )
 laws("memory", Effect.succeed(BlobStoreMemory.layer), false)
@@ -232,5 +256,132 @@ describe("unfinished work", () => {
         assert.isAbove(fs.statSync(own).mtimeMs / 1000, long + 60)
       }).pipe(Effect.scoped, Effect.provide(layerOf(root)))
     }),
+  )
+})
+
+describe("unfinished work in a bucket", () => {
+  const within = <A, E>(
+    prefix: string,
+    cache: string,
+    body: (service: Unfinished["Service"]) => Effect.Effect<A, E, any>,
+    saveEveryMs?: number,
+  ) =>
+    Effect.provide(
+      Effect.scoped(Unfinished.use((service) => body(service))),
+      Layer.fresh(bucketOf(prefix, cache, saveEveryMs)),
+    ) as Effect.Effect<A, any>
+
+  it.live("another machine goes on where one left it, and the first sees what it did", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporary
+      const prefix = `unfinished/${stores++}`
+      const [here, there] = [join(folder, "here"), join(folder, "there")]
+      yield* within(prefix, here, ({ use }) =>
+        Effect.map(use(key), (path) => {
+          fs.mkdirSync(join(path, "deep"))
+          fs.writeFileSync(join(path, "deep/weights ü"), "one")
+          fs.writeFileSync(join(path, "log"), "old")
+        }),
+      )
+      yield* within(prefix, there, ({ list, use }) =>
+        Effect.gen(function* () {
+          assert.deepInclude((yield* list)[0], { key, bytes: 6 })
+          const path = yield* use(key)
+          assert.strictEqual(fs.readFileSync(join(path, "deep/weights ü"), "utf8"), "one")
+          fs.writeFileSync(join(path, "deep/weights ü"), "two")
+          fs.rmSync(join(path, "log"))
+        }),
+      )
+      yield* within(prefix, here, ({ discard, use }) =>
+        Effect.gen(function* () {
+          const path = yield* use(key)
+          assert.strictEqual(fs.readFileSync(join(path, "deep/weights ü"), "utf8"), "two")
+          assert.isFalse(fs.existsSync(join(path, "log")))
+          yield* discard(key)
+        }),
+      )
+      // Done there: what is left of it here is not gone on with, and nothing of it is in the bucket.
+      yield* within(prefix, there, ({ list, use }) =>
+        Effect.gen(function* () {
+          assert.deepEqual(yield* list, [])
+          assert.deepEqual(fs.readdirSync(yield* use(key)), [])
+        }),
+      )
+      const kept = fs.readdirSync(dirname(server.pathOf(`${prefix}/unfinished/${key}/saved.json`)))
+      assert.deepEqual(
+        kept.filter((name) => !name.startsWith("saved.json")),
+        [],
+      )
+    }),
+  )
+
+  it.live(
+    "is saved while it is worked on, and newer here than there after a process was killed",
+    () =>
+      Effect.gen(function* () {
+        const folder = yield* temporary
+        const prefix = `unfinished/${stores++}`
+        const cache = join(folder, "here")
+        const user = fileURLToPath(new URL("./bucketUser.ts", import.meta.url))
+        const child = yield* Effect.acquireRelease(
+          Effect.sync(() =>
+            spawn(process.execPath, [user, server.endpoint, prefix, cache, key], {
+              stdio: ["ignore", "pipe", "inherit"],
+            }),
+          ),
+          (process) => Effect.sync(() => process.kill("SIGKILL")),
+        )
+        // It has been saved once, and changed since.
+        yield* Effect.callback<void>((resume) => void child.stdout.once("data", () => resume(Effect.void)))
+        const other = yield* Effect.flip(within(prefix, join(folder, "there"), ({ use }) => use(key)))
+        assert.strictEqual(other._tag, "UnfinishedInUse")
+        assert.include(other.message, `in use by process ${child.pid} of ${os.hostname()}`)
+        const ended = Effect.callback<void>((resume) => void child.once("exit", () => resume(Effect.void)))
+        child.kill("SIGKILL")
+        yield* ended
+        const saved = yield* within(prefix, join(folder, "there"), ({ list }) => list)
+        assert.deepInclude(saved[0], { key, bytes: 5 })
+        yield* within(prefix, cache, ({ use }) =>
+          Effect.map(use(key), (path) =>
+            assert.strictEqual(fs.readFileSync(join(path, "step"), "utf8"), "later"),
+          ),
+        )
+      }),
+    30_000,
+  )
+
+  it.live(
+    "claimed on another machine is refused while the claim is young, and saved no more when lost",
+    () =>
+      Effect.gen(function* () {
+        const folder = yield* temporary
+        const prefix = `unfinished/${stores++}`
+        const claim = server.pathOf(`${prefix}/unfinished/${key}/claim.json`)
+        yield* within(
+          prefix,
+          join(folder, "here"),
+          ({ use }) =>
+            Effect.gen(function* () {
+              const path = yield* use(key)
+              fs.writeFileSync(join(path, "a"), "mine")
+              yield* Effect.sleep(1000)
+              fs.writeFileSync(claim, JSON.stringify({ owner: "deadbeef.7.1.0.0", host: "elsewhere" }))
+              fs.rmSync(claim.replace(/_object$/, "_metadata.json"), { force: true })
+              fs.writeFileSync(join(path, "b"), "not saved")
+              yield* Effect.sleep(1000)
+            }),
+          200,
+        )
+        const info = yield* within(prefix, join(folder, "there"), ({ list }) => list)
+        assert.deepInclude(info[0], { key, bytes: 4 })
+        const refused = yield* Effect.flip(within(prefix, join(folder, "there"), ({ use }) => use(key)))
+        assert.include(refused.message, "in use by process 7 of elsewhere")
+        const long = Date.now() / 1000 - 180
+        fs.utimesSync(claim, long, long)
+        yield* within(prefix, join(folder, "there"), ({ use }) =>
+          Effect.map(use(key), (path) => assert.deepEqual(fs.readdirSync(path), ["a"])),
+        )
+      }),
+    30_000,
   )
 })

@@ -107,7 +107,7 @@ const execute = Effect.fnUntraced(function* (
   const { count, negative, prompt, seed, store } = options
   const files = filesOf(options)
   // Told before anything runs.
-  yield* Effect.forEach(files, (file) => Outputs.checkFile(file, store), { discard: true })
+  yield* Effect.forEach(files, (file) => Outputs.checkFile(file), { discard: true })
   const journal = yield* Journal
   const screen = yield* Screen
   const begunMs = yield* Clock.currentTimeMillis
@@ -149,7 +149,7 @@ const execute = Effect.fnUntraced(function* (
     ({ item, record: { fps, frames, height, sample, video, width } }) =>
       Effect.gen(function* () {
         const file = files[sample]!
-        yield* Outputs.replace(video, file, store)
+        yield* Outputs.replace(video, file)
         const { bytes, sha256 } = video
         return { file, sha256, bytes, sample, width, height, fps, frames, item } satisfies Generated
       }),

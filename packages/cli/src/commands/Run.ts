@@ -58,7 +58,7 @@ const execute = Effect.fnUntraced(function* (
   const written =
     options.out === undefined
       ? undefined
-      : yield* Outputs.write(options.out, graph, journal.run(told.run)!, journal, options.store)
+      : yield* Outputs.write(options.out, graph, journal.run(told.run)!, journal)
   print(written === undefined ? told : { ...told, written })
   yield* ended(told)
 })

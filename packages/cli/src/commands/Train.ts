@@ -103,7 +103,7 @@ const execute = Effect.fnUntraced(function* (
   const { out, seed, store, json } = options
   const { csv, file, svg } = filesOf(out)
   // Told before anything runs.
-  yield* Effect.forEach([file, csv, svg], (path) => Outputs.checkFile(path, store), { discard: true })
+  yield* Effect.forEach([file, csv, svg], (path) => Outputs.checkFile(path), { discard: true })
   const journal = yield* Journal
   const screen = yield* Screen
   const { print, told } = yield* Run.complete(graph, prepared, { seed, store, json, maxFailures: undefined })
@@ -120,9 +120,9 @@ const execute = Effect.fnUntraced(function* (
   }
   const { digest, record } = journal.item(item)!
   const { curveCsv, curveSvg, file: weights, loss, step } = JSON.parse(record) as CheckpointRecord
-  yield* Outputs.replace(weights, file, store)
-  yield* Outputs.replace(curveCsv, csv, store)
-  yield* Outputs.replace(curveSvg, svg, store)
+  yield* Outputs.replace(weights, file)
+  yield* Outputs.replace(curveCsv, csv)
+  yield* Outputs.replace(curveSvg, svg)
   const { bytes, sha256 } = weights
   const made: Trained = { file, sha256, bytes, step, loss, curve: { csv, svg }, item: digest }
   if (json) screen.print(JSON.stringify({ ...told, checkpoint: made }, null, 2))

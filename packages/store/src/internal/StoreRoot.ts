@@ -36,7 +36,8 @@ const StoreFile = Schema.fromJsonString(
     requires: Schema.optionalKey(Schema.String),
   }),
 )
-const storeFileText = `{"format":"reelgraph-store","version":${storeVersion},"requires":">=0.1.0"}\n`
+/** The mark of a store of this version. */
+export const storeFileText = `{"format":"reelgraph-store","version":${storeVersion},"requires":">=0.1.0"}\n`
 
 /** Days after which another machine's temporary files count as left behind. */
 const foreignDays = 7
@@ -54,7 +55,8 @@ export const temporaryPath = (root: StoreRoot): string => join(root.path, "tmp",
 const isOurs = (name: string): boolean =>
   /^(blobs|refs|tmp|objects|unfinished|store\.json\..*|lost\+found|\.DS_Store)$/.test(name)
 
-const checkVersion = (path: string, text: string) =>
+/** Fails when a store's mark is not ours or of a version that is too new. */
+export const checkVersion = (path: string, text: string) =>
   Effect.gen(function* () {
     const file = yield* Schema.decodeUnknownEffect(StoreFile)(text).pipe(
       Effect.mapError(

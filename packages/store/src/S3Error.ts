@@ -1,0 +1,110 @@
+/** The ways in which a bucket, or the server that has it, refuses to be a store; each says what to do about it. */
+import { Schema } from "effect"
+
+/** No bucket of this name. */
+export class BucketMissing extends Schema.TaggedError<BucketMissing>()("BucketMissing", {
+  bucket: Schema.String,
+  server: Schema.String,
+}) {
+  override get message() {
+    return `${this.server} has no bucket ${this.bucket}: make it, or correct its name in the URL of the store`
+  }
+}
+
+/** Nothing on this machine says who is asking. */
+export class CredentialsMissing extends Schema.TaggedError<CredentialsMissing>()("CredentialsMissing", {
+  url: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `no credentials for ${this.url} (${this.problem}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE to a profile in ~/.aws`
+  }
+}
+
+/** The server does not accept who is asking: an unknown key, a wrong secret, a token that has expired. */
+export class CredentialsRefused extends Schema.TaggedError<CredentialsRefused>()("CredentialsRefused", {
+  url: Schema.String,
+  code: Schema.String,
+}) {
+  override get message() {
+    return this.code.includes("Expired")
+      ? `the credentials for ${this.url} have expired (${this.code}): get new ones, for example with \`aws sso login\`, and run again: what was done is kept`
+      : `the credentials for ${this.url} are refused (${this.code}): correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile that AWS_PROFILE names`
+  }
+}
+
+/** Whoever is asking may not do this. */
+export class PermissionMissing extends Schema.TaggedError<PermissionMissing>()("PermissionMissing", {
+  url: Schema.String,
+  /** Of the protocol: `PutObject`. */
+  operation: Schema.String,
+}) {
+  override get message() {
+    return `no permission for ${this.operation} of ${this.url}: a store needs s3:ListBucket of its bucket, and s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload of what is in it`
+  }
+}
+
+/** The bucket is in another region, or no region was told at all. */
+export class RegionWrong extends Schema.TaggedError<RegionWrong>()("RegionWrong", {
+  bucket: Schema.String,
+  asked: Schema.NullOr(Schema.String),
+  /** Where the bucket is, if the server says so. */
+  actual: Schema.NullOr(Schema.String),
+}) {
+  override get message() {
+    const region = this.actual ?? "REGION"
+    const asked = this.asked === null ? "no region is set" : `it is not in ${this.asked}`
+    const actual = this.actual === null ? "" : `, it is in ${this.actual}`
+    return `bucket ${this.bucket}: ${asked}${actual}; set AWS_REGION=${region}, or add ?region=${region} to the URL of the store`
+  }
+}
+
+/** The clock of this machine differs too much from the server's for its requests to be believed. */
+export class ClockSkewed extends Schema.TaggedError<ClockSkewed>()("ClockSkewed", {
+  url: Schema.String,
+  /** The server's time less this machine's, when it said what time it is. */
+  seconds: Schema.NullOr(Schema.Finite),
+}) {
+  override get message() {
+    const by = this.seconds === null ? "" : ` by ${Math.round(Math.abs(this.seconds))} s`
+    return `the clock of this machine differs${by} from that of the server of ${this.url}: set it right (timedatectl set-ntp true)`
+  }
+}
+
+/** The server did not answer, or only with errors, however often it was asked. */
+export class StoreUnreachable extends Schema.TaggedError<StoreUnreachable>()("StoreUnreachable", {
+  url: Schema.String,
+  attempts: Schema.Int,
+  problem: Schema.String,
+}) {
+  /** It may be back by the next attempt of a call. */
+  get retryable(): boolean {
+    return true
+  }
+  override get message() {
+    const times = this.attempts === 1 ? "one attempt" : `${this.attempts} attempts`
+    return `${this.url} could not be reached in ${times} (${this.problem}): check the network and the endpoint, then run again: what was done is kept`
+  }
+}
+
+/** The server refuses a request for a reason of its own. */
+export class RequestRefused extends Schema.TaggedError<RequestRefused>()("RequestRefused", {
+  url: Schema.String,
+  operation: Schema.String,
+  code: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `${this.operation} of ${this.url} was refused: ${this.code}${this.problem === "" ? "" : `, ${this.problem}`}`
+  }
+}
+
+export type S3Error =
+  | BucketMissing
+  | CredentialsMissing
+  | CredentialsRefused
+  | PermissionMissing
+  | RegionWrong
+  | ClockSkewed
+  | StoreUnreachable
+  | RequestRefused

@@ -1,0 +1,71 @@
+/** Worker processes on a store in a bucket, behind a network that fails. */
+import { createHash } from "node:crypto"
+
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Graph, Ledger } from "@reelgraph/core"
+import { Engine } from "@reelgraph/engine"
+import { Journal, JournalSqlite, StoreAt } from "@reelgraph/store"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+
+import * as S3 from "../../../packages/store/test/s3.ts"
+import { LocalWorkers } from "../src/index.ts"
+import { content, Num, Read, Write } from "./files.ts"
+
+let server: S3.Server
+beforeAll(async () => void (server = await S3.start()))
+afterAll(() => server.close())
+
+const graph = Graph.make("files", { version: "1.0.0" }, (g) => ({
+  out: g.input("in", Num).pipe(Write()).pipe(Read()),
+}))
+
+describe("workers on a store in a bucket", () => {
+  it.live(
+    "every file comes through although a fifth of all requests fails, and a later run reuses them",
+    () =>
+      Effect.gen(function* () {
+        const proxy = yield* S3.proxy(server.endpoint, { fraction: 0.2 })
+        const cache = yield* S3.temporary
+        const before = process.env["REEL_CACHE"]
+        yield* Effect.acquireRelease(
+          Effect.sync(() => void (process.env["REEL_CACHE"] = cache)),
+          () =>
+            Effect.sync(() => {
+              if (before === undefined) delete process.env["REEL_CACHE"]
+              else process.env["REEL_CACHE"] = before
+            }),
+        )
+        const store = `s3://${S3.bucket}/workers?endpoint=${encodeURIComponent(proxy.endpoint)}&timeout=1`
+        const file = yield* StoreAt.journalFile(store)
+        assert.isTrue(file.startsWith(cache))
+        const runtime = JournalSqlite.layer(file).pipe(
+          Layer.provideMerge(Layer.mergeAll(StoreAt.layer(store), LocalWorkers.layer({ store, cores: 2 }))),
+        )
+        const numbers = Array.from({ length: 30 }, (_, n) => n)
+        const run = Effect.gen(function* () {
+          const report = yield* Engine.run(graph, { in: Stream.fromIterable(numbers.map((n) => ({ n }))) })
+          const journal = yield* Journal
+          const { id } = journal.run(report.run)!
+          const out = journal
+            .runItems(id, "out:out")
+            .map((item) => JSON.parse(journal.item(item)!.record) as { n: number; sha256: string })
+          return { report, out: out.sort((a, b) => a.n - b.n), failures: journal.failures(id) }
+        })
+        const first = yield* Effect.provide(run, runtime)
+        assert.deepEqual(first.failures, [])
+        assert.deepEqual(Ledger.imbalances(first.report.ledger), [])
+        assert.deepEqual(
+          first.out,
+          numbers.map((n) => ({ n, sha256: createHash("sha256").update(content(n)).digest("hex") })),
+        )
+        const failed = [...proxy.faults.values()].reduce((sum, count) => sum + count, 0)
+        assert.isAbove(failed, 5)
+        const again = yield* Effect.provide(run, Layer.fresh(runtime))
+        assert.deepEqual(again.out, first.out)
+        assert.strictEqual(again.report.ledger["write-file"]!.cached, 30)
+      }),
+    120_000,
+  )
+})
