@@ -44,6 +44,8 @@ export type {
   Step,
   StoredItem,
 } from "./Journal.ts"
+export * as JournalSegment from "./JournalSegment.ts"
+export * as JournalShared from "./JournalShared.ts"
 export * as JournalSqlite from "./JournalSqlite.ts"
 export * as Lineage from "./Lineage.ts"
 export * as Manifest from "./Manifest.ts"
