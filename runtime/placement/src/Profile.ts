@@ -150,7 +150,7 @@ export const orElse = (first: Profile, second: Profile): Profile =>
   })
 
 /** The same profile with other numbers of items. */
-export const withItems = (profile: Profile, items: { readonly [input: string]: number }): Profile =>
+export const withItems = (profile: Profile, items: Profile["items"]): Profile =>
   branded({ ...profile, items: { ...profile.items, ...items } })
 
 /** The mean of the seconds of an item. */
