@@ -2,12 +2,15 @@
 import type { Graph } from "@reelgraph/core"
 import type { Workers } from "@reelgraph/engine"
 import { Placement } from "@reelgraph/placement"
+import type { Cluster } from "@reelgraph/slurm"
+import type { Objects } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
 
 import * as Installed from "./Installed.ts"
 import * as PoolsSource from "./PoolsSource.ts"
+import * as StoreFolder from "./StoreFolder.ts"
+import type { StoreUnsupported } from "./UsageError.ts"
 
 /** A placement, and where its pools came from. */
 export interface Placed {
@@ -15,15 +18,6 @@ export interface Placed {
   readonly file: string
   readonly placement: Placement.Placement
   readonly warnings: ReadonlyArray<string>
-}
-
-/** Nodes that were placed under Slurm, which this version does not run. */
-export class ClusterNotWired extends Schema.TaggedError<ClusterNotWired>()("ClusterNotWired", {
-  nodes: Schema.Array(Schema.String),
-}) {
-  override get message() {
-    return `${this.nodes.join(", ")}: placed under Slurm, which \`reel run\` is not wired to in this version; plan with --pools, or run with local pools only`
-  }
 }
 
 /** Places a graph on the pools of a file. */
@@ -38,10 +32,24 @@ export const of: (
   return { file, placement, warnings: Placement.warnings(graph, placement) }
 })
 
-/** Workers over a store: on this machine unless some nodes are placed under Slurm. */
-export const workers = (placed: Placed | undefined, store: string): Layer.Layer<Workers, ClusterNotWired> => {
-  if (placed === undefined) return Installed.workers(store)
-  return placed.placement.nodes.some(isAway) ? cluster(placed, store) : local(placed, store)
+/** What a run on a cluster needs to know of its command. */
+export interface Away {
+  /** Name of the graph. */
+  readonly graph: string
+  readonly store: string
+  /** Whether an interruption leaves jobs running, for the same command to take them up again. */
+  readonly detach: boolean
+}
+
+/** Workers over a store on this machine, and for nodes that are placed under Slurm, its places. */
+export const workers = (
+  placed: Placed | undefined,
+  away: Away,
+): Layer.Layer<Workers, Cluster.ClusterError | StoreUnsupported, Objects> => {
+  if (placed === undefined) return Installed.workers(away.store)
+  return placed.placement.nodes.some(isAway)
+    ? Layer.merge(local(placed, away.store), cluster(placed, away))
+    : local(placed, away.store)
 }
 
 const isAway = ({ how }: Placement.PlacedNode): boolean => how !== "driver" && how !== "local"
@@ -59,6 +67,33 @@ const local = ({ placement }: Placed, store: string): Layer.Layer<Workers> => {
   )
 }
 
-/** Where the runtime for Slurm comes in: `Cluster.layer(placement, ...)`. */
-const cluster = ({ placement }: Placed, _store: string): Layer.Layer<Workers, ClusterNotWired> =>
-  Layer.unwrap(new ClusterNotWired({ nodes: placement.nodes.filter(isAway).map(({ node }) => node) }))
+/** Variables by which a driver is told how to reach a bucket: jobs are given them by Slurm, never written down. */
+const bucketVariables = [
+  "AWS_ACCESS_KEY_ID",
+  "AWS_SECRET_ACCESS_KEY",
+  "AWS_SESSION_TOKEN",
+  "AWS_REGION",
+  "AWS_DEFAULT_REGION",
+  "AWS_PROFILE",
+  "AWS_CONFIG_FILE",
+  "AWS_SHARED_CREDENTIALS_FILE",
+  "AWS_ENDPOINT_URL",
+  "AWS_ENDPOINT_URL_S3",
+  "AWS_CA_BUNDLE",
+  "NODE_EXTRA_CA_CERTS",
+  "REEL_CACHE",
+]
+
+const cluster = ({ placement }: Placed, { detach, graph, store }: Away) =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const { Cluster, SlurmClient } = yield* Effect.promise(() => import("@reelgraph/slurm"))
+      return Cluster.layer({
+        placement,
+        graph,
+        store: yield* StoreFolder.located(store),
+        logs: yield* StoreFolder.logs(store),
+        onInterrupt: detach ? "detach" : "cancel",
+      }).pipe(Layer.provide(SlurmClient.layer({ pass: bucketVariables })))
+    }),
+  )

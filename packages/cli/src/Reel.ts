@@ -71,6 +71,12 @@ const run = Command.make(
       Flag.optional,
     ),
     pools,
+    detach: Flag.Boolean("detach").pipe(
+      Flag.withDescription(
+        "On Ctrl-C leave the jobs of a cluster running: the same command takes them up again (default: cancel them)",
+      ),
+      Flag.withDefault(false),
+    ),
     json,
   },
   (options) =>
@@ -300,6 +306,24 @@ const lineage = Command.make(
   ]),
 )
 
+const logs = Command.make("logs", { target, store, json }, (options) =>
+  Effect.flatMap(
+    Effect.promise(() => import("./commands/Logs.ts")),
+    (command) => command.run(options),
+  ),
+).pipe(
+  Command.withDescription(
+    "Print what the workers of a cluster wrote that made an item, or failed at it: which node, job and task, and its log",
+  ),
+  Command.withShortDescription("Print the logs of the workers that made an item"),
+  Command.withExamples([
+    {
+      command: "reel logs 8d2f10aa",
+      description: "By the first digits of an item, as `reel show` lists them",
+    },
+  ]),
+)
+
 const impact = Command.make("impact", { target, store, json }, (options) =>
   Effect.flatMap(
     Effect.promise(() => import("./commands/Impact.ts")),
@@ -433,6 +457,7 @@ export const reel = Command.make("reel").pipe(
     show,
     diff,
     lineage,
+    logs,
     impact,
   ]),
 )

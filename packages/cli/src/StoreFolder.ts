@@ -1,7 +1,8 @@
 /** The store of a command: blobs in a folder or a bucket, and the journal, which is a file of this machine. */
 import { existsSync } from "node:fs"
+import { dirname, join, resolve } from "node:path"
 
-import { JournalSqlite, StoreAt, type StoreLocation } from "@reelgraph/store"
+import { JournalShared, JournalSqlite, StoreAt, StoreLocation } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
@@ -12,14 +13,26 @@ const unsupported = ({ location, problem }: StoreLocation.LocationInvalid) =>
 
 const journalOf = (store: string) => Effect.mapError(StoreAt.journalFile(store), unsupported)
 
-/** Blobs and journal, made when they are not there. */
+const isFolder = (store: string) =>
+  Effect.map(Effect.mapError(StoreLocation.parse(store), unsupported), ({ _tag }) => _tag === "Folder")
+
+/** Blobs and journal, made when they are not there. The journal of a bucket is shared with whoever else uses it. */
 export const layer = (store: string) =>
   Layer.unwrap(
-    Effect.map(journalOf(store), (file) =>
+    Effect.gen(function* () {
+      const file = yield* journalOf(store)
+      const journal = (yield* isFolder(store)) ? JournalSqlite.layer(file) : JournalShared.layer(file)
       // The journal goes into the folder that the blob store has made or found fit.
-      JournalSqlite.layer(file).pipe(Layer.provideMerge(StoreAt.layer(store))),
-    ),
+      return journal.pipe(Layer.provideMerge(StoreAt.layer(store)))
+    }),
   )
+
+/** The store as processes on other machines find it. */
+export const located = (store: string) =>
+  Effect.map(isFolder(store), (folder) => (folder ? resolve(store) : store))
+
+/** Folder for the logs of workers: beside the journal. */
+export const logs = (store: string) => Effect.map(journalOf(store), (file) => join(dirname(file), "logs"))
 
 /** The journal of a store that is there: for commands that only read. */
 export const layerJournal = (store: string) =>

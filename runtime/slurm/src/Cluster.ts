@@ -38,6 +38,9 @@ export class PoolsUnusable extends Schema.TaggedError<PoolsUnusable>()("PoolsUnu
   }
 }
 
+/** What keeps a run on a cluster from beginning. */
+export type ClusterError = PoolsUnusable | QueryError | Drivers.SessionError
+
 export interface Options {
   readonly placement: Placement.Placement
   /** Name of the graph: sessions and jobs are called after it. */
@@ -67,10 +70,6 @@ const ahead = 2
 const lingerMs = 300
 
 const worker = fileURLToPath(new URL("./workerMain.ts", import.meta.url))
-
-/** Folder of the logs of a session's workers, and the file of one task. */
-export const logFile = (logs: string, session: string, label: string, task: number | string): string =>
-  `${logs}/${session}/${label}_${task}.log`
 
 const poolOf = ({ pools }: Placement.Placement, name: string): Pool.Pool | undefined => pools.pools[name]
 
@@ -112,7 +111,7 @@ const siteOf = (
         ? { gang: { ranks, nodes: gangNodes(placed, pool) } }
         : { array: { tasks, ...(pool.maxJobs === undefined ? {} : { throttle: pool.maxJobs }) } }),
       timeLimitMinutes: pool.timeLimitMinutes,
-      output: logFile(options.logs, session, label, placed.how === "gang" ? 0 : "%a"),
+      output: join(options.logs, session, placed.how === "gang" ? "%j_0.log" : "%A_%a.log"),
       warning: { signal: "USR1", seconds: 60 },
       requeue: true,
       excludeNodes: [...avoid],
@@ -195,9 +194,7 @@ const checkPools = (placement: Placement.Placement) =>
  * ended left in the queue or in the store is taken over. At the end jobs that still run are cancelled, unless the
  * driver was interrupted and is to be detached.
  */
-export const layer = (
-  options: Options,
-): Layer.Layer<never, PoolsUnusable | QueryError | Drivers.SessionError, Objects | SlurmClient> =>
+export const layer = (options: Options): Layer.Layer<never, ClusterError, Objects | SlurmClient> =>
   Layer.effect(
     Places,
     Effect.gen(function* () {

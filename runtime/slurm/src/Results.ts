@@ -59,13 +59,20 @@ export class ResultsDamaged extends Schema.TaggedError<ResultsDamaged>()("Result
   }
 }
 
-/** `h100-3, job 1234_5 (restart 1), GPU 2` */
-export const placeOf = ({ gpus, job, node, restart, task }: Attempt): string =>
+/** `h100-3, job 1234_5 (restart 1), GPU 2, session curate-20260114-093042-3fa9c1` */
+export const placeOf = ({ gpus, job, node, restart, task }: Attempt, session: string): string =>
   [
     node,
     `job ${job}_${task}${restart === 0 ? "" : ` (restart ${restart})`}`,
     ...(gpus === "" ? [] : [`GPU ${gpus}`]),
+    `session ${session}`,
   ].join(", ")
+
+/** The log, among those of a store, of whoever worked in a place: of the task, with all its restarts. */
+export const logOf = (place: string): string | undefined => {
+  const found = /, job (\d+_\d+).*, session ([\w.-]+)$/u.exec(place)
+  return found === null ? undefined : `${found[2]}/${found[1]}.log`
+}
 
 export const helloName = ({ restart, task }: Attempt): string => `worker.${task}.${restart}.json`
 

@@ -268,7 +268,7 @@ export class Session {
         this.notes.add("results of attempts that had been given up came late, and did not count", base)
         return yield* remove
       }
-      const fresh = this.#work.take(entry, results, Results.placeOf(head), remove)
+      const fresh = this.#work.take(entry, results, Results.placeOf(head, job.session), remove)
       if (fresh < results.length)
         this.notes.add("results that two attempts of a task had made counted once", base)
       if (entry.missing.size === 0)

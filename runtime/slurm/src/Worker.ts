@@ -3,7 +3,7 @@
  * processes, and writes results back, also those of a shard that is not through, every few seconds: whatever ends a
  * worker, what it had written counts.
  */
-import { Shard, Workers } from "@reelgraph/engine"
+import { Shard } from "@reelgraph/engine"
 import { Objects } from "@reelgraph/store"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -41,60 +41,63 @@ export interface Options {
   readonly warned: Deferred.Deferred<void>
 }
 
-type Ended = "through" | "warned" | "idle"
-
 const decodeOrder = Schema.decodeUnknownEffect(Schema.fromJsonString(Order.Order))
 const decodeShard = Schema.decodeUnknownEffect(Schema.fromJsonString(Shard.Shard))
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8")
 
-/** Works until there is nothing more to do, or it was warned. */
-export const work = ({ attempt, label, session, version, warned }: Options) =>
-  Effect.gen(function* () {
-    const objects = yield* Objects
-    const folder = Order.resultsFolder(session, label)
-    const hello = Effect.fnUntraced(function* (refused?: string) {
-      const said: Results.Hello = {
-        ...attempt,
-        version,
-        clockMs: yield* Clock.currentTimeMillis,
-        ...(refused === undefined ? {} : { refused }),
-      }
-      yield* objects.put(`${folder}/${Results.helloName(attempt)}`, Buffer.from(JSON.stringify(said)))
-    })
-    yield* Effect.logInfo(`${Results.placeOf(attempt)} begins`)
-    yield* hello()
+/** Works until there is nothing more to do, or it was warned. Gives why it leaves. */
+export const work = Effect.fn("Worker.work")(function* ({
+  attempt,
+  label,
+  session,
+  version,
+  warned,
+}: Options) {
+  const objects = yield* Objects
+  const folder = Order.resultsFolder(session, label)
+  const hello = Effect.fnUntraced(function* (refused?: string) {
+    const said: Results.Hello = {
+      ...attempt,
+      version,
+      clockMs: yield* Clock.currentTimeMillis,
+      ...(refused === undefined ? {} : { refused }),
+    }
+    yield* objects.put(`${folder}/${Results.helloName(attempt)}`, Buffer.from(JSON.stringify(said)))
+  })
+  yield* Effect.logInfo(`${Results.placeOf(attempt, session)} begins`)
+  yield* hello()
 
-    /** The Nth order: waits for it while there may be one. */
-    const orderOf = Effect.fnUntraced(function* (turn: number, idleSeconds: number) {
-      const name = Order.orderName(session, label, attempt.task, turn)
-      const until = (yield* Clock.currentTimeMillis) + idleSeconds * 1000
-      while (true) {
-        const found = yield* objects.get(name)
-        if (Option.isSome(found)) return yield* decodeOrder(text(found.value))
-        if ((yield* Clock.currentTimeMillis) >= until || (yield* Deferred.isDone(warned))) return undefined
-        yield* Effect.raceFirst(Effect.sleep(lookMs), Deferred.await(warned))
-      }
-    })
-
-    let turn = 0
-    let idleSeconds = 60
+  /** The Nth order: waits for it while there may be one. */
+  const orderOf = Effect.fnUntraced(function* (turn: number, idleSeconds: number) {
+    const name = Order.orderName(session, label, attempt.task, turn)
+    const until = (yield* Clock.currentTimeMillis) + idleSeconds * 1000
     while (true) {
-      const order = yield* orderOf(turn, idleSeconds)
-      if (order === undefined) return (yield* Deferred.isDone(warned)) ? "warned" : ("idle" as Ended)
-      if (order.format !== Order.format || order.version !== version) {
-        const reason = `the driver is reelgraph ${order.version} (format ${order.format}), the worker on ${attempt.node} is ${version} (format ${Order.format}): install the same on both`
-        yield* hello(reason)
-        return yield* new WorkerRefused({ reason })
-      }
-      for (const shard of order.shards) {
-        if (yield* Deferred.isDone(warned)) return "warned" as Ended
-        yield* perform(session, label, shard, attempt, order.perWorker, warned)
-      }
-      if (order.last) return "through" as Ended
-      idleSeconds = order.idleSeconds
-      turn++
+      const found = yield* objects.get(name)
+      if (Option.isSome(found)) return yield* decodeOrder(text(found.value))
+      if ((yield* Clock.currentTimeMillis) >= until || (yield* Deferred.isDone(warned))) return undefined
+      yield* Effect.raceFirst(Effect.sleep(lookMs), Deferred.await(warned))
     }
   })
+
+  let turn = 0
+  let idleSeconds = 60
+  while (true) {
+    const order = yield* orderOf(turn, idleSeconds)
+    if (order === undefined) return (yield* Deferred.isDone(warned)) ? "warned" : "idle"
+    if (order.format !== Order.format || order.version !== version) {
+      const reason = `the driver is reelgraph ${order.version} (format ${order.format}), the worker on ${attempt.node} is ${version} (format ${Order.format}): install the same on both`
+      yield* hello(reason)
+      return yield* new WorkerRefused({ reason })
+    }
+    for (const shard of order.shards) {
+      if (yield* Deferred.isDone(warned)) return "warned"
+      yield* perform(session, label, shard, attempt, order.perWorker, warned)
+    }
+    if (order.last) return "through"
+    idleSeconds = order.idleSeconds
+    turn++
+  }
+})
 
 /** Makes the calls of one shard that no attempt of this task has results of. */
 const perform = Effect.fnUntraced(function* (
@@ -180,6 +183,3 @@ const there = Effect.fnUntraced(function* (folder: string, id: string, attempt: 
   }
   return positions
 })
-
-/** Of the services: what a worker needs. */
-export type Needs = Objects | Workers

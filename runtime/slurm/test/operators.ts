@@ -24,6 +24,8 @@ export interface Witness {
   readonly pid: number
   readonly operator: string
   readonly n: number
+  /** When the call ended, in milliseconds since the epoch. */
+  readonly endedMs: number
 }
 
 /** Folder in which operators say where they ran. */
@@ -42,6 +44,7 @@ const witness = (operator: string, n: number): void => {
     pid: process.pid,
     operator,
     n,
+    endedMs: Date.now(),
   }
   appendFileSync(join(folder, "witness.ndjson"), `${JSON.stringify(said)}\n`)
 }

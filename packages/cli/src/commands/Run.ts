@@ -29,6 +29,8 @@ export interface Options {
   readonly out: string | undefined
   /** File of the pools to place the graph on. */
   readonly pools: string | undefined
+  /** Whether an interruption leaves jobs of a cluster running. */
+  readonly detach: boolean
   readonly json: boolean
 }
 
@@ -42,9 +44,8 @@ export const run: (options: Options) => Task = Effect.fn("reel.run")(function* (
     const screen = yield* Screen
     screen.tell([...PlacementReport.table(placed), ...PlacementReport.warnings(placed)].join("\n"))
   }
-  const services = Placed.workers(placed, options.store).pipe(
-    Layer.provideMerge(StoreFolder.layer(options.store)),
-  )
+  const away = { graph: graph.name, store: options.store, detach: options.detach }
+  const services = Placed.workers(placed, away).pipe(Layer.provideMerge(StoreFolder.layer(options.store)))
   yield* Effect.provide(execute(graph, prepared, options), services)
 })
 
