@@ -90,60 +90,25 @@ describe("JobState", () => {
   })
 
   it("says which reasons to wait pass by themselves", () => {
+    const words = (text: string) => text.trim().split(/\s+/u)
     const untils: Readonly<Record<JobState.Until, ReadonlyArray<string>>> = {
-      others: [
-        ...[
-          "None",
-          "Priority",
-          "Resources",
-          "BeginTime",
-          "JobArrayTaskLimit",
-          "Dependency",
-          "Licenses",
-          "Cleaning",
-        ],
-        ...[
-          "AssocGrpGRES",
-          "AssocGrpCpuLimit",
-          "QOSMaxJobsPerUserLimit",
-          "QOSGrpNodeLimit",
-          "MaxGRESPerAccount",
-        ],
-        ...["AssocGrpCPURunMinutesLimit", "QOSMaxGRESPerUser", "WaitingForScheduling", "Prolog"],
-      ],
+      others: words(`
+        None Priority Resources BeginTime JobArrayTaskLimit Dependency Licenses Cleaning WaitingForScheduling Prolog
+        AssocGrpGRES AssocGrpCpuLimit AssocGrpCPURunMinutesLimit QOSMaxJobsPerUserLimit QOSGrpNodeLimit
+        QOSMaxGRESPerUser MaxGRESPerAccount`),
       people: [
-        ...[
-          "ReqNodeNotAvail",
-          "ReqNodeNotAvail, UnavailableNodes:h100-[0-3]",
-          "PartitionDown",
-          "PartitionInactive",
-        ],
-        ...[
-          "JobHeldUser",
-          "JobHeldAdmin",
-          "JobHoldMaxRequeue",
-          "launch failed requeued held",
-          "PartitionNodeLimit",
-        ],
-        ...["AssocGrpCPUMinutesLimit", "AssocGrpGRESMinutes", "PartitionConfig", "ReservationDeleted"],
+        "ReqNodeNotAvail, UnavailableNodes:h100-[0-3]",
+        "launch failed requeued held",
         "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions",
-      ],
-      never: [
-        ...[
-          "DependencyNeverSatisfied",
-          "BadConstraints",
-          "PartitionTimeLimit",
-          "InvalidAccount",
-          "InvalidQOS",
-        ],
-        ...["AccountNotAllowed", "QOSNotAllowed", "AssocMaxCpuPerJobLimit", "QOSMaxGRESPerJob", "QOSMinGRES"],
-        ...[
-          "AssocMaxWallDurationPerJobLimit",
-          "QOSMaxMemoryPerNode",
-          "QOSMaxCpuMinutesPerJobLimit",
-          "DeadLine",
-        ],
-      ],
+      ].concat(
+        words(`
+          ReqNodeNotAvail PartitionDown PartitionInactive PartitionNodeLimit PartitionConfig JobHeldUser JobHeldAdmin
+          JobHoldMaxRequeue AssocGrpCPUMinutesLimit AssocGrpGRESMinutes ReservationDeleted`),
+      ),
+      never: words(`
+        DependencyNeverSatisfied BadConstraints PartitionTimeLimit InvalidAccount InvalidQOS AccountNotAllowed
+        QOSNotAllowed AssocMaxCpuPerJobLimit QOSMaxGRESPerJob QOSMinGRES AssocMaxWallDurationPerJobLimit
+        QOSMaxMemoryPerNode QOSMaxCpuMinutesPerJobLimit DeadLine`),
     }
     for (const [until, reasons] of Object.entries(untils))
       for (const reason of reasons) {

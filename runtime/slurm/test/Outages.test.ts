@@ -16,6 +16,9 @@ const setup = Effect.gen(function* () {
   return { ...(yield* SlurmClient.SlurmClient), ...(yield* Cluster.Cluster) }
 })
 
+/** A Slurm of two jobs at most, and a client without patience. */
+const full = Harness.layer({ gpuNodes: 0, cpuNodes: 1, maxJobCount: 3 }, { timeoutMs: 3000, patienceMs: 0 })
+
 describe.skipIf(!Cluster.available)(Harness.title("Slurm in trouble"), () => {
   layer(Harness.layer({ gpuNodes: 1, cpuNodes: 3, nodeTimeoutSeconds: 4 }), {
     excludeTestServices: true,
@@ -123,24 +126,6 @@ describe.skipIf(!Cluster.available)(Harness.title("Slurm in trouble"), () => {
     )
 
     it.effect(
-      "has warned a job whose time was over, and says that this is how it ended",
-      () =>
-        Effect.gen(function* () {
-          const { folder } = yield* setup
-          const [ended] = yield* tasks("long", all("Exceeded"), 110)
-          assert.deepInclude(ended?.outcome, { _tag: "Exceeded", limit: "time" })
-          assert.strictEqual(ended?.state, "TIMEOUT")
-          assert.match(output(folder, "long"), /^warned$/mu)
-        }),
-      120_000,
-    )
-  })
-
-  layer(Harness.layer({ gpuNodes: 0, cpuNodes: 1, maxJobCount: 3 }, { timeoutMs: 3000, patienceMs: 0 }), {
-    excludeTestServices: true,
-    timeout: 60_000,
-  })((it) => {
-    it.effect(
       "says when Slurm has as many jobs as it takes",
       () =>
         Effect.gen(function* () {
@@ -152,8 +137,21 @@ describe.skipIf(!Cluster.available)(Harness.title("Slurm in trouble"), () => {
           }
           assert.strictEqual(outcomes[0], "submitted")
           assert.strictEqual(outcomes.at(-1), "QueueFull")
-        }),
+        }).pipe(Effect.provide(full, { local: true })),
       30_000,
+    )
+
+    it.effect(
+      "has warned a job whose time was over, and says that this is how it ended",
+      () =>
+        Effect.gen(function* () {
+          const { folder } = yield* setup
+          const [ended] = yield* tasks("long", all("Exceeded"), 110)
+          assert.deepInclude(ended?.outcome, { _tag: "Exceeded", limit: "time" })
+          assert.strictEqual(ended?.state, "TIMEOUT")
+          assert.match(output(folder, "long"), /^warned$/mu)
+        }),
+      120_000,
     )
   })
 })
