@@ -147,12 +147,12 @@ class Daemons {
     if (pid !== undefined) Processes.signal(pid, signal)
   }
 
-  /** Kills a daemon with SIGKILL and waits until it has gone. */
-  async kill(name: string): Promise<void> {
+  /** Ends a daemon and waits until it has gone. */
+  async stop(name: string, signal: NodeJS.Signals): Promise<void> {
     const child = this.#running.get(name)
     if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
     const gone = new Promise((resolve) => child.once("exit", resolve))
-    child.kill("SIGKILL")
+    child.kill(signal)
     await gone
   }
 
@@ -283,6 +283,9 @@ export class Cluster extends Context.Service<
     /** Stops the controller as a machine without an answer would: connections open, nothing comes back. */
     readonly pauseController: Effect.Effect<void>
     readonly resumeController: Effect.Effect<void>
+    /** Ends the controller in good order: what it knows is written down. */
+    readonly stopController: Effect.Effect<void, ClusterError>
+    /** Kills the controller: it forgets what it has not yet written down, which may be seconds of jobs. */
     readonly killController: Effect.Effect<void, ClusterError>
     /** Starts a controller with the state that the last one saved, and waits until it answers. */
     readonly startController: Effect.Effect<void, ClusterError>
@@ -321,7 +324,7 @@ export const layer = (options: Options = {}): Layer.Layer<Cluster, ClusterError>
         environment: daemons.environment,
         nodes: Configuration.nodes(daemons.configuration),
         run: (command, ...args) => attempt(() => daemons.run(command, args)),
-        killNode: (node) => attempt(() => daemons.kill(`slurmd.${node}`)),
+        killNode: (node) => attempt(() => daemons.stop(`slurmd.${node}`, "SIGKILL")),
         startNode: (node) =>
           attempt(async () => {
             daemons.node(node)
@@ -329,7 +332,8 @@ export const layer = (options: Options = {}): Layer.Layer<Cluster, ClusterError>
           }),
         pauseController: Effect.sync(() => daemons.signal("slurmctld", "SIGSTOP")),
         resumeController: Effect.sync(() => daemons.signal("slurmctld", "SIGCONT")),
-        killController: attempt(() => daemons.kill("slurmctld")),
+        stopController: attempt(() => daemons.stop("slurmctld", "SIGTERM")),
+        killController: attempt(() => daemons.stop("slurmctld", "SIGKILL")),
         startController: attempt(async () => {
           daemons.controller()
           await daemons.controllerUp()

@@ -12,7 +12,7 @@ export type JobId = number
 /** A job, or one task of an array. */
 export interface Id {
   readonly job: JobId
-  readonly index?: number
+  readonly index?: number | undefined
 }
 
 export interface Task {
