@@ -61,7 +61,8 @@ const named = (lever: Bottleneck.Lever): string => {
 
 const bottleneckLines = ({ bottlenecks }: SimulationReport): ReadonlyArray<string> => {
   const [first, ...rest] = bottlenecks
-  if (first === undefined) return ["waits for    nothing in particular: no single change of a tenth moves its end"]
+  if (first === undefined)
+    return ["waits for    nothing in particular: no single change of a tenth moves its end"]
   const told = rest.slice(0, 4).map(({ gain, lever }) => `${named(lever)} ${percent(gain)}`)
   return [
     `waits for    ${named(first.lever)} would end it ${percent(first.gain)} sooner`,
@@ -86,7 +87,20 @@ const money = (value: number, currency: string): string =>
 
 const poolLines = ({ simulated: { pools } }: SimulationReport): ReadonlyArray<string> =>
   Format.table(
-    ["pool", "nodes", "GPUs", "of", "busy", "starting", "lost", "idle", "GPU-hours", "node-hours", "cost", "busy over time"],
+    [
+      "pool",
+      "nodes",
+      "GPUs",
+      "of",
+      "busy",
+      "starting",
+      "lost",
+      "idle",
+      "GPU-hours",
+      "node-hours",
+      "cost",
+      "busy over time",
+    ],
     pools.map(({ busyOverTime, cost, gpuHours, gpus, nodeHours, nodes, of, pool, share }) => [
       pool,
       Format.count(nodes),
@@ -110,7 +124,22 @@ const howText = ({ how, workers }: Simulation.SimulatedNode): string =>
 const nodeLines = ({ simulated: { nodes } }: SimulationReport): ReadonlyArray<string> => {
   const someLost = nodes.some(({ losses }) => losses > 0)
   return Format.table(
-    ["node", "pool", "workers", "in", "dropped", "failed", "out", "work, h", "GPU-hours", "cost", ...(someLost ? ["lost"] : []), "from", "to", "waiting"],
+    [
+      "node",
+      "pool",
+      "workers",
+      "in",
+      "dropped",
+      "failed",
+      "out",
+      "work, h",
+      "GPU-hours",
+      "cost",
+      ...(someLost ? ["lost"] : []),
+      "from",
+      "to",
+      "waiting",
+    ],
     nodes.map((node) => [
       node.node,
       node.pool,
@@ -134,7 +163,19 @@ const nodeLines = ({ simulated: { nodes } }: SimulationReport): ReadonlyArray<st
 /** The whole report. */
 export const lines = (report: SimulationReport): ReadonlyArray<string> => {
   const { currency, luck, measured, simulated } = report
-  const { cost, driverShare, gpuHours, graph, inputs, outputs, seconds, store, version, warnings, wholeCost } = simulated
+  const {
+    cost,
+    driverShare,
+    gpuHours,
+    graph,
+    inputs,
+    outputs,
+    seconds,
+    store,
+    version,
+    warnings,
+    wholeCost,
+  } = simulated
   const between =
     luck === undefined || luck.runs < 2
       ? ""

@@ -22,7 +22,7 @@ export interface Balanced {
 /** How much longer a run may take on pools without idle nodes, when no time is asked for. */
 const slack = 1.02
 
-const tasks = 50_000
+const tasks = 60_000
 
 /** Times that pools are doubled to reach a time. */
 const doublings = 8
@@ -48,7 +48,10 @@ export const find = (
     for (const name of reached ? names : []) {
       const pool = simulated.pools.find(({ pool }) => pool === name)
       // Less than what it is busy with cannot be enough.
-      let short = Math.max(0, Math.floor(((pool?.share.busy ?? 0) * sizeOf(name) * simulated.seconds) / within) - 1)
+      let short = Math.max(
+        0,
+        Math.floor(((pool?.share.busy ?? 0) * sizeOf(name) * simulated.seconds) / within) - 1,
+      )
       let enough = sizeOf(name)
       while (enough - short > Math.max(1, Math.floor(enough / 100))) {
         const middle = Math.floor((short + enough) / 2)
@@ -66,7 +69,8 @@ export const find = (
       placement = Bottleneck.resize(placement, name, enough)
     }
     const nodes = Object.fromEntries(names.map((name) => [name, sizeOf(name)]))
-    return { nodes, placement, simulated, reached }
+    // As finely as all other runs, to be compared with them.
+    return { nodes, placement, simulated: yield* Simulation.run({ ...options, placement }), reached }
   })
 
 /** Slurm pools with work in them, the dearest first. Gangs are as large as somebody has decided: theirs stay. */

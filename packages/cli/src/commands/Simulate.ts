@@ -1,6 +1,13 @@
 /** `reel plan --simulate`: a run on its pools, simulated from what its work costs. */
 import type { Graph } from "@reelgraph/core"
-import { Balance, Bottleneck, MeasuredProfile, type Placement, Profile, Simulation } from "@reelgraph/placement"
+import {
+  Balance,
+  Bottleneck,
+  MeasuredProfile,
+  type Placement,
+  Profile,
+  Simulation,
+} from "@reelgraph/placement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
@@ -71,7 +78,9 @@ export const run: (options: Options) => Task = Effect.fn("reel.plan.simulate")(f
 /** What the file says, and for the rest what the store has measured. */
 const profileOf = Effect.fnUntraced(function* ({ graph, profile: file, store }: Options) {
   const written = file === undefined ? undefined : yield* ProfileSource.load(file)
-  const missing = graph.nodes.filter((node) => written === undefined || Profile.of(written, node) === undefined)
+  const missing = graph.nodes.filter(
+    (node) => written === undefined || Profile.of(written, node) === undefined,
+  )
   const none = { profile: Profile.make({ operators: {} }), calls: {} as { readonly [node: string]: number } }
   const measured = StoreFolder.exists(store)
     ? yield* Effect.provide(MeasuredProfile.of(graph), StoreFolder.layerJournal(store))
@@ -91,7 +100,8 @@ const itemsOf = (graph: Graph.Graph, given: ReadonlyArray<string>) =>
     for (const text of given) {
       const [, input, number] = /^([^=]+)=(\d[\d_]*(?:\.\d+)?(?:e\d+)?)$/i.exec(text) ?? []
       const count = Number(number?.replaceAll("_", ""))
-      if (input === undefined || !Number.isSafeInteger(count)) return yield* new ItemsMalformed({ given: text })
+      if (input === undefined || !Number.isSafeInteger(count))
+        return yield* new ItemsMalformed({ given: text })
       if (!inputs.includes(input)) return yield* new InputUnknown({ graph: graph.name, input, inputs })
       items[input] = count
     }
