@@ -2,11 +2,16 @@
  * Profiles from the runs of a store: what the calls of a graph's operators took, kept, gave and wrote.
  *
  * Walks forth from what the latest runs took in, through the calls of the operators of the graph, some hundred of
- * each. Where the walk finds too few (runs of other graphs), the mean of {@link Journal} `history` stands for all.
+ * each. Where it finds none (runs of other graphs), the mean of `Journal.history` stands for all. Of a `collect`, what
+ * it kept and gave is in the ledgers of those runs.
+ *
+ * Bytes are those of the blobs that items name. Only operators in workers are taken to read them.
  */
-import type { Graph } from "@reelgraph/core"
-import { artifactsIn, Journal, JournalError, Status, type Step } from "@reelgraph/store"
+import { type Graph, Ledger } from "@reelgraph/core"
+import { artifactsIn, Journal, JournalError, type Run, Status, type Step } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 
 import * as Profile from "./Profile.ts"
 
@@ -33,12 +38,10 @@ interface Samples {
   kept: number
   dropped: number
   failed: number
+  /** Records that each call gave. */
   readonly given: Array<number>
   bytesIn: number
   bytesOut: number
-  /** Records that `collect` made, of one call at the latest. */
-  emitted: number | undefined
-  items: number
 }
 
 type Reader = typeof Journal.Service
@@ -56,7 +59,12 @@ export const of = (graph: Graph.Graph): Effect.Effect<Measured, JournalError, Jo
   )
 
 const measure = (journal: Reader, graph: Graph.Graph): Measured => {
-  const samples = walk(journal, graph)
+  const runs = journal
+    .runs()
+    .filter((run) => run.graph === graph.name)
+    .sort((a, b) => b.startedMs - a.startedMs)
+    .slice(0, most.runs)
+  const samples = walk(journal, graph, runs)
   const operators: { [node: string]: typeof Profile.OperatorProfile.Encoded } = {}
   const unmeasured: Array<string> = []
   const calls: { [node: string]: number } = {}
@@ -64,8 +72,9 @@ const measure = (journal: Reader, graph: Graph.Graph): Measured => {
     const { name, version } = node.operator
     const found = samples.get(`${name}\0${version}`)
     const history = journal.history(name, version)
-    if (found !== undefined && found.items > 0) {
-      operators[node.id] = profileOf(node, found)
+    if (found !== undefined) {
+      operators[node.id] =
+        node.operator.cardinality === "collect" ? collectOf(node, found, runs) : profileOf(node, found)
       calls[node.id] = found.ms.length
     } else if (history.calls > 0) {
       operators[node.id] = { seconds: history.meanMs / 1000, source: `mean of ${history.calls} calls` }
@@ -76,15 +85,14 @@ const measure = (journal: Reader, graph: Graph.Graph): Measured => {
 }
 
 /** Calls of the graph's operators that followed from what its latest runs took in. */
-const walk = (journal: Reader, graph: Graph.Graph): ReadonlyMap<string, Samples> => {
+const walk = (
+  journal: Reader,
+  graph: Graph.Graph,
+  runs: ReadonlyArray<Run>,
+): ReadonlyMap<string, Samples> => {
   const wanted = new Set(graph.nodes.map(({ operator }) => `${operator.name}\0${operator.version}`))
   const samples = new Map<string, Samples>()
   const seenCalls = new Set<number>()
-  const runs = journal
-    .runs()
-    .filter((run) => run.graph === graph.name)
-    .sort((a, b) => b.startedMs - a.startedMs)
-    .slice(0, most.runs)
   const items = runs.flatMap(({ id }) =>
     Object.keys(graph.inputs).flatMap((input) => journal.runItems(id, `in:${input}`).slice(0, most.items)),
   )
@@ -107,32 +115,15 @@ const walk = (journal: Reader, graph: Graph.Graph): ReadonlyMap<string, Samples>
   return samples
 }
 
-const none = (): Samples => ({
-  ms: [],
-  kept: 0,
-  dropped: 0,
-  failed: 0,
-  given: [],
-  bytesIn: 0,
-  bytesOut: 0,
-  emitted: undefined,
-  items: 0,
-})
+const none = (): Samples => ({ ms: [], kept: 0, dropped: 0, failed: 0, given: [], bytesIn: 0, bytesOut: 0 })
 
-const note = (journal: Reader, samples: Samples, { call, inputs, ms, outputs, status }: Step): void => {
+const note = (journal: Reader, samples: Samples, { inputs, ms, outputs, status }: Step): void => {
   samples.ms.push(ms)
-  // Of a set of items, the inputs are many; of what was passed on, outputs are among them.
-  const passed = outputs.filter((output) => inputs.includes(output)).length
-  const drops = journal.drops(call).length
-  const all = inputs.length > 1 && (drops > 0 || passed > 1) ? inputs.length : 1
-  samples.items += all
-  if (status === Status.failed) samples.failed += all
-  else if (status === Status.dropped) samples.dropped += all
+  if (status === Status.failed) samples.failed++
+  else if (status === Status.dropped) samples.dropped++
   else {
-    samples.dropped += drops
-    samples.kept += all - drops
+    samples.kept++
     samples.given.push(outputs.length)
-    samples.emitted = passed === 0 ? outputs.length : undefined
   }
   const before = new Set<string>()
   for (const input of inputs)
@@ -151,28 +142,47 @@ const artifactsOf = (journal: Reader, item: number) => {
   return stored === undefined ? [] : artifactsIn(JSON.parse(stored.record))
 }
 
-const profileOf = (node: Graph.Placed, samples: Samples): typeof Profile.OperatorProfile.Encoded => {
-  const { bytesIn, bytesOut, dropped, emitted, failed, given, items, kept, ms } = samples
-  const collects = node.operator.cardinality === "collect"
-  const sorted = [...ms].sort((a, b) => a - b).map((value) => value / 1000)
-  const mean = sorted.reduce((sum, value) => sum + value, 0) / sorted.length
-  const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))]!
-  const out = given.reduce((sum, value) => sum + value, 0) / Math.max(1, given.length)
-  const spread =
-    out === 0 ? 0 : Math.sqrt(given.reduce((sum, value) => sum + (value - out) ** 2, 0) / given.length) / out
-  const seconds = collects
-    ? (mean * sorted.length) / items
-    : sorted.length < enough
-      ? mean
-      : { quantiles: Array.from({ length: steps + 1 }, (_, i) => at(i / steps)) }
+type Costs = typeof Profile.OperatorProfile.Encoded
+
+const mean = (values: ReadonlyArray<number>): number =>
+  values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length)
+
+const profileOf = ({ operator }: Graph.Placed, samples: Samples): Costs => {
+  const { bytesIn, bytesOut, dropped, failed, given, kept, ms } = samples
+  const items = ms.length
+  const sorted = ms.map((value) => value / 1000).sort((a, b) => a - b)
+  const at = (share: number) => sorted[Math.round(share * (items - 1))]!
+  const out = mean(given)
+  const spread = out === 0 ? 0 : Math.sqrt(mean(given.map((value) => (value - out) ** 2))) / out
   return {
-    seconds,
+    seconds:
+      items < enough
+        ? mean(sorted)
+        : { quantiles: Array.from({ length: steps + 1 }, (_, i) => at(i / steps)) },
     keep: kept + dropped === 0 ? 1 : kept / (kept + dropped),
     poison: failed / items,
-    ...(node.operator.cardinality === "flatMap" ? { out, outSpread: spread } : {}),
-    ...(collects && emitted !== undefined ? { emits: emitted } : {}),
-    bytesIn: bytesIn / items,
+    ...(operator.cardinality === "flatMap" ? { out, outSpread: spread } : {}),
+    bytesIn: operator.worker === undefined ? 0 : bytesIn / items,
     bytesOut: bytesOut / items,
-    source: `${ms.length} calls of this store`,
+    source: `${items} calls of this store`,
   }
+}
+
+const decodeLedger = Schema.decodeUnknownResult(Schema.fromJsonString(Ledger.Ledger))
+
+/** Of calls on sets of items: what one took by its items, in the latest run that made it. */
+const collectOf = (node: Graph.Placed, { ms }: Samples, runs: ReadonlyArray<Run>): Costs => {
+  const source = `${ms.length} calls of this store`
+  for (const { ledger } of runs) {
+    const was = Result.getOrUndefined(decodeLedger(ledger))?.[node.id]
+    if (was === undefined || was.in === 0) continue
+    return {
+      seconds: mean(ms) / 1000 / was.in,
+      keep: was.kept / was.in,
+      // What it passes on are those it keeps; otherwise it makes new ones.
+      ...(was.out === was.kept ? {} : { emits: was.out }),
+      source,
+    }
+  }
+  return { fixedSeconds: mean(ms) / 1000, source }
 }

@@ -23,8 +23,10 @@ export const Overheads = Schema.Struct({
   pollSeconds: seconds(0.5),
   /** Committing one shard, in its worker. @default 0.05 */
   commitSeconds: seconds(0.05),
-  /** How long items wait for others while there are too few for a shard, and a held worker for a shard. @default 2 */
+  /** How long items wait for others while there are too few for a shard. @default 2 */
   lingerSeconds: seconds(2),
+  /** How long a held worker waits for its next shard before it gives its place back. @default 30 */
+  heldSeconds: seconds(30),
   /** A shard has about `waiting items / workers` items, but at least so many seconds of work. @default 10 */
   shardMinSeconds: seconds(10),
   /** And at most so many, unless one item takes longer. @default 120 */
@@ -44,7 +46,7 @@ export const Overheads = Schema.Struct({
   /** Mean hours until a worker of a preemptible pool is taken away. @default never */
   preemptionHours: Schema.optionalKey(Positive),
 })
-export interface Overheads extends Schema.Schema.Type<typeof Overheads> {}
+export type Overheads = typeof Overheads.Type
 
 export type Options = typeof Overheads.Encoded
 
@@ -63,6 +65,7 @@ export const none: Overheads = make({
   pollSeconds: 0,
   commitSeconds: 0,
   lingerSeconds: 0,
+  heldSeconds: 0,
   shardMinSeconds: 0,
   shardMaxSeconds: 1e-9,
   taskSeconds: 1e-9,

@@ -84,7 +84,7 @@ export const OperatorProfile = Schema.Struct({
   /** Where the numbers are from. */
   source: Schema.optionalKey(Schema.String),
 })
-export interface OperatorProfile extends Schema.Schema.Type<typeof OperatorProfile> {}
+export type OperatorProfile = typeof OperatorProfile.Type
 
 /** What comes in through an input: all at the beginning, or one by one at a rate. */
 export const Arrivals = Schema.Struct({
@@ -111,7 +111,7 @@ export const Profile = Schema.Struct({
   /** What the cluster adds. */
   overheads: Overheads.Overheads.pipe(Schema.withDecodingDefaultKey(Effect.succeed({}))),
 })
-export interface Profile extends Schema.Schema.Type<typeof Profile> {}
+export type Profile = typeof Profile.Type
 
 export type Options = typeof Profile.Encoded
 
@@ -124,8 +124,7 @@ const TypeId = Symbol.for("reelgraph/placement/Profile")
  */
 export const make = (options: Options): Profile => branded(Schema.decodeUnknownSync(Profile)(options))
 
-const branded = (profile: Profile): Profile =>
-  Object.defineProperty({ ...profile }, TypeId, { value: true }) as Profile
+const branded = (profile: Profile): Profile => Object.defineProperty({ ...profile }, TypeId, { value: true })
 
 export const isProfile = (value: unknown): value is Profile =>
   typeof value === "object" && value !== null && (value as { [TypeId]?: unknown })[TypeId] === true

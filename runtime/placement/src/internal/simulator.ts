@@ -160,10 +160,8 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
   const { nodes, pools, sources } = prepared
   const heap = Heap.make<() => void>()
   // Looks of the driver that nobody can tell apart in a run of days are one.
-  const pollSeconds = Math.max(
-    overheads.pollSeconds,
-    overheads.pollSeconds === 0 ? 0 : prepared.least / 100_000,
-  )
+  const pollSeconds =
+    overheads.pollSeconds === 0 ? 0 : Math.max(overheads.pollSeconds, Math.min(2, prepared.least / 100_000))
 
   let now = 0
   let events = 0
@@ -360,7 +358,7 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
     drive(seconds + items * overheads.driverSecondsPerItem, () => {
       node.driverBusy = false
       deliver(node, outcomeOf(node, items, callsOf(node, items).failed))
-      look()
+      dispatch()
     })
   }
 
@@ -514,7 +512,7 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
     task.since = now
     node.idle.add(task)
     const since = now
-    at(now + Math.max(overheads.lingerSeconds, 2 * pollSeconds), () => {
+    at(now + Math.max(overheads.heldSeconds, 2 * pollSeconds), () => {
       if (task.idle && task.since === since) release(node, task)
     })
   }
@@ -684,9 +682,7 @@ const go = (options: Simulation.Options, prepared: Prepared, seed: number): Resu
       seconds: finish,
       counts: prepared.counts,
       nodes,
-      pools: [...pools.values()].filter(
-        (pool) => pool.pool._tag === "Slurm" || nodes.some((node) => node.pool === pool),
-      ),
+      pools: [...pools.values()].filter((pool) => nodes.some((node) => node.pool === pool)),
       driverSeconds,
       events,
     }),

@@ -116,12 +116,12 @@ const poolOf = (
 ): Simulation.SimulatedPool => {
   const here = nodes.filter((node) => node.pool?.name === name)
   const share = (use: SimulatedPool.Use, i: number) =>
-    capacity[i]! === 0 || end === 0 ? 0 : integrals[use][i]! / capacity[i]! / end
+    integrals[use][i]! / Math.max(Number.MIN_VALUE, capacity[i]! * end)
   const taken = scarce.map(
     (_, i) => share("busy", i) + share("starting", i) + share("lost", i) + share("idle", i),
   )
-  // Cores are first, and no pool is without.
-  const most = taken.indexOf(Math.max(...taken))
+  // Of equals, GPUs rather than what comes with them.
+  const most = taken.reduce((most, value, i) => (value >= taken[most]! - 1e-9 ? i : most), 0)
   const [busy, starting, lost] = [share("busy", most), share("starting", most), share("lost", most)]
   const count = Pool.nodes(pool)
   const gpus = pool.gpus?.count ?? 0
