@@ -65,9 +65,6 @@ export interface CallRow {
   readonly place?: string
 }
 
-/** Characters of a {@link CallRow}'s `place` that are kept. */
-export const maxPlaceLength = 400
-
 /** A committed call. When its result was there before, `adopted` is that result's status. */
 export interface Committed {
   readonly call: number

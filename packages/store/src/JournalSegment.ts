@@ -13,7 +13,8 @@
  */
 import { gunzipSync, gzipSync } from "node:zlib"
 
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 
 /** Where segments are among the objects of a store. */
 export const folder = "journal"
@@ -119,7 +120,7 @@ const rows = {
     Schema.NullOr(Prose),
   ]),
   /**
-   * Input, operator, run and node that made it, status, output when it is one, reason, detail, attempts, began (ms),
+   * Input, operator, run and nodes that made it (two, when one made good what another failed at), status, output when it is one, reason, detail, attempts, began (ms),
    * took (ms), place, and 1 when it takes the place of a result whose blobs are lost. Its outputs, parents and drops
    * follow at once.
    */
@@ -127,7 +128,7 @@ const rows = {
     Item,
     Operator,
     Run,
-    Schema.NullOr(Count),
+    Schema.Array(Count),
     Schema.Literals([0, 1, 2]),
     Schema.NullOr(Item),
     Schema.NullOr(Prose),

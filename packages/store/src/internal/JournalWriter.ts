@@ -4,16 +4,7 @@
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 
-import {
-  type CallRow,
-  type Committed,
-  maxPlaceLength,
-  type NewItem,
-  type OperatorRow,
-  type RunEnd,
-  type RunRow,
-  type StoredItem,
-} from "../Journal.ts"
+import type { CallRow, Committed, NewItem, OperatorRow, RunEnd, RunRow, StoredItem } from "../Journal.ts"
 import { uniqueName } from "./processIdentity.ts"
 
 /** What the journal is asked to write. Results are in the order of the requests. */
@@ -59,6 +50,9 @@ export interface Response {
 }
 
 const failed = 2
+
+/** Characters of a call's `place` that are kept. */
+export const maxPlaceLength = 400
 
 export class JournalWriter {
   readonly #db: DatabaseSync

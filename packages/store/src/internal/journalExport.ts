@@ -177,7 +177,7 @@ const draft = (db: Reader, journal: string, itemsTold: () => number) => {
       for (const list of lists(named(members))) segment.add(["members", set, list])
     },
 
-    /** A call with all that came of it, and the node that made it. */
+    /** A call with all that came of it, and the nodes that made it. */
     call: (row: Row, replaced: 0 | 1): void => {
       const id = row["id"] as number
       const outputs = Array.from(
@@ -185,7 +185,7 @@ const draft = (db: Reader, journal: string, itemsTold: () => number) => {
         (output) => output["item"] as number,
       )
       // CROSS JOIN keeps the order: by node is a few probes, the other way is all calls of the run.
-      const node = db.get(
+      const nodes = db.all(
         `SELECT run_calls.node FROM run_nodes CROSS JOIN run_calls ON run_calls.run = run_nodes.run AND run_calls.node = run_nodes.node
          WHERE run_nodes.run = ? AND run_calls.call = ? AND run_calls.cached = 0`,
         row["run"] as number,
@@ -210,7 +210,7 @@ const draft = (db: Reader, journal: string, itemsTold: () => number) => {
         input,
         by,
         madeIn,
-        (node?.["node"] as number | undefined) ?? null,
+        nodes.map((node) => node["node"] as number),
         row["status"] as Status,
         single,
         prose(row["reason"]),
@@ -412,6 +412,10 @@ const compose = (
   const allItems = !full
   if (allItems) items = lastItem
 
+  const replacements = new Set(
+    db.all("SELECT call FROM changed_calls WHERE replaced = 1").map((row) => row["call"] as number),
+  )
+  const tell = (row: Row) => segment.call(row, replacements.has(row["id"] as number) ? 1 : 0)
   const lastCall = db.int("SELECT coalesce(max(id), 0) FROM calls")
   let allCalls = true
   for (const row of db.each(
@@ -421,7 +425,7 @@ const compose = (
     const newest = Math.max(row["input"] as number, (row["output"] as number | null) ?? 0)
     allCalls = !isFull() && (allItems || newest <= items)
     if (!allCalls) break
-    segment.call(row, 0)
+    tell(row)
     calls = row["id"] as number
   }
   if (allCalls) calls = lastCall
@@ -429,7 +433,7 @@ const compose = (
   let changed = 0
   let more = !allItems || !allCalls
   if (!more) {
-    for (const { call, replaced, seq } of db.each("SELECT * FROM changed_calls ORDER BY seq")) {
+    for (const { call, seq } of db.each("SELECT seq, call FROM changed_calls ORDER BY seq")) {
       more = isFull()
       if (more) break
       changed = seq as number
@@ -438,7 +442,7 @@ const compose = (
         call as number,
       )
       // What is newer has come with the new calls, as it is now.
-      if (row !== undefined && (call as number) <= callsBefore) segment.call(row, replaced as 0 | 1)
+      if (row !== undefined && (call as number) <= callsBefore) tell(row)
     }
   }
 
@@ -471,7 +475,8 @@ const compose = (
 const isDue = (run: Row, nowMs: number): boolean => {
   const at = run["exported_ms"] as number | null
   const began = run["started_ms"] as number
-  return at === null || run["status"] !== "running" || isKilled(run) || nowMs - began >= 2 * (at - began)
+  if (at === null || run["status"] !== "running" || isKilled(run)) return true
+  return nowMs > at && nowMs - began >= 2 * (at - began)
 }
 
 /** Notes that a segment is in the store. */

@@ -9,8 +9,9 @@
 import { createHash } from "node:crypto"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 
-import { maxPlaceLength, Status } from "../Journal.ts"
+import { Status } from "../Journal.ts"
 import * as Segment from "../JournalSegment.ts"
+import { maxPlaceLength } from "./JournalWriter.ts"
 
 type Row = Record<string, unknown>
 
@@ -196,7 +197,7 @@ const importRows = (db: DatabaseSync, name: string, bytes: Uint8Array): number =
     if (pending === undefined) return
     const { drops, outputs, parents, row } = pending
     pending = undefined
-    const [, inputNumber, operatorNumber, runNumber, node, , outputNumber] = row
+    const [, inputNumber, operatorNumber, runNumber, nodes, , outputNumber] = row
     const input = item(inputNumber)
     const by = operator(operatorNumber)
     const madeIn = run(runNumber)
@@ -208,7 +209,7 @@ const importRows = (db: DatabaseSync, name: string, bytes: Uint8Array): number =
       return
     }
     const { id, isNew } = tables.call({ row, input, operator: by, run: madeIn, output })
-    if (node !== null) tables.run("INSERT OR IGNORE INTO run_calls VALUES(?,?,?,0)", madeIn, node, id)
+    for (const node of nodes) tables.run("INSERT OR IGNORE INTO run_calls VALUES(?,?,?,0)", madeIn, node, id)
     if (!isNew) return
     outputs.forEach((out, position) =>
       tables.run("INSERT INTO call_outputs VALUES(?,?,?)", id, position, item(out)!),
@@ -265,15 +266,19 @@ const importRows = (db: DatabaseSync, name: string, bytes: Uint8Array): number =
       case "call":
         pending = { row, outputs: [], parents: [], drops: [] }
         return
-      case "outputs":
-        for (const number of row[1]) open().outputs.push(number)
+      case "outputs": {
+        const { outputs } = open()
+        for (const number of row[1]) outputs.push(number)
         return
+      }
       case "parents":
         open().parents.push([row[1], row[2]])
         return
-      case "drops":
-        for (const drop of row[1]) open().drops.push(drop)
+      case "drops": {
+        const { drops } = open()
+        for (const drop of row[1]) drops.push(drop)
         return
+      }
       case "used":
         return used(row)
       case "failures":
