@@ -221,14 +221,32 @@ const train = Command.make(
   ]),
 )
 
-const plan = Command.make("plan", { graph, input, set, store, seed, pools, json }, (options) =>
+const simulation = {
+  simulate: Flag.Boolean("simulate").pipe(
+    Flag.withDescription("Simulate the run on its pools: when it ends, what it costs, what it waits for"),
+    Flag.withDefault(false),
+  ),
+  profile: file("profile", "What the work costs, for --simulate (default: what runs of the store took)"),
+  items: Flag.String("items").pipe(
+    Flag.withMetavar("INPUT=N"),
+    Flag.withDescription("Items of an input, for --simulate, such as videos=1e8. Repeatable"),
+    Flag.atLeast(0),
+  ),
+}
+
+const plan = Command.make("plan", { graph, input, set, store, seed, pools, ...simulation, json }, (options) =>
   Effect.flatMap(
     Effect.promise(() => import("./commands/Plan.ts")),
-    (command) => command.run({ ...options, pools: Option.getOrUndefined(options.pools) }),
+    (command) =>
+      command.run({
+        ...options,
+        pools: Option.getOrUndefined(options.pools),
+        profile: Option.getOrUndefined(options.profile),
+      }),
   ),
 ).pipe(
   Command.withDescription(
-    "Say what a run would do: per node the results that are there, those that are not, and why; with --pools, where each node would run, and why there",
+    "Say what a run would do: per node the results that are there, those that are not, and why; with --pools, where each node would run, and why there; with --simulate, when it would end, and for how much",
   ),
   Command.withShortDescription("Say what a run would do"),
   Command.withExamples([
@@ -239,6 +257,11 @@ const plan = Command.make("plan", { graph, input, set, store, seed, pools, json 
     {
       command: "reel plan curate --input videos=./talks --pools cluster.pools.ts",
       description: "Which node would run in which pool",
+    },
+    {
+      command:
+        "reel plan curate --pools examples/scale/scale.pools.ts --simulate --profile examples/scale/scale.profile.ts",
+      description: "A hundred million clips, simulated",
     },
   ]),
 )

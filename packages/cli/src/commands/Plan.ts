@@ -11,6 +11,7 @@ import { Screen } from "../Screen.ts"
 import * as Settings from "../Settings.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import type { Task } from "../Task.ts"
+import { FlagsConflict } from "../UsageError.ts"
 
 export interface Options {
   readonly graph: string
@@ -20,6 +21,11 @@ export interface Options {
   readonly seed: number
   /** File of the pools to place the graph on. */
   readonly pools: string | undefined
+  /** Whether to simulate the run on its pools instead. */
+  readonly simulate: boolean
+  /** File of a profile, and `INPUT=N`: what the simulation is told. */
+  readonly profile: string | undefined
+  readonly items: ReadonlyArray<string>
   readonly json: boolean
 }
 
@@ -27,11 +33,24 @@ export const run: (options: Options) => Task = Effect.fn("reel.plan")(function* 
   const found = yield* GraphSource.find(options.graph)
   const graph = yield* Settings.apply(found.graph, options.set)
   const placed = options.pools === undefined ? undefined : yield* Placed.of(graph, options.pools)
-  const prepared = yield* InputSource.prepare(graph, options.input)
-  const plan = yield* Effect.provide(
-    Plan.make(graph, prepared.inputs, { seed: options.seed }),
-    StoreFolder.layer(options.store),
-  )
+  const planned = Effect.gen(function* () {
+    const prepared = yield* InputSource.prepare(graph, options.input)
+    const making = Plan.make(graph, prepared.inputs, { seed: options.seed })
+    return { plan: yield* Effect.provide(making, StoreFolder.layer(options.store)), prepared }
+  })
+  if (options.simulate) {
+    if (placed === undefined)
+      return yield* new FlagsConflict({
+        problem: "--simulate needs --pools FILE: a run is simulated on pools",
+      })
+    // Without files the numbers of items are given, or are in the profile.
+    const counted = options.input.length === 0 ? {} : (yield* planned).plan.inputs
+    const Simulate = yield* Effect.promise(() => import("./Simulate.ts"))
+    return yield* Simulate.run({ ...options, graph, placement: placed.placement, counted })
+  }
+  if (options.profile !== undefined || options.items.length > 0)
+    return yield* new FlagsConflict({ problem: "--profile and --items are for --simulate" })
+  const { plan, prepared } = yield* planned
   const screen = yield* Screen
   if (options.json) {
     const placement = placed === undefined ? {} : { placement: PlacementReport.json(placed) }
