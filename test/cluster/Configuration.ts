@@ -9,7 +9,10 @@ export interface Options {
   readonly gpusPerNode?: number
   /** Nodes of the partition `cpu`: 16 cores and 64,000 MB each. @default 2 */
   readonly cpuNodes?: number
-  /** Whether jobs are held to their memory by cgroups, which need a machine that lets us write them. @default false */
+  /**
+   * Whether jobs are held to their memory by cgroups: where they can be written, and by one cluster at a time, for
+   * nodes of the same name share them. @default false
+   */
   readonly cgroup?: boolean
   /** Seconds between the warning of a job that is preempted and its end. @default 3 */
   readonly graceSeconds?: number

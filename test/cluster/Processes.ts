@@ -1,5 +1,6 @@
 /** The processes of a private Slurm: its daemons, the daemons of jobs, and whatever jobs have started. */
-import { readdirSync, readFileSync, rmSync } from "node:fs"
+import { readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs"
+import { basename, join } from "node:path"
 import { setTimeout } from "node:timers/promises"
 
 import { slurmConf } from "./Configuration.ts"
@@ -63,6 +64,34 @@ export const signal = (pid: number, name: NodeJS.Signals): void => {
   }
 }
 
+const folders = (path: string): ReadonlyArray<string> => {
+  try {
+    return readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => join(path, name))
+  } catch {
+    return []
+  }
+}
+
+/** Removes a control group and those within it, as far as they are empty. */
+const removeGroup = (path: string): void => {
+  for (const inner of folders(path)) removeGroup(inner)
+  try {
+    rmdirSync(path)
+  } catch {
+    // It has gone already, or is in use: somebody else's.
+  }
+}
+
+/** Removes what the nodes of a cluster with `cgroup` have left. */
+const removeGroups = (folder: string): void => {
+  if (!read(slurmConf(folder)).includes("task/cgroup")) return
+  const nodes = folders(join(folder, "spool")).map((path) => basename(path))
+  const roots = ["/sys/fs/cgroup", ...folders("/sys/fs/cgroup")]
+  for (const root of roots) for (const node of nodes) removeGroup(join(root, `slurm_${node}`))
+}
+
 /** Kills all of a cluster, however often it starts something anew, and removes its folder. */
 export const end = async (folder: string): Promise<void> => {
   for (let round = 0; round < 100; round++) {
@@ -71,5 +100,6 @@ export const end = async (folder: string): Promise<void> => {
     for (const { pid } of alive) signal(pid, "SIGKILL")
     await setTimeout(20)
   }
+  removeGroups(folder)
   rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
 }

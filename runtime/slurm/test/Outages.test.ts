@@ -19,7 +19,7 @@ const setup = Effect.gen(function* () {
 /** A Slurm of two jobs at most, and a client without patience. */
 const full = Harness.layer({ gpuNodes: 0, cpuNodes: 1, maxJobCount: 3 }, { timeoutMs: 3000, patienceMs: 0 })
 
-describe.skipIf(!Cluster.available)(Harness.title("Slurm in trouble"), () => {
+describe.skipIf(!Cluster.available)("Slurm in trouble", () => {
   layer(Harness.layer({ gpuNodes: 1, cpuNodes: 3, nodeTimeoutSeconds: 4 }), {
     excludeTestServices: true,
     timeout: 60_000,

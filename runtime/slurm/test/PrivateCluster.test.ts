@@ -23,7 +23,7 @@ const started = Effect.callback<{ readonly kill: () => void; readonly folder: st
 
 const small = { gpuNodes: 1, cpuNodes: 0 }
 
-describe.skipIf(!Cluster.available)(Harness.title("a private Slurm"), () => {
+describe.skipIf(!Cluster.available)("a private Slurm", () => {
   it.live(
     "leaves nothing behind when whoever started it is killed",
     () =>

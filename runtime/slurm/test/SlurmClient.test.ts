@@ -22,7 +22,10 @@ const refused = (job: Job.Options) =>
     }),
   )
 
-describe.skipIf(!Cluster.available)(Harness.title("Slurm"), () => {
+if (!Cluster.available)
+  console.warn(`Tests on a real Slurm are skipped: there is none here (${Cluster.unavailable}).`)
+
+describe.skipIf(!Cluster.available)("Slurm", () => {
   layer(Harness.layer(), { excludeTestServices: true, timeout: 60_000 })((it) => {
     it.effect(
       "gives each task of an array devices of its own, in the right partition",

@@ -8,9 +8,6 @@ import * as Layer from "effect/Layer"
 import * as Cluster from "../../../test/cluster/Cluster.ts"
 import { type Job, SlurmClient, type Task } from "../src/index.ts"
 
-export const title = (name: string): string =>
-  Cluster.unavailable === undefined ? name : `${name} (skipped, there is no Slurm: ${Cluster.unavailable})`
-
 /** A cluster, and a client of it whose driver has a variable of its own. */
 export const layer = (cluster: Cluster.Options = {}, client: SlurmClient.Options = {}) =>
   Layer.unwrap(
