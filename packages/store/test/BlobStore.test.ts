@@ -2,7 +2,7 @@ import { createHash } from "node:crypto"
 import fs from "node:fs"
 import os from "node:os"
 import { join } from "node:path"
-import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { afterAll, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Option, Schema, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
@@ -49,6 +49,9 @@ interface Subject {
   /** It keeps content on other machines: by their clock, with a copy here, and registered files as well. */
   readonly isRemote?: boolean
 }
+
+// Nothing waits for it, and others work here too.
+vi.setConfig({ testTimeout: 60_000 })
 
 let server: S3.Server
 beforeAll(async () => void (server = await S3.start()))
@@ -112,7 +115,7 @@ for (const [name, make] of Object.entries(subjects)) {
       )
     })
 
-  const runs = { arbitrary: { runs: name === "BlobStoreS3" ? 10 : 100 }, timeout: 30_000 }
+  const runs = { arbitrary: { runs: name === "BlobStoreS3" ? 10 : 100 } }
 
   describe(name, () => {
     it.effect.prop(

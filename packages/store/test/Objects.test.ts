@@ -1,7 +1,7 @@
 import fs from "node:fs"
 import os from "node:os"
 import { join } from "node:path"
-import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { afterAll, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import { Effect, type Layer, Option, Schema, Stream } from "effect"
 import { BlobStoreFs, BlobStoreMemory, BlobStoreS3, Objects } from "../src/index.ts"
 import * as S3 from "./s3.ts"
@@ -12,6 +12,9 @@ const temporary = Effect.acquireRelease(
 )
 
 const text = (value: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(value)
+
+// Nothing waits for it, and others work here too.
+vi.setConfig({ testTimeout: 60_000 })
 
 let server: S3.Server
 beforeAll(async () => void (server = await S3.start()))
@@ -54,7 +57,7 @@ for (const [name, make] of Object.entries(subjects)) {
             assert.deepEqual(got, kept)
           }),
         ),
-      { arbitrary: { runs: name === "a bucket" ? 10 : 50 }, timeout: 30_000 },
+      { arbitrary: { runs: name === "a bucket" ? 10 : 50 } },
     )
 
     it.effect("a put replaces, a remove is idempotent, what is not there is none", () =>

@@ -3,7 +3,7 @@ import fs from "node:fs"
 import os from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { afterAll, assert, beforeAll, describe, it, vi } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { BlobStoreFs, BlobStoreMemory, BlobStoreS3, Unfinished } from "../src/index.ts"
@@ -17,6 +17,9 @@ const temporary = Effect.acquireRelease(
   Effect.sync(() => fs.mkdtempSync(join(os.tmpdir(), "reelgraph-test-"))),
   (path) => Effect.sync(() => fs.rmSync(path, { recursive: true, force: true })),
 )
+
+// Nothing waits for it, and others work here too.
+vi.setConfig({ testTimeout: 60_000 })
 
 let server: S3.Server
 beforeAll(async () => void (server = await S3.start()))

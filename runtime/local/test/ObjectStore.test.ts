@@ -1,5 +1,8 @@
 /** Worker processes on a store in a bucket, behind a network that fails. */
 import { createHash } from "node:crypto"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Graph, Ledger } from "@reelgraph/core"
@@ -13,9 +16,16 @@ import * as S3 from "../../../packages/store/test/s3.ts"
 import { LocalWorkers } from "../src/index.ts"
 import { content, Num, Read, Write } from "./files.ts"
 
+// What this machine, its worker processes included, has of stores in buckets. Variables are read once.
+const cache = mkdtempSync(join(tmpdir(), "reelgraph-cache-"))
+process.env["REEL_CACHE"] = cache
+
 let server: S3.Server
 beforeAll(async () => void (server = await S3.start()))
-afterAll(() => server.close())
+afterAll(async () => {
+  await server.close()
+  rmSync(cache, { recursive: true })
+})
 
 const graph = Graph.make("files", { version: "1.0.0" }, (g) => ({
   out: g.input("in", Num).pipe(Write()).pipe(Read()),
@@ -27,17 +37,7 @@ describe("workers on a store in a bucket", () => {
     () =>
       Effect.gen(function* () {
         const proxy = yield* S3.proxy(server.endpoint, { fraction: 0.2 })
-        const cache = yield* S3.temporary
-        const before = process.env["REEL_CACHE"]
-        yield* Effect.acquireRelease(
-          Effect.sync(() => void (process.env["REEL_CACHE"] = cache)),
-          () =>
-            Effect.sync(() => {
-              if (before === undefined) delete process.env["REEL_CACHE"]
-              else process.env["REEL_CACHE"] = before
-            }),
-        )
-        const store = `s3://${S3.bucket}/workers?endpoint=${encodeURIComponent(proxy.endpoint)}&timeout=1`
+        const store = `s3://${S3.bucket}/workers?endpoint=${encodeURIComponent(proxy.endpoint)}&timeout=3`
         const file = yield* StoreAt.journalFile(store)
         assert.isTrue(file.startsWith(cache))
         const runtime = JournalSqlite.layer(file).pipe(
