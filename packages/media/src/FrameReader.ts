@@ -8,7 +8,8 @@
  *
  * Pixels are taken as square and the picture as upright, which is true of standard clips.
  */
-import { Effect, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { avGetPixFmtName, Frame } from "node-av/lib"
 import { rangeName } from "./internal/colour.ts"
 import { Filters, type FrameShape, sameShape, shapeOf } from "./internal/filters.ts"

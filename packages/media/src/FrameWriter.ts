@@ -6,7 +6,7 @@
  * (Keys 1981, "Cubic convolution interpolation for digital image processing", a = -1/2: Catmull and Rom's). One
  * picture is held at a time.
  */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import { AV_PIX_FMT_RGB24, AVCOL_RANGE_JPEG, AVCOL_SPC_RGB } from "node-av/constants"
 import { Frame } from "node-av/lib"
 

@@ -6,7 +6,8 @@
  * second a frame is looked at in full: letterbox, blur and interlacing. No frame
  * is kept, so memory is some 40 bytes a frame.
  */
-import { Effect, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { Frame } from "node-av/lib"
 import { Meter } from "./internal/meter.ts"
 import { fromAdapter, Pace, withCleanup } from "./internal/native.ts"

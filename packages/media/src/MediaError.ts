@@ -4,7 +4,7 @@
  * Every error names the file and carries its facts as fields, so that a caller can drop the item with a
  * reason (`NotAVideo`, `NoVideoStream`, `EndsEarly`, ...) or retry it (`Unwritable`).
  */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 
 /** The file does not exist, is a folder, or may not be read. */
 export class FileUnreadable extends Schema.TaggedError<FileUnreadable>()("FileUnreadable", {

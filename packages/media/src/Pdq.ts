@@ -9,7 +9,7 @@
  *
  * Tolerance against the `pdqhash` package: same bits up to 2 of 256, same quality (test/oracle/pdq).
  */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 
 const SIDE = 64
 const BANDS = 16

@@ -4,7 +4,8 @@
  * The container's claims are taken where it makes any; where it makes none (no duration, no frame count), or
  * where its claim is not worth much (constant frame rate), packets are read without decoding.
  */
-import { Effect, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { AV_PKT_DATA_DISPLAYMATRIX } from "node-av/constants"
 import { avGetPixFmtName, Codec } from "node-av/lib"
 import { isHdr, matrixName, primariesName, rangeName, transferName } from "./internal/colour.ts"

@@ -2,7 +2,8 @@
  * A small corpus of video files with known truth: drawn, encoded and damaged here, the same bytes on every run.
  * What to show first, and what the curation tests rest on.
  */
-import { Effect, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { AV_PIX_FMT_YUV420P } from "node-av/constants"

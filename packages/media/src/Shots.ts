@@ -4,7 +4,7 @@
  * A shot is a run of frames between two cuts. A window is an exact length of time inside one shot. Times are
  * seconds from the container's first time stamp; a shot ends where the next begins.
  */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import type { Box } from "./internal/luma.ts"
 import type { FrameSeries } from "./Measure.ts"
 

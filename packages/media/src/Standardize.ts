@@ -6,7 +6,8 @@
  * source of variable rate keeps its timing, and no frame comes from at or after `startSeconds + frames / fps`
  * (a filter that rounds to the nearest frame takes the next shot's first frame there).
  */
-import { Effect, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { avGetPixFmtName, Frame } from "node-av/lib"
 import { rangeName } from "./internal/colour.ts"
 import { Filters, sameShape, shapeOf, type FrameShape } from "./internal/filters.ts"

@@ -1,5 +1,6 @@
 /** Is a written clip what its target says? Answered by decoding all of it again. */
-import { Effect, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { AVMEDIA_TYPE_AUDIO } from "node-av/constants"
 import { avGetPixFmtName, Frame } from "node-av/lib"
 import { matrixName, primariesName, rangeName, transferName } from "./internal/colour.ts"

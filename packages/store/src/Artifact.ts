@@ -4,7 +4,7 @@
  * Records are JSON. Whoever has to know which blobs a record needs (the engine, garbage collection, lineage)
  * scans the encoded record for `_tag: "Artifact"` with {@link artifactsIn} and never needs the record's schema.
  */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 
 const sha256Pattern = /^[0-9a-f]{64}$/
 

@@ -13,7 +13,12 @@
  * A file too large or too precious to copy (a user's source video) is registered with `reference` instead: the
  * store keeps its digest and where it is, and every later read checks that it is unchanged.
  */
-import { Context, type Effect, type Option, Schema, type Scope, type Stream } from "effect"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import type { Artifact } from "./Artifact.ts"
 
 const causeText = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))

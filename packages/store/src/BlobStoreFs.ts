@@ -9,7 +9,12 @@
 import { createHash, hash as hashOnce } from "node:crypto"
 import fs from "node:fs"
 import { join, resolve } from "node:path"
-import { Clock, Context, Effect, Layer, Option, Stream } from "effect"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import { Artifact, isSha256 } from "./Artifact.ts"
 import {
   BlobCorrupt,

@@ -19,7 +19,14 @@
 import { createHash } from "node:crypto"
 import fs from "node:fs"
 import { join, resolve, sep } from "node:path"
-import { Clock, Context, Effect, Layer, Option, type Scope, Semaphore, Stream } from "effect"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
 
 import { type Artifact, isSha256 } from "./Artifact.ts"
 import {

@@ -8,7 +8,16 @@
  */
 import { Worker } from "node:worker_threads"
 
-import { Cause, Clock, Context, Duration, Effect, Layer, Option, type Scope, Semaphore, Stream } from "effect"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
 
 import type { PutError, StoreUnreadable } from "./BlobStore.ts"
 import type { Envelope, Failure, Reply, Request, Response } from "./internal/journalSegmentThread.ts"

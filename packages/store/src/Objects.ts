@@ -7,7 +7,11 @@
  * (`a/b` beside `a/b/c`): a folder store refuses the later one. An object appears whole or not at all; putting one that
  * is there replaces it, whole. After a put has succeeded, every reader finds it, and every list has it.
  */
-import { Context, Effect, type Option, Schema, type Stream } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
 
 import type { PutError, StoreUnreadable } from "./BlobStore.ts"
 

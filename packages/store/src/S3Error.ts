@@ -1,5 +1,5 @@
 /** The ways in which a bucket, or the server that has it, refuses to be a store; each says what to do about it. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 
 /** No bucket of this name. */
 export class BucketMissing extends Schema.TaggedError<BucketMissing>()("BucketMissing", {

@@ -10,7 +10,10 @@
 import { createHash } from "node:crypto"
 import fs from "node:fs"
 import { resolve } from "node:path"
-import { Clock, Effect, Option, Schema } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import { Artifact, Sha256 } from "./Artifact.ts"
 import {
   type PutError,

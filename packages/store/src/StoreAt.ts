@@ -3,7 +3,8 @@
  * is a file: {@link journalFile} says which.
  */
 import { join } from "node:path"
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 
 import type { BlobStore, OpenError, Scratch } from "./BlobStore.ts"
 import * as BlobStoreFs from "./BlobStoreFs.ts"

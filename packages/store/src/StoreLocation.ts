@@ -14,7 +14,10 @@
 import { createHash } from "node:crypto"
 import { homedir } from "node:os"
 import { join, resolve } from "node:path"
-import { Config, Effect, Option, Schema } from "effect"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 
 /** A location that is none, or one that no store can be at. Never says a secret that is in it. */
 export class LocationInvalid extends Schema.TaggedError<LocationInvalid>()("LocationInvalid", {

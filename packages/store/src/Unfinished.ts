@@ -16,7 +16,10 @@
  * yield* unfinished.discard(call.key)
  * ```
  */
-import { Context, type Effect, Schema, type Scope } from "effect"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 
 import type { DigestInvalid, PutError, StoreUnreadable } from "./BlobStore.ts"
 

@@ -4,7 +4,8 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
-import { Artifact, Manifest } from "../src/index.ts"
+import { Artifact } from "../src/index.ts"
+import * as Manifest from "../src/Manifest.ts"
 import { Clip, rows } from "./clips.ts"
 
 const temporary = Effect.acquireRelease(

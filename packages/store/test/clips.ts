@@ -1,6 +1,7 @@
 /** A record with one field of every kind, and four rows; the oracle in test/oracle/manifest reads the same. */
 import { Schema } from "effect"
-import { Artifact, type Manifest } from "../src/index.ts"
+import { Artifact } from "../src/index.ts"
+import type * as Manifest from "../src/Manifest.ts"
 
 const Kept = Schema.Struct({ _tag: Schema.tag("Kept"), score: Schema.Finite })
 const Dropped = Schema.Struct({ _tag: Schema.tag("Dropped"), reason: Schema.String })

@@ -1,10 +1,11 @@
 /**
  * What workers say, as objects in the results folder of their job. Each is written once, whole, under a name that no
  * other attempt has, so that two attempts of one task that are alive at once (as after a node was taken for dead)
- * never touch each other's:
+ * never touch each other's. A controller that lost its state may even run a task twice under one restart count: TOKEN
+ * is drawn by each attempt.
  *
- * - `worker.TASK.RESTART.json`: a worker has begun, or refuses to: {@link Hello};
- * - `SHARD.TASK.RESTART.PART.ndjson`: results of a shard: a line of {@link Head}, and a line for each result.
+ * - `worker.TASK.RESTART.TOKEN.json`: a worker has begun, or refuses to: {@link Hello};
+ * - `SHARD.TASK.RESTART.TOKEN.PART.ndjson`: results of a shard: a line of {@link Head}, and a line for each result.
  */
 import { createHash } from "node:crypto"
 
@@ -18,6 +19,8 @@ export const Attempt = Schema.Struct({
   task: Schema.Int,
   /** How often Slurm has begun the task before. */
   restart: Schema.Int,
+  /** Drawn by this attempt: 8 hexadecimal digits. */
+  token: Schema.String,
   /** Slurm's name of the node. */
   node: Schema.String,
   /** The devices that it was given, as in CUDA_VISIBLE_DEVICES; empty: none. */
@@ -74,36 +77,24 @@ export const logOf = (place: string): string | undefined => {
   return found === null ? undefined : `${found[2]}/${found[1]}.log`
 }
 
-export const helloName = ({ restart, task }: Attempt): string => `worker.${task}.${restart}.json`
+export const helloName = ({ restart, task, token }: Attempt): string =>
+  `worker.${task}.${restart}.${token}.json`
 
-export const partName = ({ part, restart, shard, task }: Pick<Head, "shard" | "task" | "restart" | "part">) =>
-  `${shard}.${task}.${restart}.${part}.ndjson`
+type Named = Pick<Head, "shard" | "task" | "restart" | "token" | "part">
+
+export const partName = ({ part, restart, shard, task, token }: Named): string =>
+  `${shard}.${task}.${restart}.${token}.${part}.ndjson`
 
 /** What the name of an object in a results folder says. */
-export const parseName = (
-  name: string,
-):
-  | { readonly _tag: "Hello"; readonly task: number; readonly restart: number }
-  | {
-      readonly _tag: "Part"
-      readonly shard: string
-      readonly task: number
-      readonly restart: number
-      readonly part: number
-    }
-  | undefined => {
-  const hello = /^worker\.(\d+)\.(\d+)\.json$/.exec(name)
-  if (hello !== null) return { _tag: "Hello", task: Number(hello[1]), restart: Number(hello[2]) }
-  const part = /^([\w.-]+?)\.(\d+)\.(\d+)\.(\d+)\.ndjson$/.exec(name)
-  return part === null
-    ? undefined
-    : {
-        _tag: "Part",
-        shard: part[1]!,
-        task: Number(part[2]),
-        restart: Number(part[3]),
-        part: Number(part[4]),
-      }
+export type Name =
+  | { readonly _tag: "Hello"; readonly task: number }
+  | { readonly _tag: "Part"; readonly shard: string; readonly task: number }
+
+export const parseName = (name: string): Name | undefined => {
+  const hello = /^worker\.(\d+)\.\d+\.[0-9a-f]+\.json$/u.exec(name)
+  if (hello !== null) return { _tag: "Hello", task: Number(hello[1]) }
+  const part = /^([\w.-]+?)\.(\d+)\.\d+\.[0-9a-f]+\.\d+\.ndjson$/u.exec(name)
+  return part === null ? undefined : { _tag: "Part", shard: part[1]!, task: Number(part[2]) }
 }
 
 export const encode = (

@@ -191,13 +191,19 @@ export class Session {
    */
   get run(): Effect.Effect<void> {
     const { lookMs, pollMs } = this.#options
-    const again = (what: string, effect: Effect.Effect<void, unknown>, ms: number) =>
-      Effect.forever(
-        Effect.andThen(
-          Effect.catchCause(effect, (cause) => Effect.logWarning(`${what} failed, and follows again`, cause)),
-          Effect.sleep(ms),
-        ),
-      )
+    const again = (what: string, effect: Effect.Effect<void, unknown>, ms: number) => {
+      // Told once until it works again: what lasts would fill the screen.
+      let told = false
+      const once = Effect.matchCauseEffect(effect, {
+        onFailure: (cause) => {
+          if (told) return Effect.void
+          told = true
+          return Effect.logWarning(`${what} failed, and follows again`, cause)
+        },
+        onSuccess: () => Effect.sync(() => void (told = false)),
+      })
+      return Effect.forever(Effect.andThen(once, Effect.sleep(ms)))
+    }
     return Effect.all(
       [
         again("a look for results", this.#collectAll, lookMs),

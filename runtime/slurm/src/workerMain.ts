@@ -2,6 +2,7 @@
  * The command of a task: `node workerMain.ts STORE SESSION LABEL`. Which task it is, where, and with which GPUs, it
  * finds in what Slurm sets. Ends with 0 when it is through, with 75 when it was warned and has left in time.
  */
+import { randomBytes } from "node:crypto"
 import { hostname } from "node:os"
 
 import { LocalWorkers } from "@reelgraph/local"
@@ -28,6 +29,7 @@ const attempt = Config.all({
   restart: number("SLURM_RESTART_COUNT").pipe(Config.withDefault(0)),
   node: Config.String("SLURMD_NODENAME").pipe(Config.withDefault(hostname())),
   gpus: Config.String("CUDA_VISIBLE_DEVICES").pipe(Config.withDefault("")),
+  token: Config.succeed(randomBytes(4).toString("hex")),
 })
 
 const [location = "", session = "", label = ""] = process.argv.slice(2)

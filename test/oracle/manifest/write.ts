@@ -1,6 +1,6 @@
 /** Writes the manifests that oracle.py reads: `node test/oracle/manifest/write.ts`. */
 import { Effect } from "effect"
-import { Manifest } from "../../../packages/store/src/index.ts"
+import * as Manifest from "../../../packages/store/src/Manifest.ts"
 import { Clip, rows } from "../../../packages/store/test/clips.ts"
 
 const path = (name: string): string => new URL(name, import.meta.url).pathname

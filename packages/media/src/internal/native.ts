@@ -8,7 +8,7 @@
  * asynchronous form only: `open2Sync` of 6.1.1 frees the native dictionary and leaves the wrapper pointing at
  * it, which ends the process at the next garbage collection.
  */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import { AV_LOG_QUIET, AVERROR_EAGAIN, AVERROR_EOF } from "node-av/constants"
 import { FFmpegError, Log } from "node-av/lib"
 

@@ -13,7 +13,9 @@
  */
 import fs from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
-import { Clock, Effect, Schema } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { NotAStore, type OpenError, StoreVersionUnsupported } from "../BlobStore.ts"
 import { type Durability, replaceFile } from "./durableWrite.ts"
 import { attempt, fsyncFolder } from "./fileIo.ts"

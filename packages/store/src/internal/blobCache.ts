@@ -11,7 +11,10 @@
  */
 import fs from "node:fs"
 import { join } from "node:path"
-import { Clock, Effect, type Scope, Semaphore } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 
 import { isSha256 } from "../Artifact.ts"
 import type { PutError } from "../BlobStore.ts"

@@ -1,7 +1,7 @@
 /** Files that appear whole: written under another name, flushed, renamed, and the folder flushed. */
 import fs from "node:fs"
 import { dirname } from "node:path"
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import type { PutError } from "../BlobStore.ts"
 import { attempt, fsync, fsyncFolder } from "./fileIo.ts"
 import { writeFailure } from "./ioError.ts"

@@ -9,7 +9,9 @@
  */
 import { createHash } from "node:crypto"
 import fs from "node:fs"
-import { Cause, Effect, Stream } from "effect"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 
 /** Bytes per read or write of content. */
 export const chunkBytes = 1024 * 1024

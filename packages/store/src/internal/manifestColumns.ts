@@ -18,7 +18,7 @@
  *
  * A column is nullable when its field, or a struct around it, may be absent or null.
  */
-import type { SchemaAST } from "effect"
+import type * as SchemaAST from "effect/SchemaAST"
 import type { SchemaElement } from "hyparquet"
 
 type Scalar = "string" | "int32" | "int64" | "double" | "boolean"

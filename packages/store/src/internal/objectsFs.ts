@@ -4,7 +4,9 @@
  */
 import fs from "node:fs"
 import { join } from "node:path"
-import { Effect, Option, Stream } from "effect"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 
 import type { PutError, StoreUnreadable } from "../BlobStore.ts"
 import {

@@ -1,5 +1,7 @@
 /** Named objects in memory. */
-import { Effect, Option, Stream } from "effect"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 
 import { checkName, checkPrefix, defaultMaxObjectBytes, Objects, ObjectTooLarge } from "../Objects.ts"
 

@@ -1,6 +1,8 @@
 /** Named objects in a bucket: `<prefix>/objects/<name>`. */
 import { createHash } from "node:crypto"
-import { Effect, Option, Stream } from "effect"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 
 import { StoreUnreadable, StoreUnwritable } from "../BlobStore.ts"
 import {

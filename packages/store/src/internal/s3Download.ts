@@ -1,6 +1,8 @@
 /** A file from a bucket, whole and with its digest: gone on with when it was cut off, begun anew when it is damaged. */
 import { createHash } from "node:crypto"
-import { Effect, Option, Stream } from "effect"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 
 import { BlobCorrupt, type PutError } from "../BlobStore.ts"
 import type { S3Error } from "../S3Error.ts"

@@ -1,5 +1,5 @@
 /** What became of a request that did not succeed: worth another attempt, nothing there, or refused for good. */
-import { Data } from "effect"
+import * as Data from "effect/Data"
 
 import {
   BucketMissing,

@@ -1,7 +1,9 @@
 /** References to external files as small JSON files in the store's `refs/`. */
 import fs from "node:fs"
 import { join } from "node:path"
-import { Effect, Option, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import type { StoreUnreadable } from "../BlobStore.ts"
 import { IndexEntry, SourceRef, type SourceTable } from "../SourceRef.ts"
 import { replaceFile } from "./durableWrite.ts"

@@ -14,7 +14,8 @@
  */
 import fs from "node:fs"
 import { join } from "node:path"
-import { Effect, Random } from "effect"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 
 import { isSha256 } from "../Artifact.ts"
 import { DigestInvalid, type PutError } from "../BlobStore.ts"
