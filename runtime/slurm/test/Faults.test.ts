@@ -1,6 +1,8 @@
 /** Graphs on a real Slurm of our own: the same bytes as here, whatever happens to nodes, tasks and drivers. */
+import { fork } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 
 import { assert, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -11,14 +13,10 @@ import * as Test from "../../../test/cluster/Cluster.ts"
 import * as Harness from "./graphs.ts"
 import { unlessSlurm } from "./skip.ts"
 
-const { placed } = Harness
+const driver = fileURLToPath(new URL("./driver.ts", import.meta.url))
 
-const everywhere = [
-  placed("double", "cpu", 3),
-  placed("sieve", "cpu", 1, { perWorker: 2, resources: { cores: 2 } }),
-  placed("paint", "h100", 4),
-  placed("sum", "cpu", 1),
-]
+const { placed } = Harness
+const everywhere = Harness.everywhere()
 
 /** Waits until so many calls of an operator have ended. */
 const witnessed = (at: string, operator: string, count: number) =>
@@ -35,7 +33,7 @@ const witnessed = (at: string, operator: string, count: number) =>
 
 /** Runs on the cluster while something happens to it, and compares with a run here. */
 const despite = <E, R>(
-  { count, double = 0, paint = 0 }: { count: number; double?: number; paint?: number },
+  { count, double = 0, hungry = 0, paint = 0 }: Partial<Harness.Costs> & { readonly count: number },
   nodes: Parameters<typeof Harness.remote>[1],
   happening: (witness: string) => Effect.Effect<void, E, R>,
 ) =>
@@ -43,7 +41,7 @@ const despite = <E, R>(
     Effect.gen(function* () {
       const here = yield* Harness.folder
       const there = yield* Harness.folder
-      const graph = Harness.graph({ double, paint })
+      const graph = Harness.graph({ double, paint, hungry })
       // Params are part of what results depend on, not of what they are.
       const expected = yield* Harness.local({ store: here.store, count })
       const running = yield* Effect.forkChild(Harness.remote({ ...there, count, graph }, nodes))
@@ -210,6 +208,61 @@ unlessSlurm("Graphs on a cluster", () => {
               yield* resumeController
             }),
           )
+        }),
+      240_000,
+    )
+
+    it.effect(
+      "are taken up by a driver that follows one that was killed",
+      () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const { environment } = yield* Test.Cluster
+            const here = yield* Harness.folder
+            const there = yield* Harness.folder
+            const count = 40
+            const expected = yield* Harness.local({ store: here.store, count })
+            const graph = { double: 0, paint: 2000 }
+            const first = fork(driver, [JSON.stringify({ ...there, count, graph, environment })], {
+              stdio: "ignore",
+            })
+            const gone = new Promise((resolve) => first.once("exit", resolve))
+            yield* witnessed(there.witness, "paint", 4)
+            first.kill("SIGKILL")
+            yield* Effect.promise(() => gone)
+            const found = yield* Harness.remote({ ...there, count, graph: Harness.graph(graph) }, everywhere)
+            assert.deepStrictEqual(found.outputs, expected.outputs)
+            assert.strictEqual(found.ledger, expected.ledger)
+            assertNote(found.report.warnings, /earlier driver's jobs were taken over/)
+            // What was on its way was waited for, and not made again.
+            const paints = Harness.witnesses(there.witness).filter(({ operator }) => operator === "paint")
+            assert.lengthOf(paints, found.report.ledger["paint"]!.in)
+          }),
+        ),
+      240_000,
+    )
+
+    it.effect(
+      "outlive their time limit: what was done by then counts, and others do the rest",
+      () =>
+        Effect.gen(function* () {
+          const short = [...everywhere.slice(0, 2), placed("paint", "brief", 1), everywhere[3]!]
+          const { found } = yield* despite({ count: 6, paint: 18_000 }, short, () => Effect.void)
+          assertNote(found.report.warnings, /time limit|warned, wrote what they had/)
+        }),
+      300_000,
+    )
+
+    it.effect(
+      "outlive calls that take more memory than they asked for: they get more",
+      () =>
+        Effect.gen(function* () {
+          const small = [
+            placed("double", "cpu", 1, { resources: { cores: 1, memoryGiB: 0.5 } }),
+            ...everywhere.slice(1),
+          ]
+          const { found } = yield* despite({ count: 8, hungry: 700 }, small, () => Effect.void)
+          assertNote(found.report.warnings, /memory/)
         }),
       240_000,
     )

@@ -17,10 +17,27 @@ import * as Cluster from "../src/Cluster.ts"
 import * as SlurmClient from "../src/SlurmClient.ts"
 import { Double, Num, Paint, Sieve, Sum, type Witness, witnessVariable } from "./operators.ts"
 
+/** In three pools: two stages for CPUs, one for GPUs, and a last one on all. */
+export const everywhere: () => ReadonlyArray<Placement.PlacedNode> = () => [
+  placed("double", "cpu", 3),
+  placed("sieve", "cpu", 1, { perWorker: 2, resources: { cores: 2 } }),
+  placed("paint", "h100", 4),
+  placed("sum", "cpu", 1),
+]
+
+/** What calls take: milliseconds, and for those of the first stage MiB of memory. */
+export interface Costs {
+  readonly double: number
+  readonly paint: number
+  readonly hungry?: number
+}
+
 /** Two stages for CPUs, one for GPUs, and a last one on all. */
-export const graph = (ms: { readonly double: number; readonly paint: number }) =>
+export const graph = ({ double, hungry = 0, paint }: Costs) =>
   Graph.make("cluster-test", { version: "1.0.0" }, (g) => {
-    const painted = g.input("nums", Num).pipe(Double({ ms: ms.double }), Sieve(), Paint({ ms: ms.paint }))
+    const painted = g
+      .input("nums", Num)
+      .pipe(Double({ ms: double, mebibytes: hungry }), Sieve(), Paint({ ms: paint }))
     return { painted, sum: painted.pipe(Sum()) }
   })
 
@@ -33,6 +50,15 @@ export const pools = Pools.make({
       cores: 32,
       memoryGiB: 190,
       gpus: { model: "h100", count: 8, memoryGiB: 80 },
+    }),
+    /** The GPUs for a minute at a time. */
+    brief: Pool.slurm({
+      partition: "h100",
+      nodes: 2,
+      cores: 32,
+      memoryGiB: 190,
+      gpus: { model: "h100", count: 8, memoryGiB: 80 },
+      timeLimitMinutes: 1,
     }),
     spot: Pool.slurm({
       partition: "h100-spot",
@@ -119,12 +145,18 @@ const made = (graph: Graph.Graph, count: number, seed: number) =>
     return { report, outputs: outputs.toSorted(), ledger: bookOf(report), places } satisfies Made
   })
 
+/** Of a store in a bucket, beside the witnesses. */
+const journalOf = (store: string, witness: string | undefined): string =>
+  store.startsWith("s3://") ? join(witness!, "journal.db") : join(store, "journal.db")
+
+const bucketVariables = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL_S3"]
+
 /** Runs beside this process, in a store of its own. */
-export const local = ({ count, graph: given, seed = 5, store }: Setup) =>
+export const local = ({ count, graph: given, seed = 5, store, witness }: Setup) =>
   made(given ?? graph({ double: 0, paint: 0 }), count, seed).pipe(
     Effect.provide(
       LocalWorkers.layer({ store }).pipe(
-        Layer.provideMerge(JournalSqlite.layer(join(store, "journal.db"))),
+        Layer.provideMerge(JournalSqlite.layer(journalOf(store, witness))),
         Layer.provideMerge(StoreAt.layer(store)),
       ),
     ),
@@ -132,17 +164,24 @@ export const local = ({ count, graph: given, seed = 5, store }: Setup) =>
 
 /** Runs on the cluster that is up. */
 export const remote = (
+  setup: Setup,
+  nodes: ReadonlyArray<Placement.PlacedNode>,
+  options: Partial<Cluster.Options> = {},
+) => Effect.flatMap(Test.Cluster, ({ environment }) => remoteOf(setup, nodes, environment, options))
+
+/** Runs on the cluster of an environment. */
+export const remoteOf = (
   { count, graph: given, seed = 5, store, witness }: Setup,
   nodes: ReadonlyArray<Placement.PlacedNode>,
+  environment: Readonly<Record<string, string>>,
   options: Partial<Cluster.Options> = {},
 ) =>
   Effect.gen(function* () {
-    const { environment } = yield* Test.Cluster
     const places = Cluster.layer({
       placement: { pools, nodes },
       graph: "cluster-test",
       store,
-      logs: join(store, "logs"),
+      logs: join(witness ?? tmpdir(), "logs"),
       lookMs: 200,
       pollMs: 1000,
       environment: witness === undefined ? {} : { [witnessVariable]: witness },
@@ -151,9 +190,9 @@ export const remote = (
     return yield* made(given ?? graph({ double: 0, paint: 0 }), count, seed).pipe(
       Effect.provide(
         places.pipe(
-          Layer.provideMerge(SlurmClient.layer({ environment: { ...environment } })),
+          Layer.provideMerge(SlurmClient.layer({ environment, pass: ["REEL_CACHE", ...bucketVariables] })),
           Layer.provideMerge(LocalWorkers.layer({ store })),
-          Layer.provideMerge(JournalSqlite.layer(join(store, "journal.db"))),
+          Layer.provideMerge(JournalSqlite.layer(journalOf(store, witness))),
           Layer.provideMerge(StoreAt.layer(store)),
         ),
       ),

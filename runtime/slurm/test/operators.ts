@@ -51,15 +51,24 @@ const witness = (operator: string, n: number): void => {
 
 const Millis = Schema.Struct({ ms: Schema.Finite })
 
+/** Held by a process that is to take memory. */
+const held: Array<Buffer> = []
+
 /** Sleeps, and gives the double: work for the CPU. */
 export const Double = Operator.map("double", {
   version,
   worker,
   input: Num,
   output: Num,
-  params: Millis,
-  run: ({ n }, { ms }) =>
-    Effect.map(Effect.sleep(ms), () => {
+  params: Schema.Struct({ ...Millis.fields, mebibytes: Schema.Int }),
+  run: ({ n }, { mebibytes, ms }) =>
+    Effect.gen(function* () {
+      if (mebibytes > 0 && held.length === 0) {
+        held.push(Buffer.alloc(mebibytes * 2 ** 20, 1))
+        // For whoever counts memory to see it.
+        yield* Effect.sleep(3000)
+      }
+      yield* Effect.sleep(ms)
       witness("double", n)
       return { n: 2 * n }
     }),
