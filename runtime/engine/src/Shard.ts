@@ -50,7 +50,7 @@ export const Shard = Schema.Struct({
   set: Schema.optionalKey(Digest),
   items: Schema.Array(Schema.Struct({ digest: Digest, record: Schema.String })),
 })
-export interface Shard extends Schema.Schema.Type<typeof Shard> {}
+export type Shard = typeof Shard.Type
 
 const Item = Schema.Struct({ digest: Digest, record: Schema.String, artifacts: Schema.Array(Digest) })
 
@@ -80,7 +80,7 @@ export const Result = Schema.Struct({
   /** Milliseconds that it took. */
   ms: Schema.Finite,
 })
-export interface Result extends Schema.Schema.Type<typeof Result> {}
+export type Result = typeof Result.Type
 
 /** The outcome of a result, as the engine goes on with it. */
 export const outcomeOf = ({ what }: Result): Outcome | Failure.Failure =>

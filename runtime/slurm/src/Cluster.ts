@@ -85,6 +85,7 @@ const siteOf = (
   return {
     node,
     pool: placed.pool,
+    nodes: pool.nodes,
     held: placed.how === "held",
     workers,
     perWorker,

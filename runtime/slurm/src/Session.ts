@@ -24,6 +24,8 @@ export interface Site {
   /** Node of the graph. */
   readonly node: string
   readonly pool: string
+  /** Nodes of the cluster that the pool has. */
+  readonly nodes: number
   readonly held: boolean
   /** Workers at once, and calls at once in each. */
   readonly workers: number
@@ -127,6 +129,8 @@ export class Session {
   readonly #options: Options
   readonly #objects: typeof Objects.Service
   readonly #slurm: typeof SlurmClient.Service
+  /** Nodes of the graph for which a job is being submitted. */
+  readonly #submitting = new Set<string>()
   #shards = 0
   #labels = 0
 
@@ -144,11 +148,11 @@ export class Session {
     fail: (problem: string) => void,
   ): Effect.Effect<void, unknown> {
     return Effect.suspend(() => {
-      const keys = Shard.keys(shard)
-      const fresh = this.#work.ask(keys, { give, end, fail })
+      const fresh = this.#work.ask(Shard.keys(shard), { give, end, fail })
       if (fresh.length === 0) return Effect.void
-      const part = shard.set === undefined ? { ...shard, items: fresh.map((at) => shard.items[at]!) } : shard
-      return this.#enter(part, shard.node, { memoryScale: 1, troubles: [], avoid: [] })
+      const parts = shard.set === undefined ? bySize(shard, fresh) : [shard]
+      const from = { memoryScale: 1, troubles: [], avoid: [] }
+      return Effect.forEach(parts, (part) => this.#enter(part, shard.node, from), { discard: true })
     })
   }
 
@@ -402,7 +406,10 @@ export class Session {
       const items = [...entry.missing].map((at) => shard.items[at]!)
       const rest = shard.set === undefined ? { ...shard, items } : shard
       const scale = Math.max(entry.memoryScale, entry.memoryScale * memoryScale)
-      const from = { memoryScale: scale, troubles, avoid: [...entry.avoid, ...avoid] }
+      // Not away from all of them: what fails everywhere is not the fault of nodes.
+      const nodes = this.#site(entry.node)?.nodes ?? 1
+      const away = new Set([...entry.avoid, ...avoid])
+      const from = { memoryScale: scale, troubles, avoid: away.size < nodes ? away : [] }
       const gaveUp =
         troubles.length >= allTroubles || troubles.filter((trouble) => trouble.own).length >= ownTroubles
       if (gaveUp && rest.items.length > 1 && shard.set === undefined) {
@@ -441,10 +448,16 @@ export class Session {
 
   get #submitAll(): Effect.Effect<void, unknown> {
     return Effect.suspend(() =>
-      Effect.forEach([...this.#waiting], ([node, line]) => this.#submit(node, line), {
-        concurrency: "unbounded",
-        discard: true,
-      }),
+      Effect.forEach(
+        [...this.#waiting].filter(([node]) => !this.#submitting.has(node)),
+        ([node, line]) => {
+          this.#submitting.add(node)
+          const end = Effect.sync(() => void this.#submitting.delete(node))
+          // A controller that does not answer holds up a submission for long: not those of others.
+          return Effect.forkChild(Effect.ensuring(this.#submit(node, line), end))
+        },
+        { discard: true },
+      ),
     )
   }
 
@@ -469,14 +482,11 @@ export class Session {
       const chosen = new Set(taken)
       line.splice(0, line.length, ...line.filter((entry) => !chosen.has(entry)))
       const label = `${node}-${this.#labels++}`
-      yield* this.#submitJob(site, label, shares).pipe(
-        Effect.onError(() => Effect.sync(() => line.unshift(...taken))),
-        Effect.catch((error) => {
-          line.splice(0, line.length, ...line.filter((entry) => !chosen.has(entry)), ...taken)
-          if (isTransient(error))
-            return Effect.sync(() => this.notes.add("Slurm took no jobs for a while", messageOf(error)))
-          this.#work.fail(node, messageOf(error))
-          return Effect.void
+      yield* Effect.catch(this.#submitJob(site, label, shares), (error) =>
+        Effect.sync(() => {
+          line.unshift(...taken)
+          if (isTransient(error)) this.notes.add("Slurm took no jobs for a while", messageOf(error))
+          else this.#work.fail(node, messageOf(error))
         }),
       )
     })
@@ -637,6 +647,25 @@ export class Session {
       return ids.length === 0 ? Effect.void : Effect.ignore(this.#slurm.cancel(ids))
     })
   }
+}
+
+/** Bytes of the records of a shard, about, at most: it is one object of the store. */
+const shardBytes = 8 * 1024 * 1024
+
+/** The items at some positions of a shard, as shards that are not too large. */
+const bySize = (shard: Shard.Shard, positions: ReadonlyArray<number>): ReadonlyArray<Shard.Shard> => {
+  const parts: Array<Array<Shard.Shard["items"][number]>> = [[]]
+  let bytes = 0
+  for (const at of positions) {
+    const item = shard.items[at]!
+    if (bytes > 0 && bytes + item.record.length > shardBytes) {
+      parts.push([])
+      bytes = 0
+    }
+    bytes += item.record.length
+    parts.at(-1)!.push(item)
+  }
+  return parts.map((items) => ({ ...shard, items }))
 }
 
 /** The name of a job in Slurm: unique, so that a submission is found again by it. */
