@@ -128,4 +128,16 @@ describe("SimulationReport", () => {
     assert.strictEqual(SimulationReport.time(35 * 86_400 + 4 * 3600), "35d 04h")
     assert.strictEqual(SimulationReport.time(90), "1m 30s")
   })
+
+  it("tells how good a simulation was", () => {
+    const same = { foretold: 10, actual: 15, ratio: 1.5 }
+    const lines = SimulationReport.scoreLines({
+      seconds: same,
+      work: same,
+      nodes: [{ node: "slow", in: same, out: same, work: same, cached: 0 }],
+      unmatched: ["other"],
+    })
+    assert.strictEqual(lines[0], "foretold     10.0 s; took 15.0 s: 1.50 times")
+    assert.match(lines.join("\n"), /slow +15 +10 +15 +10 +15\.0 s +10\.0 s +1\.50 +0\nnot compared: other/)
+  })
 })

@@ -27,9 +27,6 @@ export interface Bottleneck {
 /** How much more everything is made. */
 const more = 1.1
 
-/** Tasks of one simulation. */
-const tasks = 60_000
-
 /** Seeds by which it is told how much luck moves the end. */
 const seeds = 3
 
@@ -38,18 +35,20 @@ export const find = (
   options: Simulation.Options,
 ): Effect.Effect<ReadonlyArray<Bottleneck>, Simulation.SimulationError> =>
   Effect.gen(function* () {
-    const rough = { ...options, tasks: Math.min(options.tasks ?? tasks, tasks) }
-    const luck = yield* Simulation.repeat(rough, seeds)
+    const luck = yield* Simulation.repeat(options, seeds)
     const base = luck.first
     const least = Math.max(leastGain, (luck.mostSeconds - luck.leastSeconds) / luck.meanSeconds)
     const found: Array<Bottleneck> = []
-    for (const { changed, factor, lever } of changes(rough, base)) {
+    for (const { changed, factor, lever } of changes(options, base)) {
       const { seconds } = yield* Simulation.run(changed)
       const gain = ((1 - seconds / base.seconds) * (more - 1)) / (factor - 1)
       if (gain > least) found.push({ lever, gain: Math.min(gain, 1 - 1 / more) })
     }
     return found.sort((a, b) => b.gain - a.gain)
   })
+
+/** Stages whose workers are busy for less of the run than that are none that it waits for. */
+const leastShare = 0.02
 
 /** Gains that are not worth a word. */
 const leastGain = 0.004
@@ -74,9 +73,10 @@ const changes = (options: Simulation.Options, base: Simulation.Simulated): Reado
     const larger = Math.ceil(nodes * more - 1e-9)
     change({ _tag: "Pool", pool }, { placement: resize(placement, pool, larger) }, larger / nodes)
   }
-  for (const { node, operator, workHours } of base.nodes) {
+  for (const { how, node, operator, workHours, workerHours, workers } of base.nodes) {
     const cost = profile.operators[node] ?? profile.operators[operator]
-    if (cost === undefined || workHours === 0) continue
+    const leastHours = how === "driver" ? workHours : workerHours.busy / Math.max(1, workers)
+    if (cost === undefined || leastHours * 3600 < leastShare * base.seconds) continue
     const operators = { ...profile.operators, [node]: faster(cost) }
     change({ _tag: "Stage", node }, { profile: { ...profile, operators } })
   }

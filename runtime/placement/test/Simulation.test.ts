@@ -15,24 +15,27 @@ const erlangC = (servers: number, load: number): number => {
 }
 
 describe("Simulation", () => {
-  it.effect("a single server waits as Pollaczek and Khinchine say", () =>
-    Effect.gen(function* () {
-      const graph = chain("a")
-      const sigma = 0.8
-      const simulated = yield* Simulation.run({
-        graph,
-        placement: site(graph, 1),
-        profile: profile(
-          { a: { seconds: { mean: 1, sigma } } },
-          { count: 200_000, perSecond: 0.7, spread: "poisson" },
-        ),
-        tasks: 1e9,
-      })
-      // Mean queue length of M/G/1: rho^2 (1 + cv^2) / (2 (1 - rho)).
-      const expected = (0.7 ** 2 * (1 + Math.expm1(sigma ** 2))) / (2 * 0.3)
-      near(nodeOf(simulated, "a").waiting.mean, expected, 0.05, "items waiting")
-      near(simulated.pools[0]!.share.busy, 0.7, 0.02, "busy share")
-    }),
+  it.effect(
+    "a single server waits as Pollaczek and Khinchine say",
+    () =>
+      Effect.gen(function* () {
+        const graph = chain("a")
+        const sigma = 0.8
+        const simulated = yield* Simulation.run({
+          graph,
+          placement: site(graph, 1),
+          profile: profile(
+            { a: { seconds: { mean: 1, sigma } } },
+            { count: 150_000, perSecond: 0.7, spread: "poisson" },
+          ),
+          tasks: 1e9,
+        })
+        // Mean queue length of M/G/1: rho^2 (1 + cv^2) / (2 (1 - rho)).
+        const expected = (0.7 ** 2 * (1 + Math.expm1(sigma ** 2))) / (2 * 0.3)
+        near(nodeOf(simulated, "a").waiting.mean, expected, 0.05, "items waiting")
+        near(simulated.pools[0]!.share.busy, 0.7, 0.02, "busy share")
+      }),
+    20_000,
   )
 
   it.effect(
@@ -54,7 +57,7 @@ describe("Simulation", () => {
               placement: site(graph, servers),
               profile: profile(
                 { a: { seconds } },
-                { count: 80_000, perSecond: load / mean, spread: "poisson" },
+                { count: 50_000, perSecond: load / mean, spread: "poisson" },
               ),
               seed,
               tasks: 1e9,
@@ -62,7 +65,7 @@ describe("Simulation", () => {
             waiting += nodeOf(simulated, "a").waiting.mean / seeds.length
           }
           const expected = (erlangC(servers, load) * load) / (servers - load)
-          near(waiting, expected, 0.08, `items waiting for ${servers}`)
+          near(waiting, expected, 0.1, `items waiting for ${servers}`)
         }
       }),
     20_000,

@@ -71,32 +71,35 @@ const options = ({ graph, items, operators, overheads, placed, workers }: Case, 
 })
 
 describe("Simulation: laws", () => {
-  it.effect("every item is accounted for, and no pool does more than it has", () =>
-    Effect.gen(function* () {
-      for (let seed = 0; seed < 40; seed++) {
-        const given = random(seed)
-        for (const tasks of [200_000, 50]) {
-          const simulated = yield* Simulation.run(options(given, tasks))
-          const what = `graph ${seed} of ${tasks} tasks`
-          const outOf = new Map([
-            ["in", given.items],
-            ...simulated.nodes.map((n) => [n.node, n.out] as const),
-          ])
-          for (const node of simulated.nodes) {
-            const placed = Graph.nodeOf(given.graph, node.node)!
-            assert.strictEqual(node.in, outOf.get(placed.input), `${what}: into ${node.node}`)
-            assert.strictEqual(node.in, node.kept + node.dropped + node.failed, `${what}: of ${node.node}`)
-            assert.isAtLeast(node.dropped, 0)
-            const { out, emits } = Profile.of(options(given, tasks).profile, placed)!
-            if (out === 1 && emits === undefined) assert.strictEqual(node.out, node.kept)
-          }
-          for (const { busyOverTime, share } of simulated.pools) {
-            assert.isAtMost(share.busy + share.starting + share.lost, 1 + 1e-9, what)
-            for (const busy of busyOverTime) assert.isAtMost(busy, 1 + 1e-6, what)
+  it.effect(
+    "every item is accounted for, and no pool does more than it has",
+    () =>
+      Effect.gen(function* () {
+        for (let seed = 0; seed < 25; seed++) {
+          const given = random(seed)
+          for (const tasks of [200_000, 50]) {
+            const simulated = yield* Simulation.run(options(given, tasks))
+            const what = `graph ${seed} of ${tasks} tasks`
+            const outOf = new Map([
+              ["in", given.items],
+              ...simulated.nodes.map((n) => [n.node, n.out] as const),
+            ])
+            for (const node of simulated.nodes) {
+              const placed = Graph.nodeOf(given.graph, node.node)!
+              assert.strictEqual(node.in, outOf.get(placed.input), `${what}: into ${node.node}`)
+              assert.strictEqual(node.in, node.kept + node.dropped + node.failed, `${what}: of ${node.node}`)
+              assert.isAtLeast(node.dropped, 0)
+              const { out, emits } = Profile.of(options(given, tasks).profile, placed)!
+              if (out === 1 && emits === undefined) assert.strictEqual(node.out, node.kept)
+            }
+            for (const { busyOverTime, share } of simulated.pools) {
+              assert.isAtMost(share.busy + share.starting + share.lost, 1 + 1e-9, what)
+              for (const busy of busyOverTime) assert.isAtMost(busy, 1 + 1e-6, what)
+            }
           }
         }
-      }
-    }),
+      }),
+    20_000,
   )
 
   it.effect(
@@ -129,60 +132,70 @@ describe("Simulation: laws", () => {
           assert.isAtMost(simulated.seconds, serial + 1e-6, `graph ${seed}`)
         }
       }),
+    20_000,
   )
 
-  it.effect("more workers are never much later", () =>
-    Effect.gen(function* () {
-      for (let seed = 0; seed < 8; seed++) {
-        const given = { ...random(seed), overheads: Overheads.make(), items: 4000 }
-        let before = Number.POSITIVE_INFINITY
-        for (const workers of [4, 8, 32]) {
-          const { seconds } = yield* Simulation.run(options({ ...given, workers }, 5000))
-          // A shard more or less, for each node on the way.
-          assert.isAtMost(seconds, before * 1.05 + 60, `graph ${seed} on ${workers}`)
-          before = seconds
+  it.effect(
+    "more workers are never much later",
+    () =>
+      Effect.gen(function* () {
+        for (let seed = 0; seed < 8; seed++) {
+          const given = { ...random(seed), overheads: Overheads.make(), items: 4000 }
+          let before = Number.POSITIVE_INFINITY
+          for (const workers of [4, 8, 32]) {
+            const { seconds } = yield* Simulation.run(options({ ...given, workers }, 5000))
+            // A shard more or less, for each node on the way.
+            assert.isAtMost(seconds, before * 1.05 + 60, `graph ${seed} on ${workers}`)
+            before = seconds
+          }
         }
-      }
-    }),
+      }),
+    20_000,
   )
 
-  it.effect("the same seed gives the same run, another a similar one", () =>
-    Effect.gen(function* () {
-      const given = options(random(7), 200_000)
-      const first = yield* Simulation.run(given)
-      assert.deepStrictEqual(yield* Simulation.run(given), first)
-      const other = yield* Simulation.run({ ...given, seed: 1 })
-      assert.notDeepEqual(other, first)
-    }),
+  it.effect(
+    "the same seed gives the same run, another a similar one",
+    () =>
+      Effect.gen(function* () {
+        const given = options(random(7), 200_000)
+        const first = yield* Simulation.run(given)
+        assert.deepStrictEqual(yield* Simulation.run(given), first)
+        const other = yield* Simulation.run({ ...given, seed: 1 })
+        assert.notDeepEqual(other, first)
+      }),
+    20_000,
   )
 
-  it.effect("workers that are simulated as one do what each of them does", () =>
-    Effect.gen(function* () {
-      const graph = chain("a", ["b", "flatMap"], "c")
-      const given = {
-        graph,
-        placement: site(graph, 400),
-        profile: profile(
-          {
-            a: { seconds: { mean: 2, sigma: 0.5 }, keep: 0.8 },
-            b: { seconds: 1, out: 2, outSpread: 0.5 },
-            c: { seconds: { mean: 3, sigma: 0.8 } },
-          },
-          200_000,
-          Overheads.make({ nodeFailureHours: 1 }),
-        ),
-      }
-      const each = yield* Simulation.run({ ...given, tasks: 1e9 })
-      const grouped = yield* Simulation.run({ ...given, tasks: 600 })
-      assert.isAbove(nodeOf(grouped, "c").group, 4)
-      assert.isBelow(grouped.events, each.events / 3)
-      const near = (a: number, b: number, tolerance: number) =>
-        assert.isAtMost(Math.abs(a / b - 1), tolerance, `${a}, ${b}`)
-      near(grouped.seconds, each.seconds, 0.05)
-      near(grouped.cost + grouped.pools[0]!.nodeHours, each.cost + each.pools[0]!.nodeHours, 0.05)
-      near(nodeOf(grouped, "c").workHours, nodeOf(each, "c").workHours, 0.01)
-      near(nodeOf(grouped, "c").losses, nodeOf(each, "c").losses, 0.35)
-    }),
+  it.effect(
+    "workers that are simulated as one do what each of them does",
+    () =>
+      Effect.gen(function* () {
+        const graph = chain("a", ["b", "flatMap"], "c")
+        const given = {
+          graph,
+          placement: site(graph, 400),
+          profile: profile(
+            {
+              a: { seconds: { mean: 2, sigma: 0.5 }, keep: 0.8 },
+              b: { seconds: 1, out: 2, outSpread: 0.5 },
+              c: { seconds: { mean: 3, sigma: 0.8 } },
+            },
+            200_000,
+            Overheads.make({ nodeFailureHours: 1 }),
+          ),
+        }
+        const each = yield* Simulation.run({ ...given, tasks: 1e9 })
+        const grouped = yield* Simulation.run({ ...given, tasks: 600 })
+        assert.isAbove(nodeOf(grouped, "c").group, 4)
+        assert.isBelow(grouped.events, each.events / 3)
+        const near = (a: number, b: number, tolerance: number) =>
+          assert.isAtMost(Math.abs(a / b - 1), tolerance, `${a}, ${b}`)
+        near(grouped.seconds, each.seconds, 0.05)
+        near(grouped.cost + grouped.pools[0]!.nodeHours, each.cost + each.pools[0]!.nodeHours, 0.05)
+        near(nodeOf(grouped, "c").workHours, nodeOf(each, "c").workHours, 0.01)
+        near(nodeOf(grouped, "c").losses, nodeOf(each, "c").losses, 0.35)
+      }),
+    20_000,
   )
 })
 

@@ -194,7 +194,7 @@ export const make = (site: Site): SimulatedNode => {
 }
 
 /** Most of the workers of a node that are simulated as one: the rest still shows how they take turns. */
-const groupShare = 16
+const groupShare = 32
 
 /** The sizes of shards, and how many workers have to be simulated as one to keep to the number of tasks. */
 const sizes = (
