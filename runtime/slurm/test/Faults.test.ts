@@ -120,7 +120,7 @@ unlessSlurm("Graphs on a cluster", () => {
         Effect.gen(function* () {
           const { run } = yield* Test.Cluster
           const spot = [...everywhere.slice(0, 2), placed("paint", "spot", 4), everywhere[3]!]
-          const { found } = yield* despite({ count: 40, paint: 1500 }, spot, (witness) =>
+          const { found } = yield* despite({ count: 40, paint: 4000 }, spot, (witness) =>
             Effect.gen(function* () {
               yield* witnessed(witness, "paint", 3)
               yield* run(
