@@ -122,7 +122,7 @@ const everything = (journal: Made): void => {
   journal.items(last, item("d"))
 }
 
-describe("a journal told in segments", () => {
+describe("a journal told in segments", { timeout: 30_000 }, () => {
   for (const size of [100, 2000, 1_000_000])
     it(`is the same elsewhere, in segments of ${size} characters`, () => {
       const here = journalOf(size)
@@ -218,7 +218,7 @@ describe("a journal told in segments", () => {
   })
 })
 
-describe("of two results of one call", () => {
+describe("of two results of one call", { timeout: 30_000 }, () => {
   const both = () => {
     const [a, b] = [journalOf(), journalOf()]
     const of = (journal: Made, name: string, output: string, at: number) => {
@@ -313,7 +313,7 @@ describe("of two results of one call", () => {
   })
 })
 
-describe("a segment that cannot be read", () => {
+describe("a segment that cannot be read", { timeout: 60_000 }, () => {
   const told = () => {
     const journal = journalOf(1_000_000)
     everything(journal)
@@ -366,12 +366,13 @@ describe("a segment that cannot be read", () => {
     assert.include(newer.message, "has format 9, and this reelgraph reads up to 1")
   })
 
+  const whole = told()
   it.effect.prop(
     "whatever byte is damaged, is refused or tells the same",
     [Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 100_000 })), Schema.Literals([1, 16, 255])],
     ([at, by]) =>
       Effect.sync(() => {
-        const { bytes, name } = told()
+        const { bytes, name } = whole
         const damaged = bytes.slice()
         damaged[at % damaged.length]! ^= by
         const journal = journalOf()

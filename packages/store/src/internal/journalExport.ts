@@ -42,7 +42,7 @@ interface Cursor {
 export const defaultSize = 16 * 1024 * 1024
 
 /** Of which items take at most this part: calls on them go into the same segment then. */
-const itemShare = 0.75
+const itemShare = 0.5
 
 /** More outputs of one call are not carried with it again. */
 const maxCarried = 1000
@@ -419,7 +419,7 @@ const compose = (
   const lastCall = db.int("SELECT coalesce(max(id), 0) FROM calls")
   let allCalls = true
   for (const row of db.each(
-    "SELECT calls.* FROM calls JOIN runs ON runs.id = calls.run WHERE calls.id > ? AND runs.origin IS NULL ORDER BY calls.id",
+    "SELECT calls.* FROM calls CROSS JOIN runs ON runs.id = calls.run WHERE calls.id > ? AND runs.origin IS NULL ORDER BY calls.id",
     calls,
   )) {
     const newest = Math.max(row["input"] as number, (row["output"] as number | null) ?? 0)
