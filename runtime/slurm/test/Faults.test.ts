@@ -102,11 +102,11 @@ unlessSlurm("Graphs on a cluster", () => {
       () =>
         Effect.gen(function* () {
           const { run } = yield* Test.Cluster
-          const { found } = yield* despite({ count: 40, paint: 1000 }, everywhere, (witness) =>
+          const { found } = yield* despite({ count: 40, paint: 4000 }, everywhere, (witness) =>
             Effect.gen(function* () {
-              yield* witnessed(witness, "paint", 2)
-              const last = Harness.witnesses(witness).findLast(({ operator }) => operator === "paint")!
-              yield* run("scancel", `${last.job}_${last.task}`)
+              yield* witnessed(witness, "paint", 1)
+              const running = yield* run("squeue", "-h", "-r", "-t", "R", "-p", "h100", "-o", "%F_%K")
+              yield* run("scancel", running.trim().split("\n").at(-1)!)
             }),
           )
           assertNote(found.report.warnings, /cancelled by somebody/)
