@@ -455,7 +455,7 @@ describe("a server that fails", () => {
       {
         status: 403,
         code: "RequestTimeTooSkewed",
-        headers: { date: new Date(Date.now() - 3_600_000).toUTCString() },
+        headers: { date: new Date(Date.now() - 36_000_000).toUTCString() },
       },
       "ClockSkewed",
       "by 36",

@@ -14,7 +14,7 @@ const work = Effect.gen(function* () {
   const { use } = yield* Unfinished
   const path = yield* use(key)
   fs.writeFileSync(join(path, "step"), "first")
-  yield* Effect.sleep(700)
+  yield* Effect.sleep(2000)
   // After the first save and well before the next.
   fs.writeFileSync(join(path, "step"), "later")
   process.stdout.write("changed\n")
