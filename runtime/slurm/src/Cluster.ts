@@ -51,6 +51,8 @@ export interface Options {
   readonly logs: string
   /** What becomes of jobs when the driver is interrupted. @default "cancel" */
   readonly onInterrupt?: "cancel" | "detach"
+  /** Version of reelgraph that workers must have. @default this one */
+  readonly version?: string
   /** Variables of the driver that workers get as well. */
   readonly environment?: Readonly<Record<string, string>>
   /** Milliseconds between looks into the store for results. @default 300 */
@@ -213,7 +215,7 @@ export const layer = (options: Options): Layer.Layer<never, ClusterError, Object
       const session = new Session.Session(
         {
           session: name,
-          version,
+          version: options.version ?? version,
           sites,
           lookMs: options.lookMs ?? 300,
           pollMs: options.pollMs ?? 2000,

@@ -184,9 +184,8 @@ unlessSlurm("Graphs on a cluster", () => {
               Effect.suspend(() =>
                 victim === ""
                   ? Effect.void
-                  : Effect.orDie(
-                      Effect.asVoid(run("scontrol", "update", `NodeName=${victim}`, "State=RESUME")),
-                    ),
+                  : // It may be back by itself.
+                    Effect.ignore(run("scontrol", "update", `NodeName=${victim}`, "State=RESUME")),
               ),
             ),
           )

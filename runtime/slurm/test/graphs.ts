@@ -149,7 +149,12 @@ const made = (graph: Graph.Graph, count: number, seed: number) =>
 const journalOf = (store: string, witness: string | undefined): string =>
   store.startsWith("s3://") ? join(witness!, "journal.db") : join(store, "journal.db")
 
-const bucketVariables = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL_S3"]
+const bucketVariables = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "REEL_CACHE"]
+
+/** Of this process: what a store in a bucket is reached with. */
+const own = () =>
+  // oxlint-disable-next-line node/no-process-env -- what a driver's environment is to its workers
+  Object.fromEntries(bucketVariables.map((name) => [name, process.env[name] ?? ""]))
 
 /** Runs beside this process, in a store of its own. */
 export const local = ({ count, graph: given, seed = 5, store, witness }: Setup) =>
@@ -190,7 +195,9 @@ export const remoteOf = (
     return yield* made(given ?? graph({ double: 0, paint: 0 }), count, seed).pipe(
       Effect.provide(
         places.pipe(
-          Layer.provideMerge(SlurmClient.layer({ environment, pass: ["REEL_CACHE", ...bucketVariables] })),
+          Layer.provideMerge(
+            SlurmClient.layer({ environment: { ...own(), ...environment }, pass: bucketVariables }),
+          ),
           Layer.provideMerge(LocalWorkers.layer({ store })),
           Layer.provideMerge(JournalSqlite.layer(journalOf(store, witness))),
           Layer.provideMerge(StoreAt.layer(store)),

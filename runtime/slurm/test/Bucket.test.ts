@@ -1,0 +1,59 @@
+/** A cluster whose store is a bucket behind a network that fails. */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+import { assert, layer } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+
+import * as S3 from "../../../packages/store/test/s3.ts"
+import * as Test from "../../../test/cluster/Cluster.ts"
+import * as Harness from "./graphs.ts"
+import { unlessSlurm } from "./skip.ts"
+
+const server = Effect.acquireRelease(
+  Effect.promise(() => S3.start()),
+  (started) => Effect.promise(() => started.close()),
+)
+
+const cache = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "reelgraph-cache-"))),
+  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true })),
+)
+
+unlessSlurm("Graphs on a cluster with a store in a bucket", () => {
+  layer(Test.layer({ gpuNodes: 2, cpuNodes: 2 }) as Layer.Layer<Test.Cluster>, {
+    timeout: 60_000,
+    excludeTestServices: true,
+  })((it) => {
+    it.effect(
+      "give the bytes of a run here although a fifth of all requests fails",
+      () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const here = yield* Harness.folder
+            const there = yield* Harness.folder
+            const { endpoint } = yield* server
+            // Read once by this process, and handed on to workers.
+            process.env["REEL_CACHE"] = yield* cache
+            const proxy = yield* S3.proxy(endpoint, { fraction: 0.2 })
+            const store = `s3://${S3.bucket}/cluster?endpoint=${encodeURIComponent(proxy.endpoint)}&timeout=3`
+            const count = 24
+            const expected = yield* Harness.local({ store: here.store, count })
+            const found = yield* Harness.remote(
+              { store, witness: there.witness, count },
+              Harness.everywhere(),
+            )
+            assert.deepStrictEqual(found.outputs, expected.outputs)
+            assert.strictEqual(found.ledger, expected.ledger)
+            const failed = [...proxy.faults.values()].reduce((sum, count) => sum + count, 0)
+            assert.isAbove(failed, 20)
+            // Also bodies that were cut short.
+            assert.isAbove((proxy.faults.get("cut") ?? 0) + (proxy.faults.get("short") ?? 0), 0)
+          }),
+        ),
+      400_000,
+    )
+  })
+})
