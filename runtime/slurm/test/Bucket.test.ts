@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
-import { assert, layer } from "@effect/vitest"
+import { afterAll, assert, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 
@@ -17,10 +17,10 @@ const server = Effect.acquireRelease(
   (started) => Effect.promise(() => started.close()),
 )
 
-const cache = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "reelgraph-cache-"))),
-  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true })),
-)
+// Variables are read once.
+const cache = mkdtempSync(join(tmpdir(), "reelgraph-cache-"))
+process.env["REEL_CACHE"] = cache
+afterAll(() => rmSync(cache, { recursive: true, force: true }))
 
 unlessSlurm("Graphs on a cluster with a store in a bucket", () => {
   layer(Test.layer({ gpuNodes: 2, cpuNodes: 2 }) as Layer.Layer<Test.Cluster>, {
@@ -35,8 +35,6 @@ unlessSlurm("Graphs on a cluster with a store in a bucket", () => {
             const here = yield* Harness.folder
             const there = yield* Harness.folder
             const { endpoint } = yield* server
-            // Read once by this process, and handed on to workers.
-            process.env["REEL_CACHE"] = yield* cache
             const proxy = yield* S3.proxy(endpoint, { fraction: 0.2 })
             const store = `s3://${S3.bucket}/cluster?endpoint=${encodeURIComponent(proxy.endpoint)}&timeout=3`
             const count = 24
