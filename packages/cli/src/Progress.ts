@@ -86,10 +86,15 @@ const callLine = ({ first, latest }: Call, nowMs: number): string | undefined =>
 }
 
 /** The lines below a node's own. */
-const callLines = ({ underway }: Node, nowMs: number): ReadonlyArray<string> => {
+const callLines = ({ away, tally, underway }: Node, nowMs: number): ReadonlyArray<string> => {
   const lines = [...underway].flatMap((call) => callLine(call, nowMs) ?? [])
   const more = lines.length - shownCalls
-  return [...lines.slice(0, shownCalls), ...(more > 0 ? [`and ${more} more`] : [])].map((line) => `  ${line}`)
+  const workers = tally.ended ? "" : (away?.() ?? "")
+  return [
+    ...(workers === "" ? [] : [workers]),
+    ...lines.slice(0, shownCalls),
+    ...(more > 0 ? [`and ${more} more`] : []),
+  ].map((line) => `  ${line}`)
 }
 
 /** One line on the calls of a node that report how far they are: on the one that did last. */
@@ -178,7 +183,12 @@ export const summary = (live: Engine.Live, nowMs: number): string => {
     .filter(({ tally }) => tally.in > 0 && !tally.ended)
     .map((node) => {
       const { failed } = node.tally
-      return `${node.id} ${Format.count(doneOf(node))}${failed > 0 ? ` (${Format.count(failed)} failed)` : ""}`
+      const workers = node.away?.() ?? ""
+      const more = [
+        ...(failed > 0 ? [`${Format.count(failed)} failed`] : []),
+        ...(workers === "" ? [] : [workers]),
+      ]
+      return `${node.id} ${Format.count(doneOf(node))}${more.length === 0 ? "" : ` (${more.join("; ")})`}`
     })
   return `${Format.clock(nowMs - live.startedMs)}  ${nodes.length === 0 ? "waiting for input" : nodes.join(", ")}`
 }

@@ -60,6 +60,8 @@ export interface Live {
     readonly tally: Readonly<Tally>
     /** Calls that go on and have reported progress, in the order of their first reports. */
     readonly underway: ReadonlySet<Readonly<Underway>>
+    /** Of a node whose calls are made elsewhere: how its workers are, in a few words. */
+    readonly away?: (() => string) | undefined
   }>
   /** Items taken in so far, and whether that is all, by input. */
   readonly inputs: { readonly [input: string]: { readonly count: number; readonly ended: boolean } }
@@ -126,6 +128,7 @@ export const run: <E = never, R = never>(
       node,
       tally: new Tally(),
       underway: new Set<Underway>(),
+      away: places.of(node.id)?.state,
     }))
     const taken: { [input: string]: { count: number; ended: boolean } } = {}
     for (const input of Object.keys(graph.inputs)) taken[input] = { count: 0, ended: false }

@@ -26,6 +26,8 @@ export interface Place {
   readonly shards: number
   /** Items to put into the next shard, of so many that wait; calls take `meanMs` each, as far as is known. */
   readonly shardItems: (waiting: number, meanMs: number | undefined) => number
+  /** How its workers are, in a few words for whoever watches; empty: there are none. */
+  readonly state: () => string
   /** Milliseconds to wait for more items when the first has come. */
   readonly lingerMs: number
   /**

@@ -115,7 +115,8 @@ const siteOf = (
         : { array: { tasks, ...(pool.maxJobs === undefined ? {} : { throttle: pool.maxJobs }) } }),
       timeLimitMinutes: pool.timeLimitMinutes,
       output: join(options.logs, session, placed.how === "gang" ? "%j_0.log" : "%A_%a.log"),
-      warning: { signal: "USR1", seconds: 60 },
+      // Slurm warns up to a minute too early: of a short job that would be before it has done anything.
+      ...(pool.timeLimitMinutes < 5 ? {} : { warning: { signal: "USR1", seconds: 60 } }),
       requeue: true,
       excludeNodes: [...avoid],
       environment: { ...options.environment },
@@ -233,6 +234,7 @@ export const layer = (options: Options): Layer.Layer<never, ClusterError, Object
           shards: site.workers * ahead + 1,
           shardItems: shardItems(placed),
           lingerMs,
+          state: () => session.state(placed.node),
           run: (shard) => streamOf(session, placed.pool, shard),
         })
       }

@@ -79,6 +79,8 @@ interface Task {
   closed: boolean
   /** Its node of the cluster, once it has begun. */
   at: string | undefined
+  /** Why it has not begun, as Slurm says. */
+  reason: string | undefined
   restarts: number
   /** Questions in which it was unknown. */
   unknown: number
@@ -114,6 +116,7 @@ const taskOf = (index: number, entries: ReadonlyArray<Entry>): Task => ({
   turn: 0,
   closed: false,
   at: undefined,
+  reason: undefined,
   restarts: 0,
   unknown: 0,
   over: undefined,
@@ -340,6 +343,7 @@ export class Session {
           `${job.id}_${task.index}`,
         )
       }
+      task.reason = outcome._tag === "Waiting" ? outcome.reason : undefined
       switch (outcome._tag) {
         case "Waiting":
           if (outcome.until === "never") {
@@ -369,6 +373,23 @@ export class Session {
 
   #site(node: string): Site | undefined {
     return this.#options.sites.get(node)
+  }
+
+  /** How the tasks of a node of the graph are: `3 tasks run, 2 wait (Resources)`. */
+  state(node: string): string {
+    const tasks = this.#active.filter((job) => job.node === node).flatMap((job) => job.tasks)
+    const open = tasks.filter(({ done }) => !done)
+    const waiting = open.filter(({ at }) => at === undefined)
+    const reasons = [...new Set(waiting.flatMap(({ reason }) => reason ?? []))]
+    const run = open.length - waiting.length
+    return [
+      ...(run === 0 ? [] : [`${run} ${run === 1 ? "task runs" : "tasks run"}`]),
+      ...(waiting.length === 0
+        ? []
+        : [
+            `${waiting.length} ${waiting.length === 1 ? "waits" : "wait"}${reasons.length === 0 ? "" : ` (${reasons.join(", ")})`}`,
+          ]),
+    ].join(", ")
   }
 
   /** What became of tasks that are over without having brought everything. */
