@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
 import * as ExitCode from "../ExitCode.ts"
+import * as Foretold from "../Foretold.ts"
 import * as Format from "../Format.ts"
 import * as GraphSource from "../GraphSource.ts"
 import * as InputSource from "../InputSource.ts"
@@ -16,6 +17,7 @@ import * as Progress from "../Progress.ts"
 import * as RunReport from "../RunReport.ts"
 import { Screen } from "../Screen.ts"
 import * as Settings from "../Settings.ts"
+import * as SimulationReport from "../SimulationReport.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import type { Task } from "../Task.ts"
 
@@ -46,21 +48,28 @@ export const run: (options: Options) => Task = Effect.fn("reel.run")(function* (
   }
   const away = { graph: graph.name, store: options.store, detach: options.detach }
   const services = Placed.workers(placed, away).pipe(Layer.provideMerge(StoreFolder.layer(options.store)))
-  yield* Effect.provide(execute(graph, prepared, options), services)
+  yield* Effect.provide(execute(graph, prepared, options, placed), services)
 })
 
 const execute = Effect.fnUntraced(function* (
   graph: GraphSource.Found["graph"],
   prepared: InputSource.Prepared,
   options: Options,
+  placed: Placed.Placed | undefined,
 ) {
   const journal = yield* Journal
+  const known = placed === undefined ? undefined : yield* Foretold.profile(graph)
   const { print, told } = yield* complete(graph, prepared, options)
   const written =
     options.out === undefined
       ? undefined
       : yield* Outputs.write(options.out, graph, journal.run(told.run)!, journal)
   print(written === undefined ? told : { ...told, written })
+  if (placed !== undefined && known !== undefined && !options.json) {
+    const score = yield* Foretold.score(graph, placed.placement, known, told)
+    const screen = yield* Screen
+    if (score !== undefined) screen.show(["", ...SimulationReport.scoreLines(score)])
+  }
   yield* ended(told)
 })
 

@@ -82,7 +82,7 @@ const profileOf = Effect.fnUntraced(function* ({ graph, profile: file, store }: 
     (node) => written === undefined || Profile.of(written, node) === undefined,
   )
   const none = { profile: Profile.make({ operators: {} }), calls: {} as { readonly [node: string]: number } }
-  const measured = StoreFolder.exists(store)
+  const measured = (yield* StoreFolder.exists(store))
     ? yield* Effect.provide(MeasuredProfile.of(graph), StoreFolder.layerJournal(store))
     : none
   if (written === undefined) return measured
