@@ -72,8 +72,8 @@ const given = Config.all({
   localRank: count(variables.localRank, 0),
   ranksPerNode: count(variables.ranksPerNode, 1),
   nodes: Config.String(variables.nodes).pipe(Config.withDefault("localhost")),
-  address: Config.String(variables.address).pipe(Config.withDefault("127.0.0.1")),
-  port: Config.Port(variables.port).pipe(Config.withDefault(29_500)),
+  address: Config.String(variables.address).pipe(Config.withDefault("")),
+  port: Config.Port(variables.port).pipe(Config.withDefault(0)),
 })
 
 /** Why there can be no such gang. */
@@ -91,13 +91,15 @@ const problemOf = ({
     return `${ranks} ranks, ${ranksPerNode} on each of ${nodes.length} nodes`
   if (localRank < 0 || localRank >= ranksPerNode)
     return `rank ${localRank} of the ${ranksPerNode} on its node`
-  return address === "" || port === 0 ? "rank 0 has no address" : undefined
+  return address === "" || port === 0 ? "rank 0 has no address, or no port" : undefined
 }
 
 /** The gang of this process, from its environment. */
 export const current: Effect.Effect<Gang, Config.ConfigError | GangInvalid> = Effect.gen(function* () {
   const { nodes, ...rest } = yield* given
-  const gang = { ...rest, nodes: nodes.split(",") }
+  // A process that is alone meets nobody: any address will do.
+  const here = rest.ranks === 1 && rest.address === "" ? { address: "127.0.0.1", port: 29_500 } : {}
+  const gang = { ...rest, ...here, nodes: nodes.split(",") }
   const problem = problemOf(gang)
   return problem === undefined ? gang : yield* new GangInvalid({ problem })
 })

@@ -54,7 +54,7 @@ describe("Gang", () => {
     "a rank beyond the last": { REELGRAPH_GANG_RANK: "8" },
     "a rank beyond the last of its node": { REELGRAPH_GANG_LOCAL_RANK: "4" },
     "more ranks than its nodes have": { REELGRAPH_GANG_NODES: "h100-3" },
-    "no address": { REELGRAPH_GANG_ADDRESS: "" },
+    "several that cannot meet": { REELGRAPH_GANG_ADDRESS: "" },
   }))
     it.effect(`refuses ${name}`, () =>
       Effect.gen(function* () {
