@@ -36,20 +36,25 @@ const reportOf = ({ remainingMillis, report, step, stepMillis, until }: Training
   remainingMillis,
 })
 
+/** What a training tells and is told while it goes on. */
+interface Watch {
+  readonly onWindow: (window: TrainingRun.Window) => Effect.Effect<void>
+  readonly stopping: Effect.Effect<boolean>
+}
+
 /**
- * Runs a training in the folder of a call, with its sessions and its reports. The folder is not discarded: between that
+ * Runs a training in the folder of a call, with its sessions and its reports. When the call is to come to an end, it
+ * saves and fails with `TrainingInterrupted`: another attempt goes on from there. The folder is not discarded: between that
  * and the commit of the result hours of work could be lost.
  */
 export const longRun = <A, E, R>(
   call: Operator.Call<unknown>,
-  run: (
-    folder: string,
-    onWindow: (window: TrainingRun.Window) => Effect.Effect<void>,
-  ) => Effect.Effect<A, E | KeptRun.TrainingDiverged, R>,
+  run: (folder: string, watch: Watch) => Effect.Effect<A, E | KeptRun.TrainingDiverged, R>,
 ) =>
   Effect.gen(function* () {
     const folder = yield* Unfinished.use(({ use }) => use(call.key))
-    return yield* withSessions(run(folder, (window) => call.progress(reportOf(window))))
+    const onWindow = (window: TrainingRun.Window) => call.progress(reportOf(window))
+    return yield* withSessions(run(folder, { onWindow, stopping: call.stopping }))
   }).pipe(
     Effect.catchTag("TrainingDiverged", (diverged) => {
       const { checkpoint, loss, norm, step } = diverged as KeptRun.TrainingDiverged

@@ -1,7 +1,7 @@
 /** Training a denoiser. */
 import { Operator } from "@reelgraph/core"
 import { BlobStore } from "@reelgraph/store"
-import { DenoiserRun, LatentSet, TrainingMismatch } from "@reelgraph/training"
+import { DenoiserRun, Gang, LatentSet, TrainingMismatch } from "@reelgraph/training"
 import * as Effect from "effect/Effect"
 
 import { Checkpoint, Denoiser, TrainingItem } from "../ports/index.ts"
@@ -45,6 +45,7 @@ export const Train = Operator.collect("train", {
   params: DenoiserRun.Settings,
   run: (items, settings, call) =>
     Effect.gen(function* () {
+      yield* Gang.requireOneRank
       const blobs = yield* BlobStore
       const { initial } = call.sides
       if (initial.length > 1)
@@ -57,7 +58,7 @@ export const Train = Operator.collect("train", {
       const set = yield* LatentSet.load(local, { tokens: settings.tokens })
       const initialPath = initial[0] === undefined ? undefined : yield* blobs.localPath(initial[0].file)
       const vocabulary = vocabularyOf(items.flatMap(({ captions }) => captions))
-      const { checkpoint, rows } = yield* longRun(call, (folder, onWindow) =>
+      const { checkpoint, rows } = yield* longRun(call, (folder, watch) =>
         DenoiserRun.run({
           set,
           vae: set.vae,
@@ -65,7 +66,7 @@ export const Train = Operator.collect("train", {
           settings,
           key: call.random,
           folder,
-          onWindow,
+          ...watch,
           ...(initialPath === undefined ? {} : { initial: initialPath }),
           ...(vocabulary === undefined ? {} : { vocabulary }),
         }),

@@ -5,7 +5,7 @@ import { Operator } from "@reelgraph/core"
 import * as ModelFile from "@reelgraph/models/ModelFile"
 import { Safetensors } from "@reelgraph/onnx"
 import { BlobStore, Scratch } from "@reelgraph/store"
-import { type Crops, TrainingMismatch, VaeRun } from "@reelgraph/training"
+import { type Crops, Gang, TrainingMismatch, VaeRun } from "@reelgraph/training"
 import * as Effect from "effect/Effect"
 
 import { Frames, TrainedVae } from "../ports/index.ts"
@@ -58,10 +58,11 @@ export const TrainVae = Operator.collect("train-vae", {
   params: VaeRun.Settings,
   run: (items, settings, call) =>
     Effect.gen(function* () {
+      yield* Gang.requireOneRank
       const blobs = yield* BlobStore
       const clips = yield* Effect.scoped(load(items))
-      const { rows, spec, weights } = yield* longRun(call, (folder, onWindow) =>
-        VaeRun.run({ clips, settings, key: call.random, folder, onWindow }),
+      const { rows, spec, weights } = yield* longRun(call, (folder, watch) =>
+        VaeRun.run({ clips, settings, key: call.random, folder, ...watch }),
       )
       const path = join(yield* Scratch.use(({ directory }) => directory), "vae.safetensors")
       yield* ModelFile.write(path, { spec, weights })

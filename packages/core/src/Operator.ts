@@ -76,6 +76,12 @@ export interface Call<S = {}> {
   readonly attempt: number
   /** Tells how far this call has come. Costs next to nothing: of many reports the latest is shown, now and then. */
   readonly progress: (report: Progress) => Effect.Effect<void>
+  /**
+   * Whether whoever makes this call is about to be ended, as a job is that others preempt. A call of hours asks now and
+   * then, keeps what it has, and fails with an error that has `retryable: true`: it is made again elsewhere. Never
+   * true where nobody is told. Gives way to other work of the process, so that news arrive.
+   */
+  readonly stopping: Effect.Effect<boolean>
   readonly sides: S
 }
 

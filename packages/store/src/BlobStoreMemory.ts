@@ -232,6 +232,7 @@ const makeUnfinished = Effect.map(Effect.scope, (scope): Unfinished["Service"] =
   ).pipe(Effect.provideService(Scope.Scope, scope))
   return {
     use: (key) => Effect.flatMap(within, ({ use }) => use(key)),
+    share: (key) => Effect.flatMap(within, ({ share }) => share(key)),
     discard: (key) => Effect.flatMap(within, ({ discard }) => discard(key)),
     list: Effect.suspend(() => made?.list ?? Effect.succeed([])),
   }

@@ -61,6 +61,12 @@ export class Unfinished extends Context.Service<
       key: string,
     ) => Effect.Effect<string, DigestInvalid | UnfinishedInUse | PutError, Scope.Scope>
     /**
+     * The folder of this key without a claim to it: for a process that works together with the one that uses it, such
+     * as a rank of a gang. Of a store in a bucket it is a folder of this machine, and what is saved is what is in the
+     * user's own.
+     */
+    readonly share: (key: string) => Effect.Effect<string, DigestInvalid | PutError>
+    /**
      * Removes the folder of this key, whole: it is gone at once, not file by file. For the one who uses it, and
      * for one that nobody uses. Idempotent.
      */

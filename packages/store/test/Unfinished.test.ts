@@ -101,7 +101,7 @@ const laws = (
     )
 
     it.effect("refuses keys that are no digests, and makes nothing of them", () =>
-      within(({ discard, list, use }) =>
+      within(({ discard, list, share, use }) =>
         Effect.gen(function* () {
           const wrong = [
             "",
@@ -114,6 +114,7 @@ const laws = (
           ]
           for (const value of [...wrong, undefined as unknown as string]) {
             assert.strictEqual((yield* Effect.flip(use(value)))._tag, "DigestInvalid")
+            assert.strictEqual((yield* Effect.flip(share(value)))._tag, "DigestInvalid")
             assert.strictEqual((yield* Effect.flip(discard(value)))._tag, "DigestInvalid")
           }
           assert.deepStrictEqual(yield* list, [])
@@ -136,6 +137,29 @@ const laws = (
             }).pipe(Effect.scoped)
             yield* Effect.all([one, one, one, one], { concurrency: "unbounded" })
             assert.strictEqual((yield* list)[0]!.bytes, 4)
+            yield* discard(key)
+          }),
+        ),
+      30_000,
+    )
+
+    it.live(
+      "is shared by those who work with its user, and holds up nobody then",
+      () =>
+        within(({ discard, share, use }) =>
+          Effect.gen(function* () {
+            const early = yield* share(key)
+            yield* Effect.scoped(
+              Effect.gen(function* () {
+                const path = yield* use(key)
+                fs.writeFileSync(join(path, "left"), "by the first")
+                assert.strictEqual(yield* share(key), path)
+                assert.strictEqual(early, path)
+                assert.strictEqual(fs.readFileSync(join(path, "left"), "utf8"), "by the first")
+              }),
+            )
+            yield* share(key)
+            yield* Effect.scoped(use(key))
             yield* discard(key)
           }),
         ),

@@ -116,6 +116,8 @@ export interface Options {
   /** A model file or checkpoint to start from. */
   readonly initial?: string
   readonly onWindow?: (window: TrainingRun.Window) => Effect.Effect<void>
+  /** See `KeptRun`. */
+  readonly stopping?: Effect.Effect<boolean>
 }
 
 export interface Result {
@@ -322,6 +324,7 @@ export const run = Effect.fn("DenoiserRun.run")(function* (options: Options) {
       }
     },
     onWindow: options.onWindow,
+    stopping: options.stopping,
   })
   return { checkpoint, spec, rows } satisfies Result
 }, Effect.scoped)

@@ -1,7 +1,7 @@
 /**
  * A training run in a folder that outlives its process: `checkpoint.safetensors` and `curve.csv` are there after every
  * few windows of steps, and a run that finds them goes on from there, with the losses that it would have had, to the
- * last bit.
+ * last bit. One that is told to stop writes them after the window that it is at; one that is killed has those of before.
  */
 import fs from "node:fs"
 import { join } from "node:path"
@@ -75,6 +75,8 @@ export interface Options<P extends TrainStep.Parameters, B extends TensorGraph.S
   readonly until: number
   readonly work: (step: number, replica: number) => TrainingRun.Work<BatchOf<B>>
   readonly onWindow?: ((window: TrainingRun.Window) => Effect.Effect<void>) | undefined
+  /** Asked after each window: whether to save at once and end with `TrainingInterrupted`. @default never */
+  readonly stopping?: Effect.Effect<boolean> | undefined
 }
 
 type BatchOf<B extends TensorGraph.Specs> = TrainingRun.BatchOf<B>
@@ -99,7 +101,19 @@ const rowsUntil = (path: string, step: number): ReadonlyArray<LossCurve.Row> =>
 /** Trains to the end. The trainers live until the scope closes. */
 export const run = <P extends TrainStep.Parameters, B extends TensorGraph.Specs>(options: Options<P, B>) =>
   Effect.gen(function* () {
-    const { accumulate = false, bucket, folder, onWindow, settings, spec, start, step, until, work } = options
+    const {
+      accumulate = false,
+      bucket,
+      folder,
+      onWindow,
+      settings,
+      spec,
+      start,
+      step,
+      stopping,
+      until,
+      work,
+    } = options
     const { checkpointWindows, provider, threads, window } = settings
     const { variants = {} } = options
     const replicas = yield* Effect.all(
@@ -125,6 +139,7 @@ export const run = <P extends TrainStep.Parameters, B extends TensorGraph.Specs>
       window,
       work,
       checkpointEvery: window * checkpointWindows,
+      stopping,
       onWindow: (done) =>
         Effect.suspend(() => {
           const each = Object.entries(done.variants).map(

@@ -14,6 +14,7 @@ import type * as Trainer from "@reelgraph/onnx/Trainer"
 import type * as TrainStep from "@reelgraph/onnx/TrainStep"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 
 /** What one step trains on: more than one batch is one step on their mean gradient. */
 export interface Work<Batch> {
@@ -49,6 +50,22 @@ export interface Options<P extends TrainStep.Parameters, B extends TensorGraph.S
   /** Steps between checkpoints, a multiple of the window. */
   readonly checkpointEvery: number
   readonly save: (state: Trainer.State, step: number) => Effect.Effect<void, E, R>
+  /** Whether training is to end with the window that has just been made. @default never */
+  readonly stopping?: Effect.Effect<boolean> | undefined
+}
+
+/** Training was told to end before its end, and has saved what it had. The next attempt goes on from there. */
+export class TrainingInterrupted extends Schema.TaggedError<TrainingInterrupted>()("TrainingInterrupted", {
+  /** Steps that are saved. */
+  step: Schema.Int,
+  until: Schema.Int,
+}) {
+  get retryable(): boolean {
+    return true
+  }
+  override get message() {
+    return `training was told to stop, and saved step ${this.step} of ${this.until}: run it again to go on from there`
+  }
 }
 
 /** Tensors of the types that a step's batch has. */
@@ -98,19 +115,20 @@ const windowEnd = (step: number, { until, window }: { readonly until: number; re
 
 /**
  * Trains until the end. Fails with what a step or a save fails with; after `NotFinite` the last checkpoint is the
- * last good state.
+ * last good state. When it is to stop, it saves the window that it is at, and fails with `TrainingInterrupted`.
  */
 export const run = <P extends TrainStep.Parameters, B extends TensorGraph.Specs, E, R>({
   checkpointEvery,
   onWindow,
   replicas,
   save,
+  stopping = Effect.succeed(false),
   until,
   window,
   work,
 }: Options<P, B, BatchOf<B>, E, R>): Effect.Effect<
   Trainer.State,
-  E | Trainer.StepError | Trainer.StateError,
+  E | Trainer.StepError | Trainer.StateError | TrainingInterrupted,
   R
 > => {
   const one = (trainer: Trainer.Trainer<P, B>, { batches, variant }: Work<BatchOf<B>>) => {
@@ -168,7 +186,8 @@ export const run = <P extends TrainStep.Parameters, B extends TensorGraph.Specs,
         (trainer, replica) => stretch(trainer, replica, from, to),
         { concurrency: "unbounded" },
       )).flat()
-      const saves = to % checkpointEvery === 0 || to === until
+      const stops = to < until && (yield* stopping)
+      const saves = stops || to % checkpointEvery === 0 || to === until
       state = replicas.length > 1 || saves ? yield* together : undefined
       step = to
       const stepMillis = ((yield* Clock.currentTimeMillis) - began) / (to - from)
@@ -186,6 +205,7 @@ export const run = <P extends TrainStep.Parameters, B extends TensorGraph.Specs,
         remainingMillis: (until - step) * stepMillis,
       })
       if (saves) yield* save(state!, step)
+      if (stops) return yield* new TrainingInterrupted({ step, until })
     }
     return state ?? (yield* replicas[0].state)
   })

@@ -56,6 +56,8 @@ export interface Options {
   /** A folder that outlives this process. */
   readonly folder: string
   readonly onWindow?: (window: TrainingRun.Window) => Effect.Effect<void>
+  /** See `KeptRun`. */
+  readonly stopping?: Effect.Effect<boolean>
 }
 
 export interface Result {
@@ -115,7 +117,7 @@ const measure = (
 
 /** Trains, measures, and gives the moving averages of the weights. Settings and clips are checked first. */
 export const run = Effect.fn("VaeRun.run")(function* (options: Options) {
-  const { clips, folder, key, onWindow, settings } = options
+  const { clips, folder, key, onWindow, settings, stopping } = options
   const { absolute, batch, cropHeight, cropWidth, ema, kl, model, steps } = settings
   const { space, time } = ShiftVae.factors(model)
   const { frames, height, width } = clips
@@ -202,6 +204,7 @@ export const run = Effect.fn("VaeRun.run")(function* (options: Options) {
       }
     },
     onWindow,
+    stopping,
   })
   const { weights } = yield* ModelFile.read("vae", checkpoint)
   const measured = yield* measure(model, weights, clips, settings)

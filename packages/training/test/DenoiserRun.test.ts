@@ -114,6 +114,36 @@ describe("DenoiserRun", () => {
       ),
     )
 
+  it.live("saves at once when it is told to stop, and goes on from there to the last bit", () =>
+    run(
+      Effect.gen(function* () {
+        const whole = yield* folder
+        const broken = yield* folder
+        const fields = { checkpointWindows: 100 }
+        yield* DenoiserRun.run(options(whole, fields))
+        // At steps 4, 8 and 12; what has come to its end is not asked any more.
+        let asked = 0
+        const stopping = Effect.sync(() => ++asked === 2 || asked > 3)
+        const error = yield* Effect.flip(DenoiserRun.run({ ...options(broken, fields), stopping }))
+        assert.strictEqual(error._tag, "TrainingInterrupted")
+        assert.deepInclude(error, { step: 8, until: 16, retryable: true })
+        assert.isFalse(bytes(broken).equals(bytes(whole)))
+        const began: Array<number> = []
+        const again = yield* DenoiserRun.run({
+          ...options(broken, fields),
+          stopping,
+          onWindow: ({ step }) => Effect.sync(() => began.push(step)),
+        })
+        assert.deepStrictEqual(began, [12, 16])
+        assert.deepStrictEqual(
+          again.rows.map(({ step }) => step),
+          [4, 8, 12, 16],
+        )
+        assert.isTrue(bytes(broken).equals(bytes(whole)))
+      }),
+    ),
+  )
+
   it.live("stops when the loss is not a number, and keeps the last good checkpoint", () =>
     run(
       Effect.gen(function* () {

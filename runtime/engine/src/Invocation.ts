@@ -116,6 +116,9 @@ const outcomes = (node: string, operator: Operator.Any, value: any, size: number
   }
 }
 
+/** A turn of the event loop, in which messages of other processes come in. */
+const turn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+
 const noKey: CounterRandom.Key = { k0: 0, k1: 0 }
 
 /** What a call is made from. */
@@ -130,6 +133,8 @@ export interface CallFacts {
   readonly sides: unknown
   /** Takes what the call reports of its progress. */
   readonly report: (progress: Progress.Progress) => void
+  /** Whether this process was told that calls are to come to an end. @default never */
+  readonly stopping?: () => boolean
 }
 
 /** What an operator sees of its call. Digests are only read when asked for. */
@@ -137,6 +142,7 @@ export class Call implements Operator.Call<unknown> {
   readonly attempt: number
   readonly sides: unknown
   readonly progress: (report: Progress.Progress) => Effect.Effect<void>
+  readonly stopping: Effect.Effect<boolean>
   readonly #facts: CallFacts
 
   constructor(facts: CallFacts) {
@@ -144,6 +150,9 @@ export class Call implements Operator.Call<unknown> {
     this.attempt = facts.attempt
     this.sides = facts.sides
     this.progress = (report) => Effect.sync(() => facts.report(Progress.plain(report)))
+    const { stopping } = facts
+    this.stopping =
+      stopping === undefined ? Effect.succeed(false) : Effect.andThen(turn, Effect.sync(stopping))
   }
   get item(): Digest.Digest {
     return this.#facts.items()[0]! as Digest.Digest

@@ -4,9 +4,10 @@
  */
 import { availableParallelism, totalmem } from "node:os"
 
-import { Workers } from "@reelgraph/engine"
+import { Failure, Workers } from "@reelgraph/engine"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 
 import { ResourcePool } from "./internal/ResourcePool.ts"
 import { WorkerProcess } from "./internal/WorkerProcess.ts"
@@ -18,6 +19,22 @@ export interface Options {
   readonly cores?: number
   /** Main memory that calls share, in GiB. @default all of this machine */
   readonly memoryGiB?: number
+  /** Variables of worker processes beside those of this one. @default none */
+  readonly environment?: Readonly<Record<string, string>>
+  /**
+   * Is done when this process is about to be ended: calls that go on are told (`stopping`), and no other begins: it
+   * fails with `CallsStopped`. @default never
+   */
+  readonly stopping?: Effect.Effect<void>
+}
+
+/** A call that was not begun, as the process that makes calls is about to be ended. */
+export class CallsStopped extends Schema.TaggedError<CallsStopped>()("CallsStopped", {
+  node: Schema.String,
+}) {
+  override get message() {
+    return `the call of ${this.node} was not begun: what makes calls here is about to be ended; run it again`
+  }
 }
 
 export const layer = (options: Options): Layer.Layer<Workers> =>
@@ -39,14 +56,22 @@ export const layer = (options: Options): Layer.Layer<Workers> =>
           Effect.forEach(all, (worker) => worker.kill, { concurrency: "unbounded", discard: true }),
         ),
       )
+      let stopped = false
+      yield* Effect.forkScoped(
+        Effect.map(options.stopping ?? Effect.never, () => {
+          stopped = true
+          for (const worker of all) worker.stop()
+        }),
+      )
       const acquire = Effect.sync(() => {
         let worker = idle.pop()
         while (worker !== undefined && !worker.reusable) {
           all.delete(worker)
           worker = idle.pop()
         }
-        worker ??= new WorkerProcess(options.store)
+        worker ??= new WorkerProcess(options.store, options.environment ?? {})
         all.add(worker)
+        if (stopped) worker.stop()
         return worker
       })
       const release = (worker: WorkerProcess) =>
@@ -64,7 +89,11 @@ export const layer = (options: Options): Layer.Layer<Workers> =>
           pool.use(
             resources,
             priority,
-            Effect.acquireUseRelease(acquire, (worker) => worker.call(job, started, report), release),
+            Effect.suspend(() =>
+              stopped
+                ? Effect.fail(Failure.fromError(new CallsStopped({ node: job.node })))
+                : Effect.acquireUseRelease(acquire, (worker) => worker.call(job, started, report), release),
+            ),
           ),
       })
     }),

@@ -8,6 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Graph, Ledger } from "@reelgraph/core"
 import { Engine, Workers } from "@reelgraph/engine"
 import { Journal, StoreFs } from "@reelgraph/store"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -214,6 +215,39 @@ describe("LocalWorkers", { timeout: 60_000 }, () => {
         pids.map((pid) => alive(pid)),
         [false, false],
       )
+    }),
+  )
+
+  it.live("tell calls that go on to stop, even when they are busy, and begin no others", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporary
+      const log = join(folder, "log")
+      const graph = Graph.make("g", { version }, (g) => ({
+        out: g.input("in", Num).pipe(Ops.Endless({ log })),
+      }))
+      const stop = yield* Deferred.make<void>()
+      const store = join(folder, "store")
+      const workers = LocalWorkers.layer({
+        store,
+        cores: 2,
+        environment: { [Ops.wordVariable]: "hello" },
+        stopping: Deferred.await(stop),
+      })
+      const run = yield* Effect.gen(function* () {
+        const fiber = yield* Effect.forkChild(go(graph, [1, 2, 3]))
+        assert.isTrue(yield* until(() => linesOf(log).length === 2, 20_000))
+        assert.isTrue(yield* Deferred.succeed(stop, undefined))
+        return yield* Fiber.join(fiber)
+      }).pipe(
+        Effect.provide(Layer.mergeAll(StoreFs.layer(store, { durability: "none" }), workers)),
+        Effect.timeout("30 seconds"),
+      )
+      assert.deepStrictEqual(linesOf(log), ["begins hello", "begins hello"])
+      assert.deepStrictEqual(
+        run.failures.map(({ reason }) => reason),
+        ["CallsStopped"],
+      )
+      assert.strictEqual(run.report.ledger["endless"]!.kept, 2)
     }),
   )
 

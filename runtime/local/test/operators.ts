@@ -170,6 +170,30 @@ export const Flood = Operator.map("flood", {
     }),
 })
 
+/** Variable of which {@link Endless} says what it has. */
+export const wordVariable = "REELGRAPH_TEST_WORD"
+
+/** Works without a pause until it is told to stop. Notes that it begins, with what it has of a variable. */
+export const Endless = Operator.map("endless", {
+  version,
+  worker,
+  input: Num,
+  output: Num,
+  params: Schema.Struct({ log: Schema.String }),
+  run: (_, { log: file }, { stopping }) =>
+    Effect.gen(function* () {
+      // oxlint-disable-next-line node/no-process-env -- a test looks at what a worker process is given
+      yield* log(file, `begins ${process.env[wordVariable]}`)
+      let n = 1
+      while (!(yield* stopping)) {
+        const end = performance.now() + 10
+        while (performance.now() < end);
+        n++
+      }
+      return { n }
+    }),
+})
+
 /** Gives the key of its call as a drop. */
 export const Key = Operator.filter("key", {
   version,

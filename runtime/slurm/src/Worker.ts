@@ -2,6 +2,12 @@
  * A worker: what one task of a job does. Takes its orders from the store, makes the calls of their shards in child
  * processes, and writes results back, also those of a shard that is not through, every few seconds: whatever ends a
  * worker, what it had written counts.
+ *
+ * A worker that is warned begins no further calls, tells those that go on (`stopping` of an operator's call), and waits
+ * for them a while. What fails from then on is nobody's result: it is made again.
+ *
+ * The ranks of a gang are workers with the same orders, which make the same calls one after the other. Rank 0 alone
+ * says anything. A call that fails in a way that may pass, or on another rank alone, ends the gang.
  */
 import { Shard } from "@reelgraph/engine"
 import { Objects } from "@reelgraph/store"
@@ -21,6 +27,8 @@ const flushMs = 5000
 const flushBytes = 4 * 1024 * 1024
 /** How often a worker that has nothing to do looks for its next order. */
 const lookMs = 200
+/** A rank whose call failed waits so long for rank 0 to say what became of its own: two writes of results, and more. */
+const rankPatienceMs = 15_000
 
 /** A worker that cannot do what it is told, and has said so. */
 export class WorkerRefused extends Schema.TaggedError<WorkerRefused>()("WorkerRefused", {
@@ -31,14 +39,30 @@ export class WorkerRefused extends Schema.TaggedError<WorkerRefused>()("WorkerRe
   }
 }
 
+/** A call of a gang failed on one of its ranks: the gang ends, and the call is made again. */
+export class RankFailed extends Schema.TaggedError<RankFailed>()("RankFailed", {
+  rank: Schema.Int,
+  shard: Schema.String,
+  failure: Schema.String,
+}) {
+  override get message() {
+    return `rank ${this.rank} failed at shard ${this.shard}, and ends the gang: ${this.failure}`
+  }
+}
+
 export interface Options {
   readonly session: string
   readonly label: string
   readonly attempt: Results.Attempt
+  /** Which worker of its gang it is, of how many. */
+  readonly rank: number
+  readonly ranks: number
   /** Version of this reelgraph. */
   readonly version: string
   /** Is done when the worker is about to be ended: it writes what it has, and leaves. */
   readonly warned: Deferred.Deferred<void>
+  /** Milliseconds for which calls may go on from then. */
+  readonly graceMs: number
 }
 
 const decodeOrder = Schema.decodeUnknownEffect(Schema.fromJsonString(Order.Order))
@@ -46,13 +70,8 @@ const decodeShard = Schema.decodeUnknownEffect(Schema.fromJsonString(Shard.Shard
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8")
 
 /** Works until there is nothing more to do, or it was warned. Gives why it leaves. */
-export const work = Effect.fn("Worker.work")(function* ({
-  attempt,
-  label,
-  session,
-  version,
-  warned,
-}: Options) {
+export const work = Effect.fn("Worker.work")(function* (options: Options) {
+  const { attempt, label, rank, session, version, warned } = options
   const objects = yield* Objects
   const folder = Order.resultsFolder(session, label)
   const hello = Effect.fnUntraced(function* (refused?: string) {
@@ -65,7 +84,7 @@ export const work = Effect.fn("Worker.work")(function* ({
     yield* objects.put(`${folder}/${Results.helloName(attempt)}`, Buffer.from(JSON.stringify(said)))
   })
   yield* Effect.logInfo(`${Results.placeOf(attempt, session)} begins`)
-  yield* hello()
+  if (rank === 0) yield* hello()
 
   /** The Nth order: waits for it while there may be one. */
   const orderOf = Effect.fnUntraced(function* (turn: number, idleSeconds: number) {
@@ -86,12 +105,12 @@ export const work = Effect.fn("Worker.work")(function* ({
     if (order === undefined) return (yield* Deferred.isDone(warned)) ? "warned" : "idle"
     if (order.format !== Order.format || order.version !== version) {
       const reason = `the driver is reelgraph ${order.version} (format ${order.format}), the worker on ${attempt.node} is ${version} (format ${Order.format}): install the same on both`
-      yield* hello(reason)
+      if (rank === 0) yield* hello(reason)
       return yield* new WorkerRefused({ reason })
     }
     for (const shard of order.shards) {
       if (yield* Deferred.isDone(warned)) return "warned"
-      yield* perform(session, label, shard, attempt, order.perWorker, warned)
+      if (!(yield* perform(options, shard, order.perWorker))) return "warned"
     }
     if (order.last) return "through"
     idleSeconds = order.idleSeconds
@@ -99,22 +118,24 @@ export const work = Effect.fn("Worker.work")(function* ({
   }
 })
 
-/** Makes the calls of one shard that no attempt of this task has results of. */
-const perform = Effect.fnUntraced(function* (
-  session: string,
-  label: string,
-  id: string,
-  attempt: Results.Attempt,
-  perWorker: number,
-  warned: Deferred.Deferred<void>,
-) {
+/** Makes the calls of one shard that no earlier attempt of this task has results of. Gives whether it is through. */
+const perform = Effect.fnUntraced(function* (options: Options, id: string, perWorker: number) {
+  const { attempt, graceMs, label, rank, ranks, session, warned } = options
   const objects = yield* Objects
   const folder = Order.resultsFolder(session, label)
   const bytes = Option.getOrUndefined(yield* objects.get(Order.shardName(session, id)))
-  if (bytes === undefined)
-    return yield* Effect.logInfo(`shard ${id} is no longer wanted: the driver has taken it back`)
-  const shard = yield* decodeShard(text(bytes))
-  const skip = attempt.restart === 0 ? new Set<number>() : yield* there(folder, id, attempt)
+  if (bytes === undefined) {
+    yield* Effect.logInfo(`shard ${id} is no longer wanted: the driver has taken it back`)
+    return true
+  }
+  const decoded = yield* decodeShard(text(bytes))
+  // Ranks cannot be told of another attempt of one of them.
+  const shard = ranks === 1 ? decoded : { ...decoded, retries: 0 }
+  const concurrency = ranks === 1 ? perWorker : 1
+  const skip = new Set<number>()
+  if (attempt.restart > 0)
+    for (const { head, results } of yield* partsOf(folder, id, attempt))
+      if (head.restart < attempt.restart) for (const { at } of results) skip.add(at)
   yield* Effect.logInfo(
     `shard ${id}: ${shard.items.length} items of ${shard.node} (${shard.operator}@${shard.version})${skip.size === 0 ? "" : `, ${skip.size} of them done before`}`,
   )
@@ -122,6 +143,7 @@ const perform = Effect.fnUntraced(function* (
   let held: Array<Shard.Result> = []
   let heldBytes = 0
   let failures = 0
+  let left = 0
   const write = (whole: boolean) =>
     Effect.suspend(() => {
       const results = held
@@ -132,54 +154,79 @@ const perform = Effect.fnUntraced(function* (
       // What is no longer held must get there.
       return Effect.uninterruptible(objects.put(`${folder}/${name}`, written))
     })
-  const flusher = Effect.forever(
-    Effect.andThen(
-      Effect.sleep(flushMs),
-      Effect.suspend(() => (held.length === 0 ? Effect.void : write(false))),
-    ),
-  )
-  const calls = Stream.runForEach(Shard.perform(shard, { concurrency: perWorker, skip }), (result) =>
-    Effect.suspend(() => {
+  const flush = Effect.suspend(() => (held.length === 0 ? Effect.void : write(false)))
+  const flusher = Effect.forever(Effect.andThen(Effect.sleep(flushMs), flush))
+  const patience = Deferred.await(warned).pipe(Effect.andThen(flush), Effect.andThen(Effect.sleep(graceMs)))
+  const take = (result: Shard.Result) =>
+    Effect.gen(function* () {
+      const { at, what } = result
+      if (what._tag === "Failed") {
+        const failure = `item ${shard.items[at]?.digest.slice(0, 12)}: ${what.tag}: ${what.message}`
+        if (Deferred.isDoneUnsafe(warned)) {
+          left++
+          return yield* Effect.logInfo(`left: ${failure}`)
+        }
+        failures++
+        yield* Effect.logWarning(failure)
+        if (rank === 0 ? ranks > 1 && what.retryable : !(yield* hasResult(options, id, at))) {
+          yield* flush
+          return yield* new RankFailed({ rank, shard: id, failure })
+        }
+      }
+      if (rank > 0) return
       held.push(result)
       heldBytes += bytesOf(result)
-      const failure =
-        result.what._tag === "Failed"
-          ? Effect.logWarning(
-              `item ${shard.items[result.at]?.digest.slice(0, 12)}: ${result.what.tag}: ${result.what.message}`,
-            )
-          : Effect.void
-      if (result.what._tag === "Failed") failures++
-      return heldBytes < flushBytes ? failure : Effect.andThen(failure, write(false))
-    }),
-  )
-  const through = yield* Effect.raceFirst(
+      if (heldBytes >= flushBytes || Deferred.isDoneUnsafe(warned)) yield* write(false)
+    })
+  const calls = Stream.runForEach(Shard.perform(shard, { concurrency, skip }), take)
+  const ended = yield* Effect.raceFirst(
     Effect.raceFirst(Effect.as(calls, true), flusher),
-    Effect.as(Deferred.await(warned), false),
+    Effect.as(patience, false),
   )
-  yield* write(through)
+  const through = ended && left === 0
+  if (rank === 0) yield* write(through)
   yield* Effect.logInfo(
     through
       ? `shard ${id} is through${failures === 0 ? "" : `, ${failures} items failed`}`
       : `shard ${id} is left: the worker was warned`,
   )
+  return through
 })
 
 const bytesOf = ({ what }: Shard.Result): number =>
   200 + (what._tag === "Made" ? what.items.reduce((sum, { record }) => sum + record.length, 0) : 0)
 
-/** Positions of a shard that earlier attempts at this task have results of. */
-const there = Effect.fnUntraced(function* (folder: string, id: string, attempt: Results.Attempt) {
+/** What attempts of this task have written of a shard. */
+const partsOf = Effect.fnUntraced(function* (folder: string, id: string, { task }: Results.Attempt) {
   const objects = yield* Objects
-  const positions = new Set<number>()
+  const parts: Array<Effect.Success<ReturnType<typeof Results.decode>>> = []
   const names = yield* Stream.runCollect(objects.list(folder))
   for (const name of names) {
     const said = Results.parseName(name.slice(folder.length + 1))
-    if (said?._tag !== "Part" || said.shard !== id || said.task !== attempt.task) continue
+    if (said?._tag !== "Part" || said.shard !== id || said.task !== task) continue
     const bytes = Option.getOrUndefined(yield* objects.get(name))
     if (bytes === undefined) continue
     // A damaged part is as none: its calls are made again.
     const part = yield* Effect.option(Results.decode(name, bytes))
-    if (Option.isSome(part)) for (const { at } of part.value.results) positions.add(at)
+    if (Option.isSome(part)) parts.push(part.value)
   }
-  return positions
+  return parts
+})
+
+/** Whether rank 0 has a result where this rank has none: waits for it. A shard that is gone has all of its results. */
+const hasResult = Effect.fnUntraced(function* ({ attempt, label, session }: Options, id: string, at: number) {
+  const objects = yield* Objects
+  const until = (yield* Clock.currentTimeMillis) + rankPatienceMs
+  while ((yield* Clock.currentTimeMillis) < until) {
+    const parts = yield* partsOf(Order.resultsFolder(session, label), id, attempt)
+    if (
+      parts.some(
+        ({ head, results }) => head.restart === attempt.restart && results.some((one) => one.at === at),
+      )
+    )
+      return true
+    if (Option.isNone(yield* objects.get(Order.shardName(session, id)))) return true
+    yield* Effect.sleep(lookMs)
+  }
+  return false
 })

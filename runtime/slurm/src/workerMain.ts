@@ -1,6 +1,7 @@
 /**
  * The command of a task: `node workerMain.ts STORE SESSION LABEL`. Which task it is, where, and with which GPUs, it
- * finds in what Slurm sets. Ends with 0 when it is through, with 75 when it was warned and has left in time.
+ * finds in what Slurm sets. Ends with 0 when it is through, with 75 when it was warned and has left in time; of a gang,
+ * rank 0 alone does, for srun ends the others when one ends with another number than 0.
  */
 import { randomBytes } from "node:crypto"
 import { hostname } from "node:os"
@@ -15,11 +16,15 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 
 import { leftInTime } from "./Notes.ts"
+import * as Rank from "./Rank.ts"
 import { version } from "./version.ts"
 import * as Worker from "./Worker.ts"
 
 /** Calls share what Slurm gave the task: as many as its orders say, however many cores this machine has. */
 const unbounded = 1e6
+
+/** Seconds that calls which go on are given when the worker is warned. Slurm's own patience may be shorter. */
+const grace = Config.Finite("REELGRAPH_GRACE_SECONDS").pipe(Config.withDefault(20))
 
 const number = (name: string) => Config.Int(name)
 
@@ -28,7 +33,6 @@ const attempt = Config.all({
   task: number("SLURM_ARRAY_TASK_ID").pipe(Config.withDefault(0)),
   restart: number("SLURM_RESTART_COUNT").pipe(Config.withDefault(0)),
   node: Config.String("SLURMD_NODENAME").pipe(Config.withDefault(hostname())),
-  gpus: Config.String("CUDA_VISIBLE_DEVICES").pipe(Config.withDefault("")),
   token: Config.succeed(randomBytes(4).toString("hex")),
 })
 
@@ -38,15 +42,30 @@ const program = Effect.gen(function* () {
   const warned = yield* Deferred.make<void>()
   const warn = () => void Effect.runFork(Deferred.succeed(warned, undefined))
   for (const signal of ["SIGTERM", "SIGUSR1", "SIGINT"] as const) process.on(signal, warn)
-  const ended = yield* Worker.work({ attempt: yield* attempt, label, session, version, warned }).pipe(
+  const rank = yield* Rank.current
+  const ended = yield* Worker.work({
+    attempt: { ...(yield* attempt), gpus: rank.gpus.join(",") },
+    rank: rank.rank,
+    ranks: rank.ranks,
+    label,
+    session,
+    version,
+    warned,
+    graceMs: (yield* grace) * 1000,
+  }).pipe(
     Effect.provide(
-      LocalWorkers.layer({ store: location, cores: unbounded, memoryGiB: unbounded }).pipe(
-        Layer.provideMerge(StoreAt.layer(location)),
-      ),
+      LocalWorkers.layer({
+        store: location,
+        cores: unbounded,
+        memoryGiB: unbounded,
+        environment: Rank.environment(rank),
+        stopping: Deferred.await(warned),
+      }).pipe(Layer.provideMerge(StoreAt.layer(location))),
     ),
+    Effect.tap((why) => Effect.logInfo(`the worker ends: ${why}`)),
+    Effect.annotateLogs(rank.ranks === 1 ? {} : { rank: rank.rank }),
   )
-  yield* Effect.logInfo(`the worker ends: ${ended}`)
-  return ended === "warned" ? leftInTime : 0
+  return ended === "warned" && rank.rank === 0 ? leftInTime : 0
 }).pipe(
   Effect.tapCause((cause) => Effect.logError(cause)),
   Effect.provide(Logger.layer([Logger.consoleLogFmt])),

@@ -152,6 +152,11 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
       yield* Effect.forkScoped(renew(path))
       return yield* makeFolder(key)
     }),
+    share: Effect.fn("Unfinished.share")(function* (given) {
+      const key = yield* checkKey(given)
+      yield* ready
+      return yield* makeFolder(key)
+    }),
     discard: Effect.fn("Unfinished.discard")(function* (given) {
       const key = yield* checkKey(given)
       if (held.has(key)) return yield* remove(key)

@@ -392,6 +392,7 @@ export const make = (
       yield* begin(key, folder)
       return folder
     }),
+    share: local.share,
     discard: Effect.fn("Unfinished.discard")(function* (given): Effect.fn.Return<
       void,
       DigestInvalid | UnfinishedInUse | PutError

@@ -35,11 +35,11 @@ export class WorkerProcess {
   #ended: string | undefined
   #current: Current | undefined
 
-  constructor(store: string) {
+  constructor(store: string, environment: Readonly<Record<string, string>>) {
     this.#child = fork(main, [String(process.pid)], {
       execArgv: [],
       // oxlint-disable-next-line node/no-process-env -- a process boundary: workers see what their driver sees
-      env: { ...process.env, [storeVariable]: store },
+      env: { ...process.env, ...environment, [storeVariable]: store },
       serialization: "advanced",
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     })
@@ -104,9 +104,7 @@ export class WorkerProcess {
       limit(startMs, () =>
         this.#lostFailure(node, `its operator's module took more than ${startMs} ms to load`),
       )
-      this.#child.send({ id: this.#calls, job } satisfies Request, (cause) => {
-        if (cause !== null) this.#lost(cause.message)
-      })
+      this.#send({ _tag: "Call", id: this.#calls, job })
       return Effect.andThen(
         Effect.sync(() => {
           clearTimeout(timer)
@@ -115,6 +113,11 @@ export class WorkerProcess {
         this.kill,
       )
     })
+  }
+
+  /** Tells the call that goes on, and those after it, to come to an end. */
+  stop(): void {
+    if (this.#ended === undefined) this.#send({ _tag: "Stop" })
   }
 
   /** Kills the process and waits until it has gone. */
@@ -127,6 +130,12 @@ export class WorkerProcess {
         return resume(Effect.void)
       child.once("exit", () => resume(Effect.void))
       child.kill("SIGKILL")
+    })
+  }
+
+  #send(request: Request): void {
+    this.#child.send(request, (cause) => {
+      if (cause !== null) this.#lost(cause.message)
     })
   }
 

@@ -5,10 +5,10 @@ import type { Failure, Invocation } from "@reelgraph/engine"
 /** Environment variable by which a worker process is told which store to work on: a folder or a URL, never a secret. */
 export const storeVariable = "REELGRAPH_WORKER_STORE"
 
-export interface Request {
-  readonly id: number
-  readonly job: Invocation.Job
-}
+export type Request =
+  | { readonly _tag: "Call"; readonly id: number; readonly job: Invocation.Job }
+  /** Calls are to come to an end: see `stopping` of an operator's call. */
+  | { readonly _tag: "Stop" }
 
 export type Result =
   | { readonly _tag: "Done"; readonly outcomes: ReadonlyArray<Invocation.Outcome> }

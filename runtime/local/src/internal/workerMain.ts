@@ -29,9 +29,8 @@ class OperatorNotExported extends Schema.TaggedError<OperatorNotExported>()("Ope
   }
 }
 
-// The driver decides what an interruption means; the terminal sends SIGINT to the whole process group.
-process.on("SIGINT", () => {})
-process.on("SIGTERM", () => {})
+// The driver decides what an interruption means: a terminal and Slurm tell the whole process group.
+for (const signal of ["SIGINT", "SIGTERM", "SIGUSR1"] as const) process.on(signal, () => {})
 // A driver that is gone wants no result. SIGKILL, because leaving politely can crash native decoders.
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL"))
 new Worker(new URL("./watchdog.ts", import.meta.url), {
@@ -43,6 +42,9 @@ const reply = (message: Reply) => void process.send!(message)
 
 // oxlint-disable-next-line node/no-process-env -- a process boundary: set by the driver that forked this process
 const runtime = ManagedRuntime.make(StoreAt.layer(process.env[storeVariable]!))
+
+/** Whether the driver has said that calls are to come to an end. */
+let stopping = false
 
 const find = (job: Invocation.Job): Effect.Effect<Operator.Any, OperatorNotExported> =>
   Effect.flatMap(
@@ -81,6 +83,7 @@ const perform = (id: number, job: Invocation.Job, report: (progress: Progress.Pr
       attempt: job.attempt,
       sides,
       report,
+      stopping: () => stopping,
     })
     const records = yield* Invocation.decode(job.node, operator, job.records)
     yield* Effect.sync(() => reply({ _tag: "Started", id }))
@@ -97,7 +100,9 @@ const resultOf = (exit: Exit.Exit<ReadonlyArray<Invocation.Outcome>, unknown>): 
       }
     : { _tag: "Failed", failure: Failure.fromCause(exit.cause) }
 
-process.on("message", ({ id, job }: Request) => {
+process.on("message", (request: Request) => {
+  if (request._tag === "Stop") return void (stopping = true)
+  const { id, job } = request
   const reports = new Throttle<Progress.Progress>(reportMs, (progress) =>
     reply({ _tag: "Reported", id, progress }),
   )
