@@ -6,7 +6,7 @@
  * - `orders/LABEL/TASK.N.json`: which shards task TASK of the job LABEL makes, the Nth word to it;
  * - `results/LABEL/...`: what workers say: see `Results`;
  * - `jobs/LABEL.json`: what was submitted, for a driver that comes after this one;
- * - `ended.json`: nothing is to be taken over from it any more.
+ * - `driver.json`: whether its driver lives: see `Drivers`.
  */
 import * as Schema from "effect/Schema"
 
@@ -59,5 +59,3 @@ export const resultsFolder = (session: string, label: string): string => `${fold
 
 export const submittedName = (session: string, label: string): string =>
   `${folder(session)}/jobs/${label}.json`
-
-export const endedName = (session: string): string => `${folder(session)}/ended.json`

@@ -245,7 +245,13 @@ unlessSlurm("Graphs on a cluster", () => {
       "outlive their time limit: what was done by then counts, and others do the rest",
       () =>
         Effect.gen(function* () {
-          const short = [...everywhere.slice(0, 2), placed("paint", "brief", 1), everywhere[3]!]
+          // All in one shard, which takes longer than its job may.
+          const short = [
+            placed("double", "cpu", 1),
+            everywhere[1]!,
+            placed("paint", "brief", 1),
+            everywhere[3]!,
+          ]
           const { found } = yield* despite({ count: 6, paint: 18_000 }, short, () => Effect.void)
           assertNote(found.report.warnings, /time limit|warned, wrote what they had/)
         }),
@@ -262,6 +268,28 @@ unlessSlurm("Graphs on a cluster", () => {
           ]
           const { found } = yield* despite({ count: 8, hungry: 700 }, small, () => Effect.void)
           assertNote(found.report.warnings, /memory/)
+        }),
+      240_000,
+    )
+
+    it.effect(
+      "are made by held workers too, several calls at once in each",
+      () =>
+        Effect.gen(function* () {
+          const { run } = yield* Test.Cluster
+          const held = [
+            placed("double", "cpu", 2, { how: "held" }),
+            placed("sieve", "cpu", 1, { how: "held" }),
+            placed("paint", "h100", 2, { how: "held", perWorker: 2 }),
+            everywhere[3]!,
+          ]
+          const { witnesses } = yield* despite({ count: 40, paint: 100 }, held, () => Effect.void)
+          const processes = new Set(
+            witnesses.filter(({ operator }) => operator === "paint").map(({ pid }) => pid),
+          )
+          assert.isAtLeast(processes.size, 3)
+          // They leave with the driver.
+          assert.strictEqual((yield* run("squeue", "-h", "-t", "pending,running")).trim(), "")
         }),
       240_000,
     )

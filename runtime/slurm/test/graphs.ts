@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 
 import { Graph } from "@reelgraph/core"
-import { Engine, type RunError } from "@reelgraph/engine"
+import { Engine } from "@reelgraph/engine"
 import { LocalWorkers } from "@reelgraph/local"
 import { type Placement, Pool, Pools } from "@reelgraph/placement"
 import { BlobStore, Journal, JournalSqlite, StoreAt } from "@reelgraph/store"
@@ -212,5 +212,3 @@ export const witnesses = (at: string): ReadonlyArray<Witness> =>
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line) as Witness)
-
-export type Failure = RunError.PlaceFailed
