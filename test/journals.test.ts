@@ -111,7 +111,7 @@ const told = (journal: typeof Journal.Service) => {
               items.map(digestOf).sort(),
             ]),
             kept: entry.keptBy.map((step) => step.operator.name).sort(),
-            lost: entry.lostBy.map((step) => [step.operator.name, step.reason, step.detail]).sort(),
+            lost: entry.lostBy.map((step) => [step.operator.name, step.reason, step.detail].join(" ")).sort(),
           }))
           return JSON.stringify([digestOf(item), steps.map((step) => JSON.stringify(step)).sort()])
         })

@@ -362,9 +362,9 @@ describe("a server that fails", () => {
         yield* Effect.gen(function* () {
           const store = yield* BlobStore
           const objects = yield* Objects
-          const path = yield* store.localPath(artifacts[0]!)
+          const path = yield* store.localPath(artifacts[0])
           assert.isTrue(fs.readFileSync(path).equals(large))
-          yield* store.verify(artifacts[0]!)
+          yield* store.verify(artifacts[0])
           const names = yield* Stream.runCollect(objects.list("notes"))
           assert.strictEqual(names.length, contents.length)
           yield* Effect.forEach(

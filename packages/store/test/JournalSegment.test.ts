@@ -27,6 +27,7 @@ const journalOf = (size = 1000) => {
   const writer = new JournalWriter(db)
   const read = Reader.make(db, ":memory:")
   let clock = 0
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- what a request is answered with
   const one = <A>(request: Parameters<JournalWriter["transact"]>[0][number]): A =>
     writer.transact([request])[0] as A
   const id = (name: string): number => read.itemByDigest(digest(name))!.id

@@ -195,7 +195,7 @@ describe("Placement, for all graphs and pools", () => {
         assert.strictEqual(resources.gpu?.count, gpu?.count)
         if (asks.concurrency !== undefined && asks.perGpu === 0)
           assert.isAtMost(workers * perWorker, asks.concurrency)
-        if (asks.perGpu > 0) return void assert.strictEqual(perWorker, asks.perGpu)
+        if (asks.perGpu > 0) return assert.strictEqual(perWorker, asks.perGpu)
         if (gpu?.memoryGiB !== undefined)
           assert.isAtMost(perWorker * gpu.memoryGiB, pool.gpus!.memoryGiB + slack)
         else if (gpu !== undefined) assert.strictEqual(perWorker, 1)

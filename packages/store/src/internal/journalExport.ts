@@ -268,7 +268,7 @@ const parts: ReadonlyArray<{
           ORDER BY run_calls.node, run_calls.call`,
     first: [-1, 0],
     key: (row) => [row["node"] as number, row["call"] as number],
-    group: (row) => `${row["node"]} ${row["cached"]} ${row["operator"]}`,
+    group: (row) => [row["node"], row["cached"], row["operator"]].join(" "),
     add: (draft, run, rows) => {
       const [first] = rows
       const operator = draft.operator(first!["operator"] as number)
@@ -297,7 +297,7 @@ const parts: ReadonlyArray<{
     sql: "SELECT * FROM failures WHERE run = ? AND (node, item) > (?,?) ORDER BY node, item",
     first: [-1, 0],
     key: (row) => [row["node"] as number, row["item"] as number],
-    group: (row) => `${row["node"]}`,
+    group: (row) => String(row["node"] as number),
     add: (draft, run, rows) => {
       const failures = rows.map(
         (row) =>

@@ -118,7 +118,7 @@ export const download = <E, A, E2>(
       return withTemporary(path, mode, (fd) =>
         Effect.gen(function* () {
           const read = yield* readOnce(requests, wanted, (chunk) => writeAll(fd, chunk, writeFailure(path)))
-          if (Option.isNone(read)) return Option.none<never>()
+          if (Option.isNone(read)) return Option.none()
           const got = read.value
           if (judge(requests, wanted, got) !== undefined) return Option.some({ got, value: undefined as A })
           return Option.some({ got, value: yield* commit(path, fd) })

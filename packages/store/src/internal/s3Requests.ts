@@ -395,7 +395,7 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
             { concurrency: partsAtOnce },
           )
           yield* unchanged
-          yield* complete(key, UploadId!, done as Array<Sdk.CompletedPart>, file.bytes)
+          yield* complete(key, UploadId!, done, file.bytes)
         }),
       ({ UploadId }, exit) =>
         exit._tag === "Success"
