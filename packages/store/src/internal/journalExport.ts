@@ -297,7 +297,7 @@ const parts: ReadonlyArray<{
     sql: "SELECT * FROM failures WHERE run = ? AND (node, item) > (?,?) ORDER BY node, item",
     first: [-1, 0],
     key: (row) => [row["node"] as number, row["item"] as number],
-    group: (row) => String(row["node"] as number),
+    group: (row) => String(row["node"]),
     add: (draft, run, rows) => {
       const failures = rows.map(
         (row) =>
