@@ -23,7 +23,7 @@ export interface Options {
   readonly environment?: Readonly<Record<string, string>>
   /**
    * Is done when this process is about to be ended: calls that go on are told (`stopping`), and no other begins: it
-   * fails with `CallsStopped`. @default never
+   * fails with `CallsStopped`. What fails from then on is not tried again here. @default never
    */
   readonly stopping?: Effect.Effect<void>
 }
@@ -93,7 +93,7 @@ export const layer = (options: Options): Layer.Layer<Workers> =>
               stopped
                 ? Effect.fail(Failure.fromError(new CallsStopped({ node: job.node })))
                 : Effect.acquireUseRelease(acquire, (worker) => worker.call(job, started, report), release),
-            ),
+            ).pipe(Effect.mapError((failure) => (stopped ? { ...failure, retryable: false } : failure))),
           ),
       })
     }),

@@ -28,7 +28,7 @@ const flushBytes = 4 * 1024 * 1024
 /** How often a worker that has nothing to do looks for its next order. */
 const lookMs = 200
 /** A rank whose call failed waits so long for rank 0 to say what became of its own: two writes of results, and more. */
-const rankPatienceMs = 15_000
+const rankPatienceMs = 10_000
 
 /** A worker that cannot do what it is told, and has said so. */
 export class WorkerRefused extends Schema.TaggedError<WorkerRefused>()("WorkerRefused", {
