@@ -325,7 +325,7 @@ const run = Effect.gen(function* () {
     guidance: yield* Config.Finite("GUIDANCE").pipe(Config.withDefault(4)),
     shift: yield* Config.Finite("SHIFT").pipe(Config.withDefault(4)),
   }
-  const samples = yield* Config.Int("SAMPLES").pipe(Config.withDefault(3 * Attributes.heldOut.length))
+  const samples = yield* Config.Int("SAMPLES").pipe(Config.withDefault(6 * Attributes.heldOut.length))
   const swept = yield* Config.Int("SWEEP").pipe(Config.withDefault(0))
   const folder = yield* Config.String("WEIGHTS").pipe(Config.withDefault(worldModels.weightsFolder))
 
