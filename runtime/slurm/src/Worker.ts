@@ -184,7 +184,8 @@ const perform = Effect.fnUntraced(function* (options: Options, id: string, perWo
     Effect.as(patience, false),
   )
   const through = ended && left === 0
-  if (rank === 0) yield* write(through)
+  // Nothing is told twice: a shard whose results are all there is no longer known to the driver.
+  if (held.length > 0) yield* write(through)
   yield* Effect.logInfo(
     through
       ? `shard ${id} is through${failures === 0 ? "" : `, ${failures} items failed`}`

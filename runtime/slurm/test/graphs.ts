@@ -189,8 +189,11 @@ export const remoteOf = (
       logs: join(witness ?? tmpdir(), "logs"),
       lookMs: 200,
       pollMs: 1000,
-      environment: witness === undefined ? {} : { [witnessVariable]: witness },
       ...options,
+      environment: {
+        ...(witness === undefined ? {} : { [witnessVariable]: witness }),
+        ...options.environment,
+      },
     })
     return yield* made(given ?? graph({ double: 0, paint: 0 }), count, seed).pipe(
       Effect.provide(
