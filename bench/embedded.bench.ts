@@ -350,7 +350,11 @@ const run = Effect.gen(function* () {
   )
   const unknown = yield* comparisons(
     setting,
-    Captions.prompts(samples, { templates: "held-out", words: "held-out" }, 3),
+    Captions.prompts(
+      Math.min(samples, 3 * Attributes.heldOut.length),
+      { templates: "held-out", words: "held-out" },
+      3,
+    ),
     "new words",
   )
   const others = swept > 0 ? yield* sweep(setting, swept) : []

@@ -89,6 +89,7 @@ const siteOf = (
     pool: placed.pool,
     nodes: pool.nodes,
     held: placed.how === "held",
+    gang: placed.how === "gang",
     workers,
     perWorker,
     cores: resources.cores,

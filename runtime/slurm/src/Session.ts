@@ -27,6 +27,8 @@ export interface Site {
   /** Nodes of the cluster that the pool has. */
   readonly nodes: number
   readonly held: boolean
+  /** Processes that begin together: a job has one task. */
+  readonly gang: boolean
   /** Workers at once, and calls at once in each. */
   readonly workers: number
   readonly perWorker: number
@@ -498,7 +500,8 @@ export class Session {
       // One job for those that ask for the same.
       const alike = line.filter((entry) => askOf(entry) === askOf(first))
       const taken = alike.slice(0, free * (site.held ? 1 : shardsPerTask))
-      const tasks = Math.min(free, taken.length)
+      // A gang is a job of one task.
+      const tasks = site.gang ? 1 : Math.min(free, taken.length)
       const shares = Array.from({ length: tasks }, (_, task) => taken.filter((_, i) => i % tasks === task))
       const chosen = new Set(taken)
       line.splice(0, line.length, ...line.filter((entry) => !chosen.has(entry)))
