@@ -75,18 +75,20 @@ export const run = (
 
       const shards = yield* FiberSet.make<void, NodeError>()
       let failure: Cause.Cause<NodeError> | undefined
-      let lingered = false
+      /** Items to a shard: what is even when a heap begins, and more when it grows, until it is packed. */
+      let share = 0
       const pack = Flow.forEachChunk(
         misses,
         () => ({ min: 1, max: 1 }),
         ([first]) =>
           Effect.gen(function* () {
             yield* free.take(1)
-            if (!lingered) yield* Effect.sleep(place.lingerMs)
-            const waiting = 1 + (yield* Queue.size(misses))
-            const wanted = Math.min(place.shardItems(waiting, meanMs()), waiting)
+            const waiting =
+              1 + (share === 0 ? yield* gathered(misses, place.lingerMs) : yield* Queue.size(misses))
+            share = Math.max(share, place.shardItems(waiting, meanMs()))
+            const wanted = Math.min(share, waiting)
             const more = wanted > 1 ? yield* taken(misses, wanted - 1) : []
-            lingered = waiting > wanted
+            if (waiting === wanted) share = 0
             // The row id alone: a shard lives long.
             const items = [first!, ...more].map(({ id }) => ({ id }))
             const performed = Effect.tapCause(perform(items), (cause) =>
@@ -118,6 +120,22 @@ export const collect = (
     context.tally.busyMs += called.ms
     context.tally.retries += called.attempts - 1
     return called
+  })
+
+/** How often it is looked whether more items come, before they are packed. */
+const looksAtMost = 10
+
+/** How many items wait, once no more come. */
+const gathered = (misses: Flow.Inlet, lingerMs: number): Effect.Effect<number> =>
+  Effect.gen(function* () {
+    let waiting = yield* Queue.size(misses)
+    for (let look = 0; look < looksAtMost; look++) {
+      yield* Effect.sleep(lingerMs)
+      const now = yield* Queue.size(misses)
+      if (now === waiting) return now
+      waiting = now
+    }
+    return waiting
   })
 
 /** Items that are there. */
