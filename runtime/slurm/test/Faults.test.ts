@@ -155,7 +155,7 @@ unlessSlurm("Graphs on a cluster", () => {
         Effect.gen(function* () {
           const { killNode, startNode } = yield* Test.Cluster
           let victim = ""
-          const { found } = yield* despite({ count: 40, paint: 2500 }, everywhere, (witness) =>
+          const { found } = yield* despite({ count: 40, paint: 6000 }, everywhere, (witness) =>
             Effect.gen(function* () {
               yield* witnessed(witness, "paint", 2)
               victim = Harness.witnesses(witness).findLast(({ operator }) => operator === "paint")!.node
@@ -177,7 +177,7 @@ unlessSlurm("Graphs on a cluster", () => {
         Effect.gen(function* () {
           const { run } = yield* Test.Cluster
           let victim = ""
-          const { found } = yield* despite({ count: 40, paint: 2000 }, everywhere, (witness) =>
+          const { found } = yield* despite({ count: 40, paint: 3000 }, everywhere, (witness) =>
             Effect.gen(function* () {
               yield* witnessed(witness, "paint", 2)
               victim = Harness.witnesses(witness).findLast(({ operator }) => operator === "paint")!.node
