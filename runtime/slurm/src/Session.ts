@@ -355,6 +355,14 @@ export class Session {
             )
             return Effect.ignore(this.#slurm.cancel([{ job: job.id }]))
           }
+          // A node could not start it, as one does not whose orphans live on, and Slurm waits for somebody to look.
+          if (/launch[_ ]failed[_ ]requeued[_ ]held|requeued[_ ]in[_ ]held/iu.test(outcome.reason)) {
+            task.over = {
+              how: JobState.make.Lost({ what: "a node could not start them again", excludeNode: false }),
+              sinceMs: now,
+            }
+            return Effect.ignore(this.#slurm.cancel([idOf(state)]))
+          }
           if (outcome.until === "people")
             this.notes.add(
               `tasks waited for somebody to act (${outcome.reason}): ${outcome.advice}`,

@@ -193,7 +193,7 @@ unlessSlurm("Graphs on a cluster", () => {
               ),
             ),
           )
-          assertNote(found.report.warnings, /node failed|begun again by Slurm/)
+          assertNote(found.report.warnings, /node failed|begun again by Slurm|could not start them/)
         }),
       240_000,
     )
