@@ -131,7 +131,8 @@ describe("--pools", () => {
         const tried = [
           ...wrong.map(([name, , code, says]) => ({ name, code, says })),
           { name: "nowhere.ts", code: 2, says: "nowhere.ts; check the path" },
-          { name: "away.ts", code: 1, says: "work: placed under Slurm" },
+          // Without Slurm, and without a controller of it.
+          { name: "away.ts", code: 1, says: "Slurm's" },
         ]
         yield* Effect.forEach(
           tried,

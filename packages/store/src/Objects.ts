@@ -43,7 +43,10 @@ export const isObjectName = (name: string): boolean =>
 
 /** The name, or that it is none. */
 export const checkName = (name: string): Effect.Effect<string, ObjectNameInvalid> =>
-  isObjectName(name) ? Effect.succeed(name) : Effect.fail(new ObjectNameInvalid({ name }))
+  isObjectName(name)
+    ? Effect.succeed(name)
+    : // oxlint-disable-next-line typescript/no-unnecessary-type-conversion -- a name from outside may be anything
+      Effect.fail(new ObjectNameInvalid({ name: String(name) }))
 
 /** What `list` takes: a folder of names, or the empty text for all. */
 export const checkPrefix = (prefix: string): Effect.Effect<string, ObjectNameInvalid> =>
