@@ -1,14 +1,13 @@
 /** Where profiles come from: a file with a default export made by `Profile.make`, or its JSON. */
-import { existsSync, readFileSync, statSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
-import { pathToFileURL } from "node:url"
 
 import { Profile } from "@reelgraph/placement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import * as Format from "./Format.ts"
-import * as OwnModules from "./OwnModules.ts"
+import * as OwnFile from "./OwnFile.ts"
 
 /** A profile file that does not exist. */
 export class ProfileFileMissing extends Schema.TaggedError<ProfileFileMissing>()("ProfileFileMissing", {
@@ -34,7 +33,7 @@ export class ProfileFileBroken extends Schema.TaggedError<ProfileFileBroken>()("
 /** The profile of a .ts, .js or .json file. */
 export const load = Effect.fn("ProfileSource.load")(function* (given: string) {
   const file = resolve(given)
-  if (!existsSync(file) || !statSync(file).isFile()) return yield* new ProfileFileMissing({ file: given })
+  if (!OwnFile.isThere(file)) return yield* new ProfileFileMissing({ file: given })
   const broken = (cause: unknown) =>
     new ProfileFileBroken({
       file: given,
@@ -45,11 +44,10 @@ export const load = Effect.fn("ProfileSource.load")(function* (given: string) {
       try: () => Profile.make(JSON.parse(readFileSync(file, "utf8")) as Profile.Options),
       catch: broken,
     })
-  OwnModules.allow()
-  const module = yield* Effect.tryPromise({
-    try: (): Promise<Record<string, unknown>> => import(pathToFileURL(file).href),
-    catch: broken,
-  })
+  const module = yield* Effect.mapError(
+    OwnFile.load(file),
+    ({ problem }) => new ProfileFileBroken({ file: given, problem }),
+  )
   const found = Object.values({ ...module, default: module["default"] }).filter(Profile.isProfile)
   const profile = Profile.isProfile(module["default"]) ? module["default"] : found[0]
   return (

@@ -1,6 +1,6 @@
 /**
- * A session: a driver with its jobs. One loop looks into the store for results, asks Slurm now and then how its jobs
- * are, makes again elsewhere what did not come through, and submits what waits.
+ * A session: a driver with its jobs. Looks into the store for results, asks Slurm now and then how its jobs are, has
+ * made again elsewhere what did not come through, and submits what waits.
  */
 import { type Part, Shard } from "@reelgraph/engine"
 import { Objects } from "@reelgraph/store"
