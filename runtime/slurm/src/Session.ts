@@ -72,6 +72,9 @@ const lateMs = 1500
 /** Questions to Slurm in which a job is unknown, before it is taken for gone. */
 const unknownPolls = 3
 
+/** Reasons of a task that ran before and is held, though no administrator holds it. */
+const heldBySlurm = /^(JobHeldUser|launch[_ ]failed|job[_ ]requeued[_ ]in[_ ]held)/u
+
 /** One task of a job, as the driver sees it. */
 interface Task {
   readonly index: number
@@ -355,8 +358,9 @@ export class Session {
             )
             return Effect.ignore(this.#slurm.cancel([{ job: job.id }]))
           }
-          // A node could not start it, as one does not whose orphans live on, and Slurm waits for somebody to look.
-          if (/launch[_ ]failed[_ ]requeued[_ ]held|requeued[_ ]in[_ ]held/iu.test(outcome.reason)) {
+          // A node that could not start it again, as while orphans of it live on, has Slurm hold it for somebody to look
+          // at. `squeue --json` calls that JobHeldUser, and we hold nothing.
+          if (outcome.requeued && heldBySlurm.test(outcome.reason)) {
             task.over = {
               how: JobState.make.Lost({ what: "a node could not start them again", excludeNode: false }),
               sinceMs: now,

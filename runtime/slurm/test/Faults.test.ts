@@ -172,34 +172,6 @@ unlessSlurm("Graphs on a cluster", () => {
       240_000,
     )
 
-    // Passes alone; after the test before it, it has been seen to wait for nodes. To be given a cluster of its own.
-    it.effect.skip(
-      "outlive a node that is set down",
-      () =>
-        Effect.gen(function* () {
-          const { run } = yield* Test.Cluster
-          let victim = ""
-          const { found } = yield* despite({ count: 40, paint: 3000 }, everywhere, (witness) =>
-            Effect.gen(function* () {
-              yield* witnessed(witness, "paint", 2)
-              victim = Harness.witnesses(witness).findLast(({ operator }) => operator === "paint")!.node
-              yield* run("scontrol", "update", `NodeName=${victim}`, "State=DOWN", "Reason=test")
-            }),
-          ).pipe(
-            Effect.ensuring(
-              Effect.suspend(() =>
-                victim === ""
-                  ? Effect.void
-                  : // It may be back by itself.
-                    Effect.ignore(run("scontrol", "update", `NodeName=${victim}`, "State=RESUME")),
-              ),
-            ),
-          )
-          assertNote(found.report.warnings, /node failed|begun again by Slurm|could not start them/)
-        }),
-      240_000,
-    )
-
     it.effect(
       "outlive a controller that is stopped for 20 seconds",
       () =>
@@ -296,6 +268,39 @@ unlessSlurm("Graphs on a cluster", () => {
           assert.isAtLeast(processes.size, 3)
           // They leave with the driver.
           assert.strictEqual((yield* run("squeue", "-h", "-t", "pending,running")).trim(), "")
+        }),
+      240_000,
+    )
+  })
+
+  // A cluster of its own: no node is to be there that others have left in disorder.
+  layer(Test.layer({ gpuNodes: 2, cpuNodes: 2 }) as Layer.Layer<Test.Cluster>, {
+    timeout: 60_000,
+    excludeTestServices: true,
+  })((it) => {
+    it.effect(
+      "outlive a node that is set down",
+      () =>
+        Effect.gen(function* () {
+          const { run } = yield* Test.Cluster
+          let victim = ""
+          const { found } = yield* despite({ count: 40, paint: 3000 }, everywhere, (witness) =>
+            Effect.gen(function* () {
+              yield* witnessed(witness, "paint", 2)
+              victim = Harness.witnesses(witness).findLast(({ operator }) => operator === "paint")!.node
+              yield* run("scontrol", "update", `NodeName=${victim}`, "State=DOWN", "Reason=test")
+            }),
+          ).pipe(
+            Effect.ensuring(
+              Effect.suspend(() =>
+                victim === ""
+                  ? Effect.void
+                  : // It may be back by itself.
+                    Effect.ignore(run("scontrol", "update", `NodeName=${victim}`, "State=RESUME")),
+              ),
+            ),
+          )
+          assertNote(found.report.warnings, /node failed|begun again by Slurm|could not start them/)
         }),
       240_000,
     )
