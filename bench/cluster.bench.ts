@@ -42,6 +42,7 @@ const onGpus = (node: string, workers: number): Placement.PlacedNode => ({
   resources: { cores: 1, gpu: { count: 1 } },
   ranks: 1,
   perWorker: 1,
+  perTask: 1,
   workers,
   why: [],
 })

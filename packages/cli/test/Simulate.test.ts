@@ -40,6 +40,7 @@ const placement: Placement.Placement = {
       resources: { cores: 1 },
       ranks: 1,
       perWorker: 1,
+      perTask: 1,
       workers: 10,
       why: [],
     },

@@ -48,6 +48,8 @@ export interface PlacedNode {
   readonly ranks: number
   /** Calls that one worker makes at once, sharing its GPUs or cores. */
   readonly perWorker: number
+  /** Workers that one task under Slurm is made of, each with a process and GPUs of its own. */
+  readonly perTask: number
   /** Workers (of a gang: gangs) of this node that the pool holds at once, when nothing else is in it. */
   readonly workers: number
   /** Why this pool and not another, a sentence each. */
@@ -245,6 +247,7 @@ const inDriver = (
     resources,
     ranks: 1,
     perWorker: 1,
+    perTask: 1,
     workers: 1,
     why: ["no module of its own: runs in the driver"],
   })
@@ -293,6 +296,7 @@ const inPools = (
     resources: fit.resources,
     ranks: fit.ranks,
     perWorker: fit.perWorker,
+    perTask: fit.perTask,
     workers: fit.workers,
     why: [
       ...(fit.ranks > 1 ? Reasons.ofGang(best, request) : Reasons.ofForm(best)),

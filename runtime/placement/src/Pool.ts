@@ -56,6 +56,14 @@ export type Local = typeof Local.Type
 export const Allocation = Schema.Literals(["array", "held"])
 export type Allocation = typeof Allocation.Type
 
+/**
+ * What one task of a job is: a `worker`, which begins wherever there is room for it; or a `node`: as many workers as a
+ * node holds, each with a process and GPUs of its own. That is quicker to start and easier on Slurm where nodes are
+ * yours alone; on nodes that others share, it waits until so much of one is free.
+ */
+export const Task = Schema.Literals(["worker", "node"])
+export type Task = typeof Task.Type
+
 /** A Slurm partition, or the nodes of it that a constraint leaves. */
 export const Slurm = Schema.TaggedStruct("Slurm", {
   ...node,
@@ -68,9 +76,11 @@ export const Slurm = Schema.TaggedStruct("Slurm", {
   preemptible: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(false))),
   /** @default "array" */
   allocation: Allocation.pipe(Schema.withDecodingDefaultKey(Effect.succeed("array" as const))),
+  /** @default "worker" */
+  task: Task.pipe(Schema.withDecodingDefaultKey(Effect.succeed("worker" as const))),
   /** Minutes after which Slurm ends a job (it counts in whole minutes). @default 240 */
   timeLimitMinutes: Count.pipe(Schema.withDecodingDefaultKey(Effect.succeed(240))),
-  /** Jobs at once, at most: the share of the partition that this run may take. @default as many as fit */
+  /** Tasks at once, at most: the share of the partition that a node of a graph may take. @default as many as fit */
   maxJobs: Schema.optionalKey(Count),
 })
 export type Slurm = typeof Slurm.Type

@@ -71,6 +71,7 @@ describe("Placement", () => {
         resources: { cores: 1 },
         ranks: 1,
         perWorker: 1,
+        perTask: 1,
         workers: 1280,
         why: ["needs no GPU: h100 is kept for what does", "cpu costs 0.031 per call-hour, here 0.13"],
       })
@@ -249,12 +250,33 @@ describe("Placement", () => {
   it.effect("bounds workers by the jobs of the pool and the calls of the operator", () =>
     Effect.gen(function* () {
       const at = yield* one({}, { cpu: { ...cpu, maxJobs: 100 } })
-      assert.deepStrictEqual([at.workers, at.why], [100, ["cpu takes 100 jobs of this run at once"]])
+      assert.deepStrictEqual([at.workers, at.why], [100, ["cpu takes 100 tasks of it at once"]])
       const few = yield* one({ ...gpu(20, 1), concurrency: 6 }, { h100 })
       assert.isAtMost(few.workers * few.perWorker, 6)
       // With few jobs, more calls in each.
       const packed = yield* one(gpu(20, 8), { h100: { ...h100, maxJobs: 10 } })
       assert.deepStrictEqual([packed.perWorker, packed.workers], [4, 10])
+    }),
+  )
+
+  it.effect("takes whole nodes where a pool's tasks are nodes", () =>
+    Effect.gen(function* () {
+      const nodes = { ...h100, task: "node" } as const
+      const at = yield* one(gpu(), { h100: nodes })
+      assert.deepStrictEqual([at.perTask, at.workers, at.resources.gpu?.count], [8, 6000, 1])
+      assert.include(at.why, "8 workers to a task")
+      // As few alike tasks as hold them all.
+      const twelve = yield* one({ ...gpu(), concurrency: 12 }, { h100: nodes })
+      assert.deepStrictEqual([twelve.perTask, twelve.workers], [6, 12])
+      const three = yield* one({ ...gpu(), concurrency: 3 }, { h100: nodes })
+      assert.deepStrictEqual([three.perTask, three.workers], [3, 3])
+      // The bound on what is taken at once is one of tasks.
+      const few = yield* one(gpu(), { h100: { ...nodes, maxJobs: 2 } })
+      assert.deepStrictEqual([few.perTask, few.workers], [8, 16])
+      assert.include(few.why, "h100 takes 2 tasks of it at once")
+      // A gang is a task for each rank already.
+      const gang = yield* one({ resources: { cores: 64, gpu: { count: 16 } } }, { h100: nodes })
+      assert.deepStrictEqual([gang.how, gang.ranks, gang.perTask], ["gang", 16, 1])
     }),
   )
 

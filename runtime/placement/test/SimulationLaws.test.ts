@@ -52,6 +52,7 @@ const random = (seed: number): Case => {
       placed[name] = {
         how: pick(["array", "held", "local", "driver"] as const),
         perWorker: 1 + Math.floor(draw() * 3),
+        perTask: 1,
       }
     }
     return outputs
@@ -247,6 +248,7 @@ describe("Simulation: gangs, losses and what it refuses", () => {
             resources: { cores: 1, gpu: { count: 1 } },
             ranks: 32,
             perWorker: 1,
+            perTask: 1,
             workers: 1,
             why: [],
           },

@@ -55,6 +55,7 @@ export const site = (
     resources: { cores: 1 },
     ranks: 1,
     perWorker: 1,
+    perTask: 1,
     workers: cores,
     why: [],
     ...options.nodes?.[id],

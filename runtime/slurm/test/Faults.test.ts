@@ -128,11 +128,15 @@ unlessSlurm("Graphs on a cluster", () => {
           const { found } = yield* despite({ count: 40, paint: 4000 }, spot, (witness) =>
             Effect.gen(function* () {
               yield* witnessed(witness, "paint", 3)
+              // Where they are: elsewhere there may be room for it beside them.
+              const taken = yield* run("squeue", "-h", "-r", "-t", "R", "-p", "h100-spot", "-o", "%N")
+              const [victim = ""] = taken.trim().split("\n")
               yield* run(
                 "sbatch",
                 "-p",
                 "h100",
-                "-N2",
+                "-N1",
+                `--nodelist=${victim}`,
                 "--gres=gpu:8",
                 "--mem=1000",
                 "-o",

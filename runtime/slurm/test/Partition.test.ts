@@ -66,6 +66,7 @@ describe("Partition", () => {
       pricePerGpuHour: 0,
       preemptible: false,
       allocation: "array",
+      task: "worker",
     } as const
     assert.deepStrictEqual(Partition.misfits("train", pool, partitions), [
       "pool train: partition gpu is closed",

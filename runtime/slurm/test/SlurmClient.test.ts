@@ -321,6 +321,7 @@ describe.skipIf(!Cluster.available)("Slurm", () => {
             pricePerGpuHour: 0,
             preemptible: false,
             allocation: "array",
+            task: "worker",
             timeLimitMinutes: 60,
           } as const
           assert.deepStrictEqual(Partition.misfits("gpu", pool, found), [])

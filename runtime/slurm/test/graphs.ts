@@ -85,6 +85,7 @@ export const placed = (
   resources: pool === "cpu" ? { cores: 1 } : { cores: 1, gpu: { count: 1 } },
   ranks: 1,
   perWorker: 1,
+  perTask: 1,
   workers,
   why: [],
   ...more,

@@ -1,7 +1,8 @@
 /**
  * How many calls of a request a pool holds at once, and what a worker that makes them asks for.
  *
- * A worker is one Slurm task, or one process on this machine. One with GPUs makes as many calls on them as their
+ * A worker is one process on this machine, or of a Slurm task: its only one, unless the pool's tasks are whole nodes.
+ * One with GPUs makes as many calls on them as their
  * memory has room for; one without makes one call, or several that share a core when each asks for less than one.
  * Of the numbers of calls that a worker may make, the one with which the pool holds most calls is taken (a node may
  * run out of cores before it runs out of GPUs), among equal ones that with the smallest share of a node per call,
@@ -34,6 +35,8 @@ export interface Fit {
   readonly room: number
   /** Workers, or ranks, that one node of the pool holds. */
   readonly perNode: number
+  /** Workers of one task. */
+  readonly perTask: number
   /** Workers that the pool holds at once; of gangs, gangs. */
   readonly workers: number
   /** Price of an hour of one call. */
@@ -161,13 +164,17 @@ const workersOf = (pool: Pool.Pool, request: Request, perWorker: number, room: n
   const perNode = perNodeOf(resources, pool)
   const allowed =
     request.concurrency === undefined ? Infinity : Math.max(1, Math.floor(request.concurrency / perWorker))
+  const most = pool._tag === "Slurm" && pool.task === "node" ? perNode : 1
+  const workers = Math.min(perNode * Pool.nodes(pool), jobsOf(pool) * most, allowed)
   return {
     resources,
     ranks: 1,
     perWorker,
     room,
     perNode,
-    workers: Math.min(perNode * Pool.nodes(pool), jobsOf(pool), allowed),
+    // Tasks of an array are alike: twelve workers on nodes that hold eight are two tasks of six.
+    perTask: Math.ceil(workers / Math.ceil(workers / most)),
+    workers,
     price: tidy((nodePrice(pool) * shareOf(resources, pool)) / perWorker),
   }
 }
@@ -191,6 +198,7 @@ const fitGang = (
     perWorker: 1,
     room: 1,
     perNode,
+    perTask: 1,
     workers: Math.min(Math.floor(held / ranks), jobsOf(pool), concurrency ?? Infinity),
     price: tidy(nodePrice(pool) * shareOf(rank, pool) * ranks),
   })

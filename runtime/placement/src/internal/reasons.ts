@@ -6,7 +6,12 @@ import * as Packing from "./packing.ts"
 import * as Words from "./words.ts"
 
 /** Why so many ranks, or calls in a worker. */
-export const ofForm = ({
+export const ofForm = (taken: Offers.Taken): ReadonlyArray<string> => [...ofSharing(taken), ...ofTask(taken)]
+
+const ofTask = ({ fit, pool }: Offers.Taken): ReadonlyArray<string> =>
+  pool._tag === "Slurm" && pool.task === "node" ? [`${Words.counted(fit.perTask, "worker")} to a task`] : []
+
+const ofSharing = ({
   fit,
   name,
   pool,
@@ -95,8 +100,8 @@ export const ofBounds = ({
   pool,
   request: { concurrency },
 }: Offers.Taken): ReadonlyArray<string> => [
-  ...(pool._tag === "Slurm" && pool.maxJobs === fit.workers && fit.ranks === 1
-    ? [`${name} takes ${Words.counted(fit.workers, "job")} of this run at once`]
+  ...(pool._tag === "Slurm" && pool.maxJobs === fit.workers / fit.perTask && fit.ranks === 1
+    ? [`${name} takes ${Words.counted(pool.maxJobs, "task")} of it at once`]
     : []),
   ...(concurrency === undefined ? [] : [`allows ${Words.counted(concurrency, "call")} at once`]),
 ]
