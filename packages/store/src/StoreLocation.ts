@@ -125,14 +125,15 @@ export const parse = (text: string): Effect.Effect<StoreLocation, LocationInvali
   return Effect.fail(new LocationInvalid({ location: withoutSecrets(text), problem }))
 }
 
-/**
- * The folder for what is kept of remote stores on this machine: `$REEL_CACHE`, or `reelgraph` among the user's other
- * caches (`$XDG_CACHE_HOME`, `~/.cache`).
- */
+/** What this user alone keeps for later: `reelgraph` among the user's other caches (`$XDG_CACHE_HOME`, `~/.cache`). */
+export const userCache: Effect.Effect<string> = Effect.map(variable("XDG_CACHE_HOME"), (caches) =>
+  join(caches ?? join(homedir(), ".cache"), "reelgraph"),
+)
+
+/** The folder for what is kept of remote stores on this machine: `$REEL_CACHE`, or the user's. */
 export const cacheFolder: Effect.Effect<string> = Effect.gen(function* () {
   const own = yield* variable("REEL_CACHE")
-  if (own !== undefined) return resolve(own)
-  return join((yield* variable("XDG_CACHE_HOME")) ?? join(homedir(), ".cache"), "reelgraph")
+  return own === undefined ? yield* userCache : resolve(own)
 })
 
 /** Bytes of copies of blobs to keep there: `$REEL_CACHE_GIB`, or 50 GiB. */

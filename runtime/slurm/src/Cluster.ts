@@ -4,13 +4,13 @@
  */
 import { createHash, randomBytes } from "node:crypto"
 import { mkdirSync } from "node:fs"
-import { hostname, tmpdir } from "node:os"
+import { hostname } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 import { type Part, type Place, Places, RunError, type Shard } from "@reelgraph/engine"
 import { type Placement, Pool } from "@reelgraph/placement"
-import { Objects, StoreUnwritable } from "@reelgraph/store"
+import { Objects, StoreLocation, StoreUnwritable } from "@reelgraph/store"
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -78,12 +78,15 @@ const poolOf = ({ pools }: Placement.Placement, name: string): Pool.Pool | undef
 const siteOf = (
   options: Options,
   session: string,
+  compiled: string,
   placed: Placement.PlacedNode,
   pool: Pool.Slurm,
 ): Session.Site => {
-  const { node, perWorker, ranks, resources, workers } = placed
+  const { node, perTask, perWorker, ranks, resources, workers } = placed
   const share = resources.cores / pool.cores
   const memoryGiB = resources.memoryGiB ?? pool.memoryGiB * Math.min(1, share)
+  const slotsOf = (memoryScale: number): number =>
+    Math.max(1, Math.min(perTask, Math.floor(pool.memoryGiB / (memoryGiB * memoryScale) + 1e-9)))
   return {
     node,
     pool: placed.pool,
@@ -94,20 +97,21 @@ const siteOf = (
     perWorker,
     cores: resources.cores,
     memoryGiB: resources.memoryGiB,
-    job: (label, tasks, memoryScale, avoid): Job.Options => ({
+    slots: slotsOf,
+    job: (label, tasks, slots, memoryScale, avoid): Job.Options => ({
       name: Session.jobName(session, label),
       comment: `reelgraph ${options.graph}: ${node}`,
       partition: pool.partition,
       ...(pool.constraint === undefined ? {} : { constraint: pool.constraint }),
       ...(pool.account === undefined ? {} : { account: pool.account }),
       ...(pool.qos === undefined ? {} : { qos: pool.qos }),
-      cores: Math.max(1, Math.ceil(resources.cores)),
-      memoryMiB: Math.max(16, Math.floor(Math.min(memoryGiB * memoryScale, pool.memoryGiB) * 1024)),
+      cores: Math.max(1, Math.ceil(resources.cores * slots)),
+      memoryMiB: Math.max(16, Math.floor(Math.min(memoryGiB * memoryScale * slots, pool.memoryGiB) * 1024)),
       ...(resources.gpu === undefined
         ? {}
         : {
             gpus: {
-              count: resources.gpu.count,
+              count: resources.gpu.count * slots,
               ...(pool.gpus === undefined ? {} : { model: pool.gpus.model }),
             },
           }),
@@ -120,9 +124,8 @@ const siteOf = (
       ...(pool.timeLimitMinutes < 5 ? {} : { warning: { signal: "USR1", seconds: 60 } }),
       requeue: true,
       excludeNodes: [...avoid],
-      // Compiled once for a node: half of what it takes to start a worker.
-      environment: { NODE_COMPILE_CACHE: join(tmpdir(), "reelgraph-compiled"), ...options.environment },
-      command: [process.execPath, worker, options.store, session, label],
+      environment: { NODE_COMPILE_CACHE: compiled, ...options.environment },
+      command: [process.execPath, worker, options.store, session, label, String(slots)],
     }),
   }
 }
@@ -209,11 +212,13 @@ export const layer = (options: Options): Layer.Layer<never, ClusterError, Object
       const { placement } = options
       yield* checkPools(placement)
       const name = sessionName(options.graph, yield* Clock.currentTimeMillis)
+      // Modules compiled once: half of what it takes to start a worker. No one else may put code there.
+      const compiled = join(yield* StoreLocation.userCache, "compiled")
       const sites = new Map<string, Session.Site>()
       for (const placed of placement.nodes) {
         const pool = poolOf(placement, placed.pool)
         if (pool?._tag === "Slurm" && placed.how !== "driver" && placed.how !== "local")
-          sites.set(placed.node, siteOf(options, name, placed, pool))
+          sites.set(placed.node, siteOf(options, name, compiled, placed, pool))
       }
       const session = new Session.Session(
         {

@@ -8,6 +8,7 @@
  * - `jobs/LABEL.json`: what was submitted, for a driver that comes after this one;
  * - `driver.json`: whether its driver lives: see `Drivers`.
  */
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 /** Raised with every change of what is in these objects: drivers and workers of other formats refuse each other. */
@@ -23,7 +24,7 @@ export const Order = Schema.Struct({
   session: Id,
   label: Id,
   shards: Schema.Array(Id).check(Schema.isMaxLength(10_000)),
-  /** Calls at once, which share what the worker has. */
+  /** Calls at once in each slot, which share what it has. */
   perWorker: Schema.Int.check(Schema.isGreaterThan(0)),
   cores: Schema.Finite,
   memoryGiB: Schema.optionalKey(Schema.Finite),
@@ -42,6 +43,8 @@ export const Submitted = Schema.Struct({
   node: Schema.String,
   held: Schema.Boolean,
   tasks: Schema.Int,
+  /** Of each task. */
+  slots: Schema.Int.check(Schema.isGreaterThan(0)).pipe(Schema.withDecodingDefaultKey(Effect.succeed(1))),
   /** Shards by task, those of the first orders. */
   shards: Schema.Array(Schema.Array(Id)),
 })

@@ -29,15 +29,18 @@ export interface Site {
   readonly held: boolean
   /** Processes that begin together: a job has one task. */
   readonly gang: boolean
-  /** Workers at once, and calls at once in each. */
+  /** Slots at once, in all tasks together, and calls at once in each. */
   readonly workers: number
   readonly perWorker: number
+  /** Slots of one task, with some memory: fewer when each needs more. */
+  readonly slots: (memoryScale: number) => number
   readonly cores: number
   readonly memoryGiB: number | undefined
-  /** The job for so many tasks, with some memory, away from some nodes. */
+  /** The job for so many tasks of so many slots, with some memory, away from some nodes. */
   readonly job: (
     label: string,
     tasks: number,
+    slots: number,
     memoryScale: number,
     avoid: ReadonlyArray<string>,
   ) => Parameters<(typeof SlurmClient.Service)["submit"]>[0]
@@ -55,11 +58,11 @@ export interface Options {
   readonly idleSeconds: number
 }
 
-/** Shards that one task of an array is given, at most: each is a part of what waits. */
-const shardsPerTask = 8
+/** Shards that one slot of an array is given, at most: each is a part of what waits. */
+const shardsPerSlot = 8
 /** Tasks of one array, at most: sites allow 1,001 unless they say otherwise. */
 const tasksPerJob = 1000
-/** Shards that a held worker has in hand, so that it never waits for the driver. */
+/** Shards that a held slot has in hand, so that it never waits for the driver. */
 const heldAhead = 2
 /** Attempts at a shard that its own calls seem to end, before its items are given up. */
 const ownTroubles = 3
@@ -101,6 +104,8 @@ interface Job {
   readonly held: boolean
   readonly id: number
   readonly submittedMs: number
+  /** Of each task. */
+  readonly slots: number
   readonly tasks: ReadonlyArray<Task>
   /** Objects of its results folder that were read. */
   readonly seen: Set<string>
@@ -433,8 +438,11 @@ export class Session {
       const shard = yield* decodeShard(utf8(bytes))
       const { avoid, blame, memoryScale, text } = Notes.remedy(how, task.at)
       this.notes.add(text, `${job.id}_${task.index}`)
-      // Shards come one after another: only the first that is left can have been the one at work.
-      const atWork = task.entries.find(({ missing }) => missing.size > 0) === entry
+      // Shards come one after another: only the first that are left can have been those at work.
+      const atWork = task.entries
+        .filter(({ missing }) => missing.size > 0)
+        .slice(0, job.slots)
+        .includes(entry)
       const own =
         atWork && (blame === "calls" || (blame === "stuck" && entry.missing.size === entry.keys.length))
       const troubles = [...entry.troubles, { what: text, own }]
@@ -503,22 +511,26 @@ export class Session {
       const busy = this.#active.filter((job) => job.node === node)
       if (site.held) yield* this.#feed(site, busy, line)
       const running = busy.reduce(
-        (sum, { tasks }) => sum + tasks.filter((task) => !task.done && !task.closed).length,
+        (sum, { slots, tasks }) => sum + slots * tasks.filter((task) => !task.done && !task.closed).length,
         0,
       )
-      const free = Math.min(tasksPerJob, site.workers - running)
       const first = line[0]
-      if (free <= 0 || first === undefined) return
+      if (first === undefined) return
+      const most = Math.min(site.slots(first.memoryScale), site.workers - running)
+      if (most <= 0) return
+      const free = Math.min(tasksPerJob, Math.floor((site.workers - running) / most))
       // One job for those that ask for the same.
       const alike = line.filter((entry) => askOf(entry) === askOf(first))
-      const taken = alike.slice(0, free * (site.held ? 1 : shardsPerTask))
+      const taken = alike.slice(0, free * most * (site.held ? 1 : shardsPerSlot))
       // A gang is a job of one task.
-      const tasks = site.gang ? 1 : Math.min(free, taken.length)
+      const tasks = site.gang ? 1 : Math.min(free, Math.ceil(taken.length / most))
+      // What is held is held for more shards to come.
+      const slots = site.held ? most : Math.min(most, Math.ceil(taken.length / tasks))
       const shares = Array.from({ length: tasks }, (_, task) => taken.filter((_, i) => i % tasks === task))
       const chosen = new Set(taken)
       line.splice(0, line.length, ...line.filter((entry) => !chosen.has(entry)))
       const label = `${node}-${this.#labels++}`
-      yield* Effect.catch(this.#submitJob(site, label, shares), (error) =>
+      yield* Effect.catch(this.#submitJob(site, label, slots, shares), (error) =>
         Effect.sync(() => {
           line.unshift(...taken)
           if (isTransient(error)) this.notes.add("Slurm took no jobs for a while", messageOf(error))
@@ -528,7 +540,7 @@ export class Session {
     })
   }
 
-  #submitJob(site: Site, label: string, shares: ReadonlyArray<ReadonlyArray<Entry>>) {
+  #submitJob(site: Site, label: string, slots: number, shares: ReadonlyArray<ReadonlyArray<Entry>>) {
     return Effect.gen({ self: this }, function* () {
       const { session } = this.#options
       const tasks = shares.map((entries, index) => taskOf(index, entries))
@@ -537,6 +549,7 @@ export class Session {
         node: site.node,
         held: site.held,
         tasks: tasks.length,
+        slots,
         shards: shares.map((entries) => entries.map(({ id }) => id)),
       }
       const name = Order.submittedName(session, label)
@@ -547,7 +560,9 @@ export class Session {
       yield* this.#objects.put(name, json(submitted))
       const first = shares[0]![0]!
       const submittedMs = yield* Clock.currentTimeMillis
-      const id = yield* this.#slurm.submit(site.job(label, tasks.length, first.memoryScale, [...first.avoid]))
+      const id = yield* this.#slurm.submit(
+        site.job(label, tasks.length, slots, first.memoryScale, [...first.avoid]),
+      )
       this.#jobs.set(label, {
         key: label,
         session,
@@ -556,6 +571,7 @@ export class Session {
         held: site.held,
         id,
         submittedMs,
+        slots,
         tasks,
         seen: new Set(),
         collectedMs: 0,
@@ -583,7 +599,7 @@ export class Session {
     )
   }
 
-  /** Gives shards to held workers that have few. */
+  /** Gives shards to held tasks that have few. */
   #feed(site: Site, jobs: ReadonlyArray<Job>, line: Array<Entry>): Effect.Effect<void, unknown> {
     return Effect.gen({ self: this }, function* () {
       const hands = jobs.flatMap((job) =>
@@ -591,11 +607,13 @@ export class Session {
           .filter((task) => !task.done && !task.closed && task.over === undefined)
           .map((task) => ({ job, task })),
       )
-      for (let ahead = 0; ahead < heldAhead; ahead++)
+      const most = Math.max(0, ...jobs.map(({ slots }) => heldAhead * slots))
+      for (let ahead = 0; ahead < most; ahead++)
         for (const { job, task } of hands) {
           const next = line[0]
           if (next === undefined) return
-          if (task.entries.length > ahead || next.avoid.has(task.at ?? "") || next.memoryScale > 1) continue
+          if (task.entries.length > ahead || ahead >= heldAhead * job.slots) continue
+          if (next.avoid.has(task.at ?? "") || next.memoryScale > 1) continue
           yield* this.#order(site, job.session, job.label, task, [next])
           line.shift()
           task.entries.push(next)
@@ -638,6 +656,7 @@ export class Session {
           held: false,
           id,
           submittedMs: 0,
+          slots: submitted.slots,
           tasks: shares.map((list, index) => ({ ...taskOf(index, list), closed: true })),
           seen: new Set(),
           collectedMs: 0,

@@ -1,21 +1,23 @@
 /**
- * A worker: what one task of a job does. Takes its orders from the store, makes the calls of their shards in child
- * processes, and writes results back, also those of a shard that is not through, every few seconds: whatever ends a
- * worker, what it had written counts.
+ * What one task of a job does. Takes its orders from the store, makes the calls of their shards in child processes,
+ * and writes results back, also those of a shard that is not through, every few seconds: whatever ends a task, what it
+ * had written counts. A task may have several slots, with processes and GPUs of their own: each makes one shard after
+ * another.
  *
- * A worker that is warned begins no further calls, tells those that go on (`stopping` of an operator's call), and waits
+ * A task that is warned begins no further calls, tells those that go on (`stopping` of an operator's call), and waits
  * for them a while. What fails from then on is nobody's result: it is made again.
  *
  * The ranks of a gang are workers with the same orders, which make the same calls one after the other. Rank 0 alone
  * says anything. A call that fails in a way that may pass, or on another rank alone, ends the gang.
  */
-import { Shard } from "@reelgraph/engine"
+import { Shard, Workers } from "@reelgraph/engine"
 import { Objects } from "@reelgraph/store"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 
 import * as Order from "./Order.ts"
@@ -50,10 +52,21 @@ export class RankFailed extends Schema.TaggedError<RankFailed>()("RankFailed", {
   }
 }
 
+/** What makes one shard after another. */
+export interface Slot {
+  /** Its devices, as in CUDA_VISIBLE_DEVICES; empty: none. */
+  readonly gpus: string
+  /** Its processes. */
+  readonly workers: typeof Workers.Service
+}
+
 export interface Options {
   readonly session: string
   readonly label: string
+  /** With the devices of all slots. */
   readonly attempt: Results.Attempt
+  /** Of a gang, one. */
+  readonly slots: ReadonlyArray<Slot>
   /** Which worker of its gang it is, of how many. */
   readonly rank: number
   readonly ranks: number
@@ -86,40 +99,71 @@ export const work = Effect.fn("Worker.work")(function* (options: Options) {
   yield* Effect.logInfo(`${Results.placeOf(attempt, session)} begins`)
   if (rank === 0) yield* hello()
 
+  /** Slots at work, and when the last of them was. */
+  let active = 0
+  let sinceMs = yield* Clock.currentTimeMillis
+
   /** The Nth order: waits for it while there may be one. */
   const orderOf = Effect.fnUntraced(function* (turn: number, idleSeconds: number) {
     const name = Order.orderName(session, label, attempt.task, turn)
-    const until = (yield* Clock.currentTimeMillis) + idleSeconds * 1000
     while (true) {
       const found = yield* objects.get(name)
       if (Option.isSome(found)) return yield* decodeOrder(text(found.value))
-      if ((yield* Clock.currentTimeMillis) >= until || (yield* Deferred.isDone(warned))) return undefined
+      if (active > 0) sinceMs = yield* Clock.currentTimeMillis
+      const idleMs = (yield* Clock.currentTimeMillis) - sinceMs
+      if (idleMs >= idleSeconds * 1000 || (yield* Deferred.isDone(warned))) return undefined
       yield* Effect.raceFirst(Effect.sleep(lookMs), Deferred.await(warned))
     }
   })
 
+  const line: Array<{ readonly shard: string; readonly perWorker: number }> = []
   let turn = 0
   let idleSeconds = 60
-  while (true) {
-    const order = yield* orderOf(turn, idleSeconds)
-    if (order === undefined) return (yield* Deferred.isDone(warned)) ? "warned" : "idle"
-    if (order.format !== Order.format || order.version !== version) {
-      const reason = `the driver is reelgraph ${order.version} (format ${order.format}), the worker on ${attempt.node} is ${version} (format ${Order.format}): install the same on both`
-      if (rank === 0) yield* hello(reason)
-      return yield* new WorkerRefused({ reason })
-    }
-    for (const shard of order.shards) {
-      if (yield* Deferred.isDone(warned)) return "warned"
-      if (!(yield* perform(options, shard, order.perWorker))) return "warned"
-    }
-    if (order.last) return "through"
-    idleSeconds = order.idleSeconds
-    turn++
-  }
+  let last = false
+  const turns = yield* Semaphore.make(1)
+  /** The next shard, whichever slot asks; undefined: there is none for it any more. */
+  const next = turns.withPermits(1)(
+    Effect.gen(function* () {
+      while (line.length === 0 && !last) {
+        const order = yield* orderOf(turn, idleSeconds)
+        if (order === undefined) return undefined
+        if (order.format !== Order.format || order.version !== version) {
+          const reason = `the driver is reelgraph ${order.version} (format ${order.format}), the worker on ${attempt.node} is ${version} (format ${Order.format}): install the same on both`
+          if (rank === 0) yield* hello(reason)
+          return yield* new WorkerRefused({ reason })
+        }
+        for (const shard of order.shards) line.push({ shard, perWorker: order.perWorker })
+        ;({ idleSeconds, last } = order)
+        turn++
+      }
+      return (yield* Deferred.isDone(warned)) ? undefined : line.shift()
+    }),
+  )
+  /** One slot after the other shard, until there is none, or it has to leave one. */
+  const serve = (slot: Slot) =>
+    Effect.gen(function* () {
+      for (let given = yield* next; given !== undefined; given = yield* next) {
+        active++
+        const through = yield* Effect.ensuring(
+          perform(
+            { ...options, attempt: { ...attempt, gpus: slot.gpus } },
+            slot,
+            given.shard,
+            given.perWorker,
+          ),
+          Effect.sync(() => void active--),
+        )
+        if (!through) return false
+      }
+      return true
+    }).pipe(Effect.annotateLogs(options.slots.length === 1 ? {} : { gpus: slot.gpus }))
+  const through = yield* Effect.forEach(options.slots, serve, { concurrency: "unbounded" })
+  if (last && line.length === 0 && through.every(Boolean)) return "through"
+  return (yield* Deferred.isDone(warned)) ? "warned" : "idle"
 })
 
 /** Makes the calls of one shard that no earlier attempt of this task has results of. Gives whether it is through. */
-const perform = Effect.fnUntraced(function* (options: Options, id: string, perWorker: number) {
+const perform = Effect.fnUntraced(function* (options: Options, slot: Slot, id: string, perWorker: number) {
   const { attempt, graceMs, label, rank, ranks, session, warned } = options
   const objects = yield* Objects
   const folder = Order.resultsFolder(session, label)
@@ -178,7 +222,9 @@ const perform = Effect.fnUntraced(function* (options: Options, id: string, perWo
       heldBytes += bytesOf(result)
       if (heldBytes >= flushBytes || Deferred.isDoneUnsafe(warned)) yield* write(false)
     })
-  const calls = Stream.runForEach(Shard.perform(shard, { concurrency, skip }), take)
+  const calls = Stream.runForEach(Shard.perform(shard, { concurrency, skip }), take).pipe(
+    Effect.provideService(Workers, slot.workers),
+  )
   const ended = yield* Effect.raceFirst(
     Effect.raceFirst(Effect.as(calls, true), flusher),
     Effect.as(patience, false),

@@ -1,14 +1,16 @@
 /**
- * The command of a task: `node workerMain.ts STORE SESSION LABEL`. Which task it is, where, and with which GPUs, it
- * finds in what Slurm sets. Ends with 0 when it is through, with 75 when it was warned and has left in time; of a gang,
+ * The command of a task: `node workerMain.ts STORE SESSION LABEL SLOTS`. Which task it is, where, and with which GPUs,
+ * it finds in what Slurm sets; its slots have equal shares of them. Ends with 0 when it is through, with 75 when it was warned and has left in time; of a gang,
  * rank 0 alone does, for srun ends the others when one ends with another number than 0.
  */
 import { randomBytes } from "node:crypto"
 import { hostname } from "node:os"
 
+import { Workers } from "@reelgraph/engine"
 import { LocalWorkers } from "@reelgraph/local"
 import { StoreAt } from "@reelgraph/store"
 import * as Config from "effect/Config"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -36,7 +38,32 @@ const attempt = Config.all({
   token: Config.succeed(randomBytes(4).toString("hex")),
 })
 
-const [location = "", session = "", label = ""] = process.argv.slice(2)
+const [location = "", session = "", label = "", slotCount = "1"] = process.argv.slice(2)
+
+/** Each slot has child processes of its own, which see its devices alone. */
+const slotsOf = (rank: Rank.Rank, warned: Deferred.Deferred<void>) => {
+  const slots = Math.max(1, Number(slotCount))
+  if (rank.gpus.length % slots !== 0)
+    return Effect.die(
+      new Error(
+        `Slurm gave ${rank.gpus.length} GPUs to a task of ${slots} slots: they cannot be shared evenly`,
+      ),
+    )
+  return Effect.forEach(Array(slots).keys(), (slot) => {
+    const gpus = Rank.share(rank.gpus, { localRank: slot, ranksPerNode: slots })
+    const workers = LocalWorkers.layer({
+      store: location,
+      cores: unbounded,
+      memoryGiB: unbounded,
+      environment: Rank.environment({ ...rank, gpus }),
+      stopping: Deferred.await(warned),
+    })
+    return Effect.map(Layer.build(workers), (built): Worker.Slot => ({
+      gpus: gpus.join(","),
+      workers: Context.get(built, Workers),
+    }))
+  })
+}
 
 const program = Effect.gen(function* () {
   const warned = yield* Deferred.make<void>()
@@ -45,6 +72,7 @@ const program = Effect.gen(function* () {
   const rank = yield* Rank.current
   const ended = yield* Worker.work({
     attempt: { ...(yield* attempt), gpus: rank.gpus.join(",") },
+    slots: yield* slotsOf(rank, warned),
     rank: rank.rank,
     ranks: rank.ranks,
     label,
@@ -53,20 +81,13 @@ const program = Effect.gen(function* () {
     warned,
     graceMs: (yield* grace) * 1000,
   }).pipe(
-    Effect.provide(
-      LocalWorkers.layer({
-        store: location,
-        cores: unbounded,
-        memoryGiB: unbounded,
-        environment: Rank.environment(rank),
-        stopping: Deferred.await(warned),
-      }).pipe(Layer.provideMerge(StoreAt.layer(location))),
-    ),
+    Effect.provide(StoreAt.layer(location)),
     Effect.tap((why) => Effect.logInfo(`the worker ends: ${why}`)),
     Effect.annotateLogs(rank.ranks === 1 ? {} : { rank: rank.rank }),
   )
   return ended === "warned" && rank.rank === 0 ? leftInTime : 0
 }).pipe(
+  Effect.scoped,
   Effect.tapCause((cause) => Effect.logError(cause)),
   Effect.provide(Logger.layer([Logger.consoleLogFmt])),
 )

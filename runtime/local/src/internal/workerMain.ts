@@ -5,13 +5,17 @@
 import { Worker } from "node:worker_threads"
 
 import { Operator, Params, type Progress } from "@reelgraph/core"
-import { Failure, Invocation, RecordCodec } from "@reelgraph/engine"
-import { StoreAt } from "@reelgraph/store"
+// One by one: a process that is started for each slot of a cluster loads no more than it needs.
+import * as Failure from "@reelgraph/engine/Failure"
+import * as Invocation from "@reelgraph/engine/Invocation"
+import * as RecordCodec from "@reelgraph/engine/RecordCodec"
+import * as StoreAt from "@reelgraph/store/StoreAt"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Schema from "effect/Schema"
 
+import * as CompileCache from "./compileCache.ts"
 import { type Reply, type Request, type Result, storeVariable } from "./protocol.ts"
 import { Throttle } from "./Throttle.ts"
 
@@ -112,6 +116,7 @@ process.on("message", (request: Request) => {
       onExit: (exit) => {
         reports.close()
         reply({ _tag: "Ended", id, result: resultOf(exit), rss: process.memoryUsage.rss() })
+        if (id === 1) CompileCache.keep()
       },
     },
   )
