@@ -37,7 +37,7 @@ export default Pools.make({
       pricePerNodeHour: 2,
       /** `--time`: when a job ends, its worker is done with its shard, or the shard is done again. */
       timeLimitMinutes: 240,
-      /** Jobs at once, one for each worker: `--array=0-N%500`. */
+      /** Tasks at once of each node of a graph: `--array=0-N%500`. */
       maxJobs: 500,
     }),
 
@@ -46,6 +46,8 @@ export default Pools.make({
       partition: "h100",
       nodes: 750,
       pricePerGpuHour: 2.5,
+      /** One task is a node with all its GPUs, a worker on each: where others share nodes, leave it out. */
+      task: "node",
       /** `--account` and `--qos`, which decide what a job is charged to and how soon it starts. */
       account: "video",
       qos: "high",

@@ -73,10 +73,9 @@ unlessSlurm("Tasks of several slots", () => {
           const asked = new Set<string>()
           const look = Effect.forever(
             Effect.andThen(
-              Effect.map(
-                run("squeue", "-h", "-r", "-p", "h100", "-o", "%A %b"),
-                (out) => void out.split("\n").forEach((line) => line !== "" && asked.add(line.trim())),
-              ),
+              Effect.map(run("squeue", "-h", "-r", "-p", "h100", "-o", "%A %b"), (out) => {
+                for (const line of out.split("\n")) if (line !== "") asked.add(line.trim())
+              }),
               Effect.sleep(300),
             ),
           )

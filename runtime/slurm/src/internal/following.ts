@@ -1,0 +1,91 @@
+/** How the tasks of a session are, as Slurm says. */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+
+import * as JobState from "../JobState.ts"
+import * as SlurmTask from "../Task.ts"
+import { activeJobs, type Desk, idOf, type Job, type Task } from "./desk.ts"
+
+/** Questions to Slurm in which a job is unknown, before it is taken for gone. */
+const unknownPolls = 3
+
+/** Reasons of a task that ran before and is held, though no administrator holds it. */
+const heldBySlurm = /^(JobHeldUser|launch[_ ]failed|job[_ ]requeued[_ ]in[_ ]held)/u
+
+export const poll = (desk: Desk): Effect.Effect<void, unknown> =>
+  Effect.gen(function* () {
+    const jobs = activeJobs(desk)
+    if (jobs.length === 0) return
+    const answer = yield* Effect.result(desk.slurm.queue({ prefix: "reel:" }))
+    if (answer._tag === "Failure") {
+      desk.notes.add("Slurm's controller did not answer for a while; jobs went on", answer.failure.message)
+      return
+    }
+    const now = yield* Clock.currentTimeMillis
+    const states = new Map(answer.success.map((state) => [`${state.job}_${state.index ?? 0}`, state]))
+    for (const job of jobs)
+      for (const task of job.tasks) {
+        if (task.done || task.over !== undefined) continue
+        const state = states.get(`${job.id}_${task.index}`)
+        if (state === undefined || state.outcome._tag === "Unknown") {
+          // Forgotten by Slurm, or never arrived: not known to have failed, and not waited for for ever.
+          if (++task.unknown >= unknownPolls)
+            task.over = { how: JobState.make.Unknown({ state: "gone" }), sinceMs: now }
+          continue
+        }
+        task.unknown = 0
+        yield* follow(desk, job, task, state, now)
+      }
+  })
+
+const follow = (
+  desk: Desk,
+  job: Job,
+  task: Task,
+  state: SlurmTask.Task,
+  now: number,
+): Effect.Effect<void, unknown> =>
+  Effect.suspend(() => {
+    const { outcome } = state
+    if (state.restarts > task.restarts) {
+      task.restarts = state.restarts
+      desk.notes.add(
+        "tasks were begun again by Slurm (preempted, or their node was lost)",
+        `${job.id}_${task.index}`,
+      )
+    }
+    task.reason = outcome._tag === "Waiting" ? outcome.reason : undefined
+    switch (outcome._tag) {
+      case "Waiting":
+        if (outcome.until === "never") {
+          desk.work.fail(
+            job.node,
+            `Slurm never starts job ${job.id} in pool ${desk.options.sites.get(job.node)?.pool} (${outcome.reason}): ${outcome.advice}`,
+          )
+          return Effect.ignore(desk.slurm.cancel([{ job: job.id }]))
+        }
+        // A node that could not start it again, as while orphans of it live on, has Slurm hold it for somebody to look
+        // at. `squeue --json` calls that JobHeldUser, and we hold nothing.
+        if (outcome.requeued && heldBySlurm.test(outcome.reason)) {
+          task.over = {
+            how: JobState.make.Lost({ what: "a node could not start them again", excludeNode: false }),
+            sinceMs: now,
+          }
+          return Effect.ignore(desk.slurm.cancel([idOf(state)]))
+        }
+        if (outcome.until === "people")
+          desk.notes.add(
+            `tasks waited for somebody to act (${outcome.reason}): ${outcome.advice}`,
+            SlurmTask.format(idOf(state)),
+          )
+        // Slurm holds what it has requeued for two minutes.
+        return outcome.requeued && outcome.reason === "BeginTime"
+          ? Effect.ignore(desk.slurm.requeueNow([idOf(state)]))
+          : Effect.void
+      case "Running":
+        return Effect.void
+      default:
+        task.over = { how: outcome, sinceMs: now }
+        return Effect.void
+    }
+  })

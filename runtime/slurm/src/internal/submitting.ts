@@ -1,0 +1,174 @@
+/** Jobs for the shards that wait. */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+
+import * as Order from "../Order.ts"
+import * as SlurmError from "../SlurmError.ts"
+import type { Entry } from "../Work.ts"
+import { activeJobs, type Desk, type Job, json, type Site, type Task, taskOf } from "./desk.ts"
+
+/** Shards that one slot of an array is given, at most: each is a part of what waits. */
+const shardsPerSlot = 8
+/** Tasks of one array, at most: sites allow 1,001 unless they say otherwise. */
+const tasksPerJob = 1000
+/** Shards that a held slot has in hand, so that it never waits for the driver. */
+const heldAhead = 2
+
+export const submitAll = (desk: Desk): Effect.Effect<void, unknown> =>
+  Effect.suspend(() =>
+    Effect.forEach(
+      [...desk.waiting].filter(([node]) => !desk.submitting.has(node)),
+      ([node, line]) => {
+        desk.submitting.add(node)
+        const end = Effect.sync(() => void desk.submitting.delete(node))
+        // A controller that does not answer holds up a submission for long: not those of others.
+        return Effect.forkChild(Effect.ensuring(submit(desk, node, line), end))
+      },
+      { discard: true },
+    ),
+  )
+
+const submit = (desk: Desk, node: string, line: Array<Entry>): Effect.Effect<void, unknown> =>
+  Effect.gen(function* () {
+    const site = desk.options.sites.get(node)
+    if (site === undefined || line.length === 0) return
+    const busy = activeJobs(desk).filter((job) => job.node === node)
+    if (site.held) yield* feed(desk, site, busy, line)
+    const running = busy.reduce(
+      (sum, { slots, tasks }) => sum + slots * tasks.filter((task) => !task.done && !task.closed).length,
+      0,
+    )
+    const first = line[0]
+    if (first === undefined) return
+    const most = Math.min(site.slots(first.memoryScale), site.workers - running)
+    if (most <= 0) return
+    const free = Math.min(tasksPerJob, Math.floor((site.workers - running) / most))
+    // One job for those that ask for the same.
+    const alike = line.filter((entry) => askOf(entry) === askOf(first))
+    const taken = alike.slice(0, free * most * (site.held ? 1 : shardsPerSlot))
+    // A gang is a job of one task.
+    const tasks = site.gang ? 1 : Math.min(free, Math.ceil(taken.length / most))
+    // What is held is held for more shards to come.
+    const slots = site.held ? most : Math.min(most, Math.ceil(taken.length / tasks))
+    const shares = Array.from({ length: tasks }, (_, task) => taken.filter((_, i) => i % tasks === task))
+    const chosen = new Set(taken)
+    line.splice(0, line.length, ...line.filter((entry) => !chosen.has(entry)))
+    const label = `${node}-${desk.labels++}`
+    yield* Effect.catch(submitJob(desk, site, label, slots, shares), (error) =>
+      Effect.sync(() => {
+        line.unshift(...taken)
+        if (isTransient(error)) desk.notes.add("Slurm took no jobs for a while", messageOf(error))
+        else desk.work.fail(node, messageOf(error))
+      }),
+    )
+  })
+
+const submitJob = (
+  desk: Desk,
+  site: Site,
+  label: string,
+  slots: number,
+  shares: ReadonlyArray<ReadonlyArray<Entry>>,
+) =>
+  Effect.gen(function* () {
+    const { session } = desk.options
+    const tasks = shares.map((entries, index) => taskOf(index, entries))
+    const submitted: Order.Submitted = {
+      label,
+      node: site.node,
+      held: site.held,
+      tasks: tasks.length,
+      slots,
+      shards: shares.map((entries) => entries.map(({ id }) => id)),
+    }
+    const name = Order.submittedName(session, label)
+    yield* Effect.forEach(tasks, (task) => order(desk, site, session, label, task, shares[task.index]!), {
+      concurrency: 16,
+      discard: true,
+    })
+    yield* desk.objects.put(name, json(submitted))
+    const first = shares[0]![0]!
+    const submittedMs = yield* Clock.currentTimeMillis
+    const id = yield* desk.slurm.submit(
+      site.job(label, tasks.length, slots, first.memoryScale, [...first.avoid]),
+    )
+    desk.jobs.set(label, {
+      key: label,
+      session,
+      label,
+      node: site.node,
+      held: site.held,
+      id,
+      submittedMs,
+      slots,
+      tasks,
+      seen: new Set(),
+      collectedMs: 0,
+    })
+    yield* Effect.ignore(desk.objects.put(name, json({ ...submitted, job: id })))
+  })
+
+const order = (
+  desk: Desk,
+  site: Site,
+  session: string,
+  label: string,
+  task: Task,
+  entries: ReadonlyArray<Entry>,
+) => {
+  const order: Order.Order = {
+    format: Order.format,
+    version: desk.options.version,
+    session,
+    label,
+    shards: entries.map(({ id }) => id),
+    perWorker: site.perWorker,
+    cores: site.cores,
+    ...(site.memoryGiB === undefined ? {} : { memoryGiB: site.memoryGiB }),
+    last: !site.held,
+    idleSeconds: desk.options.idleSeconds,
+  }
+  return Effect.andThen(
+    desk.objects.put(Order.orderName(session, label, task.index, task.turn), json(order)),
+    Effect.sync(() => void task.turn++),
+  )
+}
+
+/** Gives shards to held tasks that have few. */
+const feed = (
+  desk: Desk,
+  site: Site,
+  jobs: ReadonlyArray<Job>,
+  line: Array<Entry>,
+): Effect.Effect<void, unknown> =>
+  Effect.gen(function* () {
+    const hands = jobs.flatMap((job) =>
+      job.tasks
+        .filter((task) => !task.done && !task.closed && task.over === undefined)
+        .map((task) => ({ job, task })),
+    )
+    const most = Math.max(0, ...jobs.map(({ slots }) => heldAhead * slots))
+    for (let ahead = 0; ahead < most; ahead++)
+      for (const { job, task } of hands) {
+        const next = line[0]
+        if (next === undefined) return
+        if (task.entries.length > ahead || ahead >= heldAhead * job.slots) continue
+        if (next.avoid.has(task.at ?? "") || next.memoryScale > 1) continue
+        yield* order(desk, site, job.session, job.label, task, [next])
+        line.shift()
+        task.entries.push(next)
+      }
+  })
+
+/** What a shard asks of its job beyond what was placed. */
+const askOf = ({ avoid, memoryScale }: Entry): string => `${memoryScale} ${[...avoid].toSorted().join(" ")}`
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+const isTransient = (error: unknown): boolean =>
+  typeof error === "object" &&
+  error !== null &&
+  "_tag" in error &&
+  (SlurmError.transient(error as SlurmError.SubmitError) ||
+    error._tag === "StoreUnreadable" ||
+    error._tag === "StoreUnwritable")
