@@ -76,22 +76,19 @@ export const prepare = Effect.fn("InputSource.prepare")(function* (
         : yield* InputFiles.expand(input, path, files?.extensions ?? recordExtensions)
     paths.get(input)!.push(...found)
   }
+  const missing = [...paths].flatMap(([input, found]) =>
+    found.length === 0 && !empty.has(input) ? [{ input, takes: takesOf(graph.inputs[input]!) }] : [],
+  )
+  if (missing.length > 0) return yield* new InputMissing({ graph: graph.name, missing })
   const skips = new Skips(maxSkipped)
   const totals: { [input: string]: number } = {}
   const inputs: { [input: string]: Stream.Stream<unknown, InputError, BlobStore | Stdio.Stdio> } = {}
   for (const [input, found] of paths) {
     const port = graph.inputs[input]!
-    if (found.length === 0 && empty.has(input)) {
+    if (found.length === 0) {
       totals[input] = 0
       inputs[input] = Stream.empty
       continue
-    }
-    if (found.length === 0) {
-      const takes =
-        port.files === undefined
-          ? "FILE.ndjson"
-          : `FOLDER, a file or a pattern like '*${port.files.extensions[0]}'`
-      return yield* new InputMissing({ graph: graph.name, input, takes })
     }
     const distinct = [...new Map(found.map((path) => [path === "-" ? path : resolve(path), path])).values()]
     if (port.files !== undefined) totals[input] = distinct.length
@@ -105,6 +102,10 @@ export const prepare = Effect.fn("InputSource.prepare")(function* (
   }
   return { inputs, skipped: skips.all, totals } satisfies Prepared
 })
+
+/** What an input is given as. */
+const takesOf = ({ files }: Port.Any): string =>
+  files === undefined ? "FILE.ndjson" : `FOLDER|FILE|'*${files.extensions[0]}'`
 
 /** Which input a `NAME=PATH` or a bare `PATH` is for. */
 const assign = (

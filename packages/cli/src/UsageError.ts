@@ -112,15 +112,17 @@ export class InputUnknown extends Schema.TaggedError<InputUnknown>()("InputUnkno
   }
 }
 
-/** An input of the graph that was not given. */
+/** Inputs of the graph that were not given. */
 export class InputMissing extends Schema.TaggedError<InputMissing>()("InputMissing", {
   graph: Schema.String,
-  input: Schema.String,
-  takes: Schema.String,
+  missing: Schema.Array(Schema.Struct({ input: Schema.String, takes: Schema.String })),
 }) {
   readonly exitCode = 2
   override get message() {
-    return `graph ${this.graph} needs the input ${this.input}; give it with --input ${this.input}=${this.takes}`
+    const [first, ...others] = this.missing.map(({ input }) => input)
+    const inputs = others.length === 0 ? `input ${first}` : `inputs ${listed([first!, ...others])}`
+    const flags = this.missing.map(({ input, takes }) => `--input ${input}=${takes}`)
+    return `graph ${this.graph} needs the ${inputs}; give ${others.length === 0 ? "it" : "them"} with ${flags.join(" ")}`
   }
 }
 

@@ -98,6 +98,7 @@ const siteOf = (
     cores: resources.cores,
     memoryGiB: resources.memoryGiB,
     slots: slotsOf,
+    log: (of, id, task) => join(options.logs, of, `${id}_${task}.log`),
     job: (label, tasks, slots, memoryScale, avoid): Job.Options => ({
       name: Session.jobName(session, label),
       comment: `reelgraph ${options.graph}: ${node}`,

@@ -40,6 +40,21 @@ export const leftInTime = 75
 
 const none = { avoid: [], memoryScale: 1, blame: "none" } as const
 
+/** How a task ended that failed: `exit code 1`, `signal 9`. */
+export const endOf = (how: JobState.Outcome): string =>
+  how._tag !== "Failed"
+    ? how._tag
+    : how.signal === undefined
+      ? `exit code ${how.exitCode ?? "?"}`
+      : `signal ${how.signal}`
+
+/** Of a task that ended before its worker began, on this node of the cluster. */
+export const remedyOfStillborn = (how: JobState.Outcome, on: string | undefined): Remedy => ({
+  ...none,
+  text: `tasks ended before their workers began (${endOf(how)}), and were made elsewhere`,
+  avoid: on === undefined ? [] : [on],
+})
+
 /** Of a way to end, on this node of the cluster. */
 export const remedy = (how: JobState.Outcome, at: string | undefined): Remedy => {
   switch (how._tag) {
@@ -65,7 +80,7 @@ export const remedy = (how: JobState.Outcome, at: string | undefined): Remedy =>
           }
         : {
             ...none,
-            text: `tasks failed with ${how.signal === undefined ? `exit code ${how.exitCode ?? "?"}` : `signal ${how.signal}`}, and were made again`,
+            text: `tasks failed with ${endOf(how)}, and were made again`,
             blame: "calls",
           }
     case "Cancelled":

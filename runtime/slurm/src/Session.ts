@@ -32,6 +32,7 @@ export class Session {
       jobs: new Map(),
       waiting: new Map(),
       submitting: new Set(),
+      stillborn: new Map(),
       shards: 0,
       labels: 0,
     }

@@ -4,7 +4,9 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 
 import { afterAll, assert, layer } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 
 import * as S3 from "../../../packages/store/test/s3.ts"
@@ -52,6 +54,61 @@ unlessSlurm("Graphs on a cluster with a store in a bucket", () => {
           }),
         ),
       400_000,
+    )
+
+    it.effect(
+      "say so when workers may not read it",
+      () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const there = yield* Harness.folder
+            const { endpoint } = yield* server
+            const store = `s3://${S3.bucket}/shut?endpoint=${encodeURIComponent(endpoint)}&timeout=3`
+            const exit = yield* Effect.exit(
+              Harness.remote({ store, witness: there.witness, count: 4 }, Harness.everywhere(), {
+                environment: { AWS_ACCESS_KEY_ID: "SOMEBODY" },
+              }),
+            )
+            assert.isTrue(Exit.isFailure(exit), "it ran")
+            const said = Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : ""
+            assert.match(
+              said,
+              /workers in pool cpu ended before they began, on .*; the log of one ends with: /u,
+            )
+            assert.match(said, /credentials for s3:.* are refused/u)
+          }),
+        ),
+      120_000,
+    )
+
+    it.effect(
+      "begin nothing when the driver may not write to it",
+      () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const { run } = yield* Test.Cluster
+            const there = yield* Harness.folder
+            const { endpoint } = yield* server
+            const readable = `s3://${S3.bucket}/read-only?endpoint=${encodeURIComponent(endpoint)}`
+            // There is a store, from a run that was allowed to write.
+            yield* Harness.local({ store: readable, witness: there.witness, count: 2 })
+            const proxy = yield* S3.proxy(endpoint, {
+              answer: (method) =>
+                method === "PUT" || method === "POST" ? { status: 403, code: "AccessDenied" } : undefined,
+            })
+            const store = `s3://${S3.bucket}/read-only?endpoint=${encodeURIComponent(proxy.endpoint)}&timeout=3`
+            const exit = yield* Effect.exit(
+              Harness.remote({ store, witness: there.witness, count: 4 }, Harness.everywhere()),
+            )
+            assert.isTrue(Exit.isFailure(exit), "it ran")
+            assert.match(
+              Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "",
+              /no permission for PutObject of s3:/u,
+            )
+            assert.strictEqual((yield* run("squeue", "-h", "-t", "pending,running")).trim(), "")
+          }),
+        ),
+      60_000,
     )
   })
 })

@@ -1,4 +1,7 @@
 /** What keeps a run on a cluster from beginning, or from going on: one clear error each. And clocks, which do not. */
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+
 import { assert, layer } from "@effect/vitest"
 import { Pool, Pools } from "@reelgraph/placement"
 import * as Cause from "effect/Cause"
@@ -132,6 +135,59 @@ unlessSlurm("A cluster that is not as the pools file says", () => {
           )
         }),
       120_000,
+    )
+
+    it.effect(
+      "workers that cannot begin anywhere end the run, with what their logs say",
+      () =>
+        Effect.gen(function* () {
+          const { run } = yield* Test.Cluster
+          const said = yield* refusal(everywhere, {
+            environment: { NODE_OPTIONS: "--require=/nowhere/at-all.cjs" },
+            ...placement({
+              cpu,
+              h100: Pool.slurm({ partition: "h100", nodes: 1, cores: 8, memoryGiB: 60, gpus }),
+            }),
+          })
+          assert.match(
+            said,
+            /double cannot run in pool cpu: \d workers in pool cpu ended before they began, on cpu-0, cpu-1: exit code 1; the log of one ends with: .*Cannot find module '\/nowhere\/at-all\.cjs'/u,
+          )
+          assert.strictEqual((yield* run("squeue", "-h", "-t", "pending,running")).trim(), "")
+        }),
+      120_000,
+    )
+
+    it.effect(
+      "a node on which no worker can begin is kept away from",
+      () =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const here = yield* Harness.folder
+            const there = yield* Harness.folder
+            const broken = join(there.witness, "broken.cjs")
+            writeFileSync(broken, 'if (process.env.SLURMD_NODENAME === "cpu-0") process.exit(3)\n')
+            const nodes = everywhere.map((node) =>
+              node.node === "paint" ? { ...node, pool: "cpu", resources: { cores: 1 } } : node,
+            )
+            const expected = yield* Harness.local({ store: here.store, count: 12 })
+            const found = yield* Harness.remote({ ...there, count: 12 }, nodes, {
+              placement: { pools: Pools.make({ pools: { cpu } }), nodes },
+              environment: { NODE_OPTIONS: `--require=${broken}` },
+            })
+            assert.deepStrictEqual(found.outputs, expected.outputs)
+            assert.strictEqual(found.ledger, expected.ledger)
+            assert.isTrue(
+              found.report.warnings.some((warning) =>
+                /ended before their workers began \(exit code 3\), and were made elsewhere/u.test(warning),
+              ),
+              found.report.warnings.join("; "),
+            )
+            for (const place of found.places.filter((where) => where !== "here"))
+              assert.match(place, /^cpu-1,/u)
+          }),
+        ),
+      180_000,
     )
 
     it.effect(

@@ -71,6 +71,7 @@ const read = (desk: Desk, job: Job, name: string, base: string): Effect.Effect<v
 const greet = (desk: Desk, job: Job, task: Task, hello: Results.Hello): Effect.Effect<void> =>
   Effect.map(Clock.currentTimeMillis, (now) => {
     task.at = hello.node
+    desk.stillborn.delete(job.node)
     if (hello.refused !== undefined) {
       task.closed = true
       desk.work.fail(job.node, hello.refused)

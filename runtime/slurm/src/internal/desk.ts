@@ -13,6 +13,7 @@ import * as Order from "../Order.ts"
 import type { SlurmClient } from "../SlurmClient.ts"
 import type * as SlurmTask from "../Task.ts"
 import type { Entry, Work } from "../Work.ts"
+import type { Stillborn } from "./stillborn.ts"
 
 /** How one node of the graph is made under Slurm. */
 export interface Site {
@@ -31,6 +32,8 @@ export interface Site {
   readonly slots: (memoryScale: number) => number
   readonly cores: number
   readonly memoryGiB: number | undefined
+  /** Where Slurm puts what a task writes. */
+  readonly log: (session: string, job: number, task: number) => string
   /** The job for so many tasks of so many slots, with some memory, away from some nodes. */
   readonly job: (
     label: string,
@@ -60,8 +63,9 @@ export interface Task {
   turn: number
   /** No further order goes to it. */
   closed: boolean
-  /** Its node of the cluster, once it has begun. */
+  /** Its node of the cluster: as its worker says, once it has begun, and as Slurm does. */
   at: string | undefined
+  on: string | undefined
   /** Why it has not begun, as Slurm says. */
   reason: string | undefined
   restarts: number
@@ -100,6 +104,8 @@ export interface Desk {
   readonly waiting: Map<string, Array<Entry>>
   /** Nodes of the graph for which a job is being submitted. */
   readonly submitting: Set<string>
+  /** Tasks that ended before they began, by node of the graph, since one did begin. */
+  readonly stillborn: Map<string, Stillborn>
   /** Shards and jobs that were given names. */
   shards: number
   labels: number
@@ -113,6 +119,7 @@ export const taskOf = (index: number, entries: ReadonlyArray<Entry>): Task => ({
   turn: 0,
   closed: false,
   at: undefined,
+  on: undefined,
   reason: undefined,
   restarts: 0,
   unknown: 0,

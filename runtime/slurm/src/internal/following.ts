@@ -47,6 +47,7 @@ const follow = (
 ): Effect.Effect<void, unknown> =>
   Effect.suspend(() => {
     const { outcome } = state
+    task.on = state.nodes[0] ?? task.on
     if (state.restarts > task.restarts) {
       task.restarts = state.restarts
       desk.notes.add(

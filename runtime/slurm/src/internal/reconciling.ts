@@ -8,6 +8,7 @@ import type * as JobState from "../JobState.ts"
 import * as Notes from "../Notes.ts"
 import * as Order from "../Order.ts"
 import type { Entry } from "../Work.ts"
+import * as Stillborn from "./stillborn.ts"
 import { activeJobs, decodeShard, type Desk, endJob, enter, type Job, type Task, utf8 } from "./desk.ts"
 
 /** Attempts at a shard that its own calls seem to end, before its items are given up. */
@@ -25,8 +26,11 @@ export const reconcile = (desk: Desk): Effect.Effect<void, unknown> =>
         // Also what its worker wrote last must have been read.
         if (task.done || task.over === undefined || job.collectedMs < task.over.sinceMs + lateMs) continue
         task.done = true
+        const { how } = task.over
+        const useless = Stillborn.isStillborn(task, how) ? Stillborn.count(desk, job, task, how) : undefined
+        if (useless !== undefined) desk.work.fail(job.node, useless)
         const left = task.entries.filter(({ missing }) => missing.size > 0)
-        for (const entry of left) yield* again(desk, job, task, entry, task.over.how)
+        for (const entry of left) yield* again(desk, job, task, entry, how)
       }
       endJob(desk, job)
     }
@@ -47,7 +51,9 @@ const again = (
     if (!desk.work.wanted(entry) || bytes === undefined)
       return yield* Effect.ignore(desk.objects.remove(name))
     const shard = yield* decodeShard(utf8(bytes))
-    const { avoid, blame, memoryScale, text } = Notes.remedy(how, task.at)
+    const { avoid, blame, memoryScale, text } = Stillborn.isStillborn(task, how)
+      ? Notes.remedyOfStillborn(how, task.on)
+      : Notes.remedy(how, task.at)
     desk.notes.add(text, `${job.id}_${task.index}`)
     // Shards come one after another: only the first that are left can have been those at work.
     const atWork = task.entries

@@ -1,0 +1,64 @@
+/**
+ * Tasks that end before their worker has said a word: no fault of calls. One node may be to blame, which takes and ends
+ * one task after another, and is kept away from; or what no node has, such as the installation, the store, or leave to
+ * read it: then the run ends, and says what their logs say.
+ */
+import { closeSync, fstatSync, openSync, readSync } from "node:fs"
+
+import type * as JobState from "../JobState.ts"
+import * as Notes from "../Notes.ts"
+import type { Desk, Job, Task } from "./desk.ts"
+
+/** Of one node of the graph, since a worker of it last began. */
+export interface Stillborn {
+  tasks: number
+  /** Nodes of the cluster. */
+  readonly nodes: Set<string>
+}
+
+/** As many, and on so many nodes where a pool has them, are no accident. */
+const tasksAtLeast = 3
+const nodesAtLeast = 2
+
+/** Of a log, what is said. */
+const tailBytes = 4096
+const tailLines = 4
+
+/** Whether a task has ended by itself before its worker began. */
+export const isStillborn = ({ at }: Task, how: JobState.Outcome): boolean =>
+  at === undefined && how._tag === "Failed" && !how.perhapsMemory && how.exitCode !== Notes.leftInTime
+
+/** Counts a task. Gives why no other is of use, when that is so. */
+export const count = (desk: Desk, job: Job, task: Task, how: JobState.Outcome): string | undefined => {
+  const site = desk.options.sites.get(job.node)
+  const known = desk.stillborn.get(job.node) ?? { tasks: 0, nodes: new Set<string>() }
+  desk.stillborn.set(job.node, known)
+  known.tasks++
+  known.nodes.add(task.on ?? "a node that Slurm does not name")
+  if (known.tasks < tasksAtLeast || known.nodes.size < Math.min(nodesAtLeast, site?.nodes ?? 1))
+    return undefined
+  const log = site?.log(job.session, job.id, task.index)
+  const said = log === undefined ? "" : tail(log)
+  return `${known.tasks} workers in pool ${site?.pool} ended before they began, on ${[...known.nodes].toSorted().join(", ")}: ${Notes.endOf(how)}; ${said === "" ? `there is no log ${log}` : `the log of one ends with: ${said}`}`
+}
+
+const tail = (path: string): string => {
+  try {
+    const file = openSync(path, "r")
+    try {
+      const { size } = fstatSync(file)
+      const bytes = Buffer.alloc(Math.min(size, tailBytes))
+      readSync(file, bytes, 0, bytes.length, size - bytes.length)
+      return bytes
+        .toString("utf8")
+        .split("\n")
+        .filter((line) => line.trim() !== "" && !/^\s+at |^Node\.js v/u.test(line))
+        .slice(-tailLines)
+        .join(" | ")
+    } finally {
+      closeSync(file)
+    }
+  } catch {
+    return ""
+  }
+}
