@@ -1,1 +1,2 @@
+export * as LastWords from "./LastWords.ts"
 export * as LocalWorkers from "./LocalWorkers.ts"

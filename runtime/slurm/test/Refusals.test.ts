@@ -23,7 +23,10 @@ const refusal = (
     Effect.gen(function* () {
       const there = yield* Harness.folder
       const exit = yield* Effect.exit(Harness.remote({ ...there, count: 4 }, nodes, options))
-      assert.isTrue(Exit.isFailure(exit), "it ran")
+      assert.isTrue(
+        Exit.isFailure(exit),
+        Exit.isSuccess(exit) ? `it ran: ${JSON.stringify(exit.value.report)}` : "",
+      )
       return Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : ""
     }),
   )

@@ -6,6 +6,7 @@ import type { Progress } from "@reelgraph/core"
 import { Failure, type Invocation } from "@reelgraph/engine"
 import * as Effect from "effect/Effect"
 
+import * as LastWords from "../LastWords.ts"
 import { type Reply, type Request, storeVariable } from "./protocol.ts"
 
 const main = fileURLToPath(new URL("./workerMain.ts", import.meta.url))
@@ -152,11 +153,7 @@ export class WorkerProcess {
   }
 
   #lostFailure(node: string, how: string): Failure.Failure {
-    const said = this.#tail
-      .split("\n")
-      .filter((line) => line.trim() !== "" && !/^\s+at |^Node\.js v/u.test(line))
-      .slice(-3)
-      .join(" | ")
+    const said = LastWords.of(this.#tail)
     return Failure.fromError(
       new Failure.WorkerLost({ node, how: said === "" ? how : `${how}; it said: ${said}` }),
     )

@@ -5,6 +5,8 @@
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs"
 
+import { LastWords } from "@reelgraph/local"
+
 import type * as JobState from "../JobState.ts"
 import * as Notes from "../Notes.ts"
 import type { Desk, Job, Task } from "./desk.ts"
@@ -22,7 +24,6 @@ const nodesAtLeast = 2
 
 /** Of a log, what is said. */
 const tailBytes = 4096
-const tailLines = 4
 
 /** Whether a task has ended by itself before its worker began. */
 export const isStillborn = ({ at }: Task, how: JobState.Outcome): boolean =>
@@ -49,12 +50,7 @@ const tail = (path: string): string => {
       const { size } = fstatSync(file)
       const bytes = Buffer.alloc(Math.min(size, tailBytes))
       readSync(file, bytes, 0, bytes.length, size - bytes.length)
-      return bytes
-        .toString("utf8")
-        .split("\n")
-        .filter((line) => line.trim() !== "" && !/^\s+at |^Node\.js v/u.test(line))
-        .slice(-tailLines)
-        .join(" | ")
+      return LastWords.of(bytes.toString("utf8"))
     } finally {
       closeSync(file)
     }
