@@ -257,7 +257,7 @@ describe("unfinished work", () => {
     }),
   )
 
-  it.effect("claimed on another machine is refused while the claim is kept young", () =>
+  it.effect("claimed on another machine is waited for until the claim is made new, or is old", () =>
     Effect.gen(function* () {
       const root = join(yield* temporary, "store")
       yield* Effect.gen(function* () {
@@ -266,20 +266,28 @@ describe("unfinished work", () => {
         const claim = join(root, "unfinished", `${key}.deadbeef.1.1.0.0`)
         fs.writeFileSync(claim, "")
         const fiber = yield* Effect.forkChild(Effect.flip(Effect.scoped(use(key))))
-        yield* TestClock.adjust("6 seconds")
+        yield* TestClock.adjust("10 seconds")
+        assert.isUndefined(fiber.pollUnsafe())
+        fs.utimesSync(claim, Date.now() / 1000 + 1, Date.now() / 1000 + 1)
+        yield* TestClock.adjust("2 seconds")
         assert.include((yield* Fiber.join(fiber)).message, "another machine or container")
-        const long = Date.now() / 1000 - 16 * 60
+        const second = yield* Effect.forkChild(use(key))
+        yield* TestClock.adjust("100 seconds")
+        assert.isUndefined(second.pollUnsafe())
+        // Three minutes of silence, by the clock of the file system.
+        const long = Date.now() / 1000 - 181
         fs.utimesSync(claim, long, long)
-        const path = yield* use(key)
+        yield* TestClock.adjust("2 seconds")
+        const path = yield* Fiber.join(second)
         assert.isFalse(fs.existsSync(claim))
-        // Its own is made new every minute.
+        // Its own is made new again and again.
         const own = join(
           root,
           "unfinished",
           fs.readdirSync(dirname(path)).find((name) => name !== key)!,
         )
         fs.utimesSync(own, long, long)
-        yield* TestClock.adjust("61 seconds")
+        yield* TestClock.adjust("21 seconds")
         assert.isAbove(fs.statSync(own).mtimeMs / 1000, long + 60)
       }).pipe(Effect.scoped, Effect.provide(layerOf(root)))
     }),
@@ -378,7 +386,7 @@ describe("unfinished work in a bucket", () => {
   )
 
   it.live(
-    "claimed on another machine is refused while the claim is young, and saved no more when lost",
+    "claimed on another machine is refused while the claim is made new, and saved no more when lost",
     () =>
       Effect.gen(function* () {
         const folder = yield* temporary
@@ -401,7 +409,16 @@ describe("unfinished work in a bucket", () => {
         )
         const info = yield* within(prefix, join(folder, "there"), ({ list }) => list)
         assert.deepInclude(info[0], { key, bytes: 4 })
-        const refused = yield* Effect.flip(within(prefix, join(folder, "there"), ({ use }) => use(key)))
+        const renewed = Effect.forever(
+          Effect.andThen(
+            Effect.sync(() => fs.utimesSync(claim, Date.now() / 1000, Date.now() / 1000)),
+            Effect.sleep(1100),
+          ),
+        )
+        const refused = yield* Effect.raceFirst(
+          Effect.flip(within(prefix, join(folder, "there"), ({ use }) => use(key))),
+          renewed,
+        )
         assert.include(refused.message, "in use by process 7 of elsewhere")
         const long = Date.now() / 1000 - 180
         fs.utimesSync(claim, long, long)

@@ -10,7 +10,9 @@
  * takes its own back and waits. Of two that do so at once, at least one sees the other. A claim of a dead process
  * is removed by whoever sees it, and since no name is ever used twice, that is never a claim of somebody else. A
  * process of another machine (or container) cannot be seen to live: its claim holds while its file is young. Owners
- * make their claims new every minute, and the times compared are both those of the store's file system.
+ * make their claims new three times a minute, and the times compared are both those of the store's file system. So
+ * who waits for such a claim sees it made new, and gives up, or sees it grow old, and takes the folder: after a node
+ * was lost, its work goes on elsewhere by itself.
  */
 import fs from "node:fs"
 import { join } from "node:path"
@@ -27,9 +29,9 @@ import { type StoreRoot, temporaryPath } from "./StoreRoot.ts"
 
 /** Milliseconds to wait for another owner: a worker whose driver was killed ends well within them. */
 const patienceMs = 5000
-const renewMs = 60_000
-/** A claim of another machine that was not made new for so long is a dead one's. */
-const foreignMs = 15 * 60_000
+const renewMs = 20_000
+/** A claim of another machine that was not made new for so long, nine times over, is a dead one's. */
+const foreignMs = 3 * 60_000
 
 const keyLength = 64
 
@@ -89,12 +91,18 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
   const acquire = (key: string): Effect.Effect<string, UnfinishedInUse | PutError> =>
     Effect.gen(function* () {
       yield* ready
+      /** When claims were made new, as they were first seen. */
+      const seen = new Map<string, number>()
       for (let waitedMs = 0; ;) {
         const { by, path } = yield* attempt(() => claim(key), writeFailure(top))
         if (by === undefined) return path
-        if (waitedMs >= patienceMs) return yield* inUse(key, by)
+        const madeMs = fs.statSync(join(top, by), { throwIfNoEntry: false })?.mtimeMs ?? 0
+        if (!seen.has(by)) seen.set(by, madeMs)
+        const silent = ownerIsAlive(by.slice(keyLength + 1)) === undefined && seen.get(by) === madeMs
+        const patient = waitedMs < patienceMs
+        if (!patient && !silent) return yield* inUse(key, by)
         // Not in step: two that began at once would see each other for ever.
-        const pauseMs = yield* Random.nextIntBetween(50, 150)
+        const pauseMs = yield* patient ? Random.nextIntBetween(50, 150) : Random.nextIntBetween(1000, 2000)
         yield* Effect.interruptible(Effect.sleep(pauseMs))
         waitedMs += pauseMs
       }
@@ -103,7 +111,7 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
   const release = (path: string) =>
     Effect.ignore(attempt(() => fs.rmSync(path, { force: true }), writeFailure(path)))
 
-  /** Makes a claim new every minute. A time on the file system's clock, not on this machine's: by writing to it. */
+  /** Makes a claim new, again and again. A time on the file system's clock, not on this machine's: by writing to it. */
   const renew = (path: string) =>
     attempt(() => fs.writeFileSync(path, "\n", { flag: "r+" }), writeFailure(path)).pipe(
       Effect.ignore,

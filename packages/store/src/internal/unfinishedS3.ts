@@ -162,27 +162,36 @@ export const make = (
     return requests.put(keyOf(key, "claim.json"), bytes, digestOf(bytes))
   }
 
-  /** Claims a folder in the bucket; waits some seconds for another that has it. */
+  /**
+   * Claims a folder in the bucket; waits some seconds for another that has it, and for one of another machine until it
+   * is seen to live, or its claim holds no more.
+   */
   const claim = Effect.fnUntraced(
     function* (key: string) {
       const owner = uniqueName()
+      /** When claims were written, as they were first seen. */
+      const seen = new Map<string, number>()
       for (let waitedMs = 0; ;) {
         const other = Option.getOrUndefined(yield* readClaim(key))
         const now = other?.nowMs ?? (yield* Clock.currentTimeMillis)
         const lives = other !== undefined && (ownerIsAlive(other.owner) ?? now - other.modifiedMs < staleMs)
+        const silent = lives && isSilent(seen, other)
         if (!lives) {
           yield* writeClaim(key, owner)
           yield* Effect.sleep(settleMs)
           const mine = Option.getOrUndefined(yield* readClaim(key))
           if (mine?.owner === owner) return owner
-        } else if (waitedMs >= patienceMs) {
+        } else if (waitedMs >= patienceMs && !silent) {
           return yield* new UnfinishedInUse({
             key,
             owner: `process ${other.owner.split(".")[1]} of ${other.host}`,
             claim: requests.urlOf(keyOf(key, "claim.json")),
           })
         }
-        const pauseMs = yield* Random.nextIntBetween(100, 400)
+        const pauseMs =
+          waitedMs < patienceMs
+            ? yield* Random.nextIntBetween(100, 400)
+            : yield* Random.nextIntBetween(1000, 2000)
         yield* Effect.sleep(pauseMs)
         waitedMs += pauseMs
       }
@@ -192,6 +201,15 @@ export const make = (
         error._tag === "UnfinishedInUse" ? error : unwritable(keyOf(key, "claim.json"))(error),
       ),
   )
+
+  /** Whether an owner cannot be seen to live, and has not written its claim again since it was first seen. */
+  const isSilent = (
+    seen: Map<string, number>,
+    { modifiedMs, owner }: { readonly owner: string; readonly modifiedMs: number },
+  ): boolean => {
+    if (!seen.has(owner)) seen.set(owner, modifiedMs)
+    return ownerIsAlive(owner) === undefined && seen.get(owner) === modifiedMs
+  }
 
   /** Whether the claim is still the owner's. */
   const isOwn = (key: string, owner: string) =>
