@@ -1,7 +1,8 @@
 /** A graph placed on the pools of a person's file, and the workers that this placement asks for. */
 import type { Graph } from "@reelgraph/core"
 import type { Workers } from "@reelgraph/engine"
-import { Placement } from "@reelgraph/placement"
+import type { LocalWorkers } from "@reelgraph/local"
+import { Placement, type Pool } from "@reelgraph/placement"
 import type { Cluster } from "@reelgraph/slurm"
 import type { Objects } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
@@ -10,7 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Installed from "./Installed.ts"
 import * as PoolsSource from "./PoolsSource.ts"
 import * as StoreFolder from "./StoreFolder.ts"
-import type { StoreUnsupported } from "./UsageError.ts"
+import { GpusHidden, type StoreUnsupported } from "./UsageError.ts"
 
 /** A placement, and where its pools came from. */
 export interface Placed {
@@ -45,7 +46,7 @@ export interface Away {
 export const workers = (
   placed: Placed | undefined,
   away: Away,
-): Layer.Layer<Workers, Cluster.ClusterError | StoreUnsupported, Objects> => {
+): Layer.Layer<Workers, Cluster.ClusterError | GpusHidden | StoreUnsupported, Objects> => {
   if (placed === undefined) return Installed.workers(away.store)
   return placed.placement.nodes.some(isAway)
     ? Layer.merge(local(placed, away.store), cluster(placed, away))
@@ -54,18 +55,50 @@ export const workers = (
 
 const isAway = ({ how }: Placement.PlacedNode): boolean => how !== "driver" && how !== "local"
 
-/** As much of this machine as its pools say. */
-const local = ({ placement }: Placed, store: string): Layer.Layer<Workers> => {
+/** As much of this machine as its pools say, and of that for each call what the placement says. */
+const local = ({ placement }: Placed, store: string): Layer.Layer<Workers, GpusHidden> => {
   const pools = Object.values(placement.pools.pools).filter(({ _tag }) => _tag === "Local")
   if (pools.length === 0) return Installed.workers(store)
   const sum = (field: "cores" | "memoryGiB") => pools.reduce((total, pool) => total + pool[field], 0)
+  const calls = new Map(
+    placement.nodes
+      .filter(({ how }) => how === "local")
+      .map((node) => [node.node, Placement.ofCall(node, placement.pools.pools[node.pool]!)]),
+  )
   return Layer.unwrap(
-    Effect.map(
-      Effect.promise(() => import("@reelgraph/local")),
-      ({ LocalWorkers }) => LocalWorkers.layer({ store, cores: sum("cores"), memoryGiB: sum("memoryGiB") }),
-    ),
+    Effect.gen(function* () {
+      const { LocalWorkers } = yield* Effect.promise(() => import("@reelgraph/local"))
+      const gpus = yield* gpusOf(pools.flatMap(({ gpus }) => gpus ?? []))
+      return LocalWorkers.layer({
+        store,
+        cores: sum("cores"),
+        memoryGiB: sum("memoryGiB"),
+        ...(gpus === undefined ? {} : { gpus }),
+        resources: (node) => calls.get(node),
+      })
+    }),
   )
 }
+
+/** The GPUs of this machine that pools speak of: of those that this process may see, the first. */
+const gpusOf = (pools: ReadonlyArray<Pool.Gpus>): Effect.Effect<LocalWorkers.Gpus | undefined, GpusHidden> =>
+  Effect.gen(function* () {
+    const [first] = pools
+    if (first === undefined) return undefined
+    const wanted = pools.reduce((sum, { count }) => sum + count, 0)
+    // oxlint-disable-next-line node/no-process-env -- a process boundary: what CUDA is told
+    const visible = process.env["CUDA_VISIBLE_DEVICES"]
+    const devices =
+      visible === undefined
+        ? Array.from({ length: wanted }, (_, device) => String(device))
+        : visible.split(",").filter((device) => device !== "")
+    if (devices.length < wanted) return yield* new GpusHidden({ wanted, visible: visible ?? "" })
+    return {
+      devices: devices.slice(0, wanted),
+      memoryGiB: Math.min(...pools.map(({ memoryGiB }) => memoryGiB)),
+      model: first.model,
+    }
+  })
 
 /** Variables by which a driver is told how to reach a bucket: jobs are given them by Slurm, never written down. */
 const bucketVariables = [

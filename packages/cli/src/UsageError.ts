@@ -126,6 +126,17 @@ export class InputMissing extends Schema.TaggedError<InputMissing>()("InputMissi
   }
 }
 
+/** A pool of this machine with more GPUs than this process may see. */
+export class GpusHidden extends Schema.TaggedError<GpusHidden>()("GpusHidden", {
+  wanted: Schema.Int,
+  visible: Schema.String,
+}) {
+  readonly exitCode = 2
+  override get message() {
+    return `the pools file gives this machine ${this.wanted === 1 ? "a GPU" : `${this.wanted} GPUs`}, and CUDA_VISIBLE_DEVICES is "${this.visible}": correct one of them`
+  }
+}
+
 /** A path or pattern of an input that leads to no file. */
 export class InputNotFound extends Schema.TaggedError<InputNotFound>()("InputNotFound", {
   input: Schema.String,

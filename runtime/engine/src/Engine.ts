@@ -108,7 +108,12 @@ export const run: <E = never, R = never>(
     const workers = yield* Workers
     const places = yield* Places
     const clock = yield* Clock.Clock
-    yield* GraphChecks.check(graph, workers.capacity, (node) => places.of(node) !== undefined)
+    // Of what a person has placed, the placement has been checked.
+    yield* GraphChecks.check(
+      graph,
+      workers.capacity,
+      (node) => places.of(node) !== undefined || workers.resources?.(node) !== undefined,
+    )
     yield* checkInputs(graph, Object.keys(inputs))
 
     const startedMs = clock.currentTimeMillisUnsafe()

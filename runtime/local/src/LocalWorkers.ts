@@ -1,16 +1,27 @@
 /**
  * Worker processes on this machine. A process is started when a call needs one, reused for later calls, and killed
- * when its call is interrupted or takes too long. Calls share the machine's cores and memory.
+ * when its call is interrupted or takes too long. Calls share the machine's cores, memory and GPUs: a process sees the
+ * GPUs of its call alone.
  */
 import { availableParallelism, totalmem } from "node:os"
 
+import type { Resources } from "@reelgraph/core"
 import { Failure, Workers } from "@reelgraph/engine"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 
+import { Processes, type Seat } from "./internal/Processes.ts"
 import { ResourcePool } from "./internal/ResourcePool.ts"
-import { WorkerProcess } from "./internal/WorkerProcess.ts"
+
+/** The GPUs of this machine. */
+export interface Gpus {
+  /** As in CUDA_VISIBLE_DEVICES. */
+  readonly devices: ReadonlyArray<string>
+  /** Of each. */
+  readonly memoryGiB: number
+  readonly model?: string
+}
 
 export interface Options {
   /** The store that workers read and write: a folder, or a URL such as `s3://bucket/prefix`. */
@@ -19,6 +30,10 @@ export interface Options {
   readonly cores?: number
   /** Main memory that calls share, in GiB. @default all of this machine */
   readonly memoryGiB?: number
+  /** GPUs that calls share, by memory. Who asks for none then sees none. @default they are nobody's affair */
+  readonly gpus?: Gpus
+  /** What calls of a node occupy, where that is not what its operator asks for. @default what operators ask for */
+  readonly resources?: (node: string) => Resources.Resources | undefined
   /** Variables of worker processes beside those of this one. @default none */
   readonly environment?: Readonly<Record<string, string>>
   /**
@@ -45,54 +60,41 @@ export const layer = (options: Options): Layer.Layer<Workers> =>
         name: "this machine",
         cores: options.cores ?? availableParallelism(),
         memoryGiB: options.memoryGiB ?? totalmem() / 2 ** 30,
-        gpus: 0,
+        gpus: options.gpus?.devices.length ?? 0,
+        ...(options.gpus === undefined ? {} : { gpuMemoryGiB: options.gpus.memoryGiB }),
+        ...(options.gpus?.model === undefined ? {} : { gpuModel: options.gpus.model }),
       }
-      const pool = new ResourcePool(capacity)
-      const idle: Array<WorkerProcess> = []
-      const all = new Set<WorkerProcess>()
+      const devices = options.gpus?.devices ?? []
+      const gpuMemoryGiB = options.gpus?.memoryGiB ?? 0
+      const pool = new ResourcePool({ ...capacity, gpus: devices.map(() => gpuMemoryGiB) })
+      const processes = new Processes(options.store, options.environment ?? {}, gpuMemoryGiB)
 
-      yield* Effect.addFinalizer(() =>
-        Effect.suspend(() =>
-          Effect.forEach(all, (worker) => worker.kill, { concurrency: "unbounded", discard: true }),
-        ),
-      )
+      yield* Effect.addFinalizer(() => processes.end)
       let stopped = false
       yield* Effect.forkScoped(
         Effect.map(options.stopping ?? Effect.never, () => {
           stopped = true
-          for (const worker of all) worker.stop()
+          processes.stop()
         }),
       )
-      const acquire = Effect.sync(() => {
-        let worker = idle.pop()
-        while (worker !== undefined && !worker.reusable) {
-          all.delete(worker)
-          worker = idle.pop()
-        }
-        worker ??= new WorkerProcess(options.store, options.environment ?? {})
-        all.add(worker)
-        if (stopped) worker.stop()
-        return worker
+      const seatOf = (held: ReadonlyArray<number>, { gpu }: Resources.Resources): Seat => ({
+        // Where GPUs are shared out, who has none sees none.
+        visible: options.gpus === undefined ? undefined : held.map((device) => devices[device]!),
+        memoryGiB: held.length === 0 ? 0 : (gpu?.memoryGiB ?? gpuMemoryGiB),
       })
-      const release = (worker: WorkerProcess) =>
-        Effect.suspend(() => {
-          if (worker.reusable) {
-            idle.push(worker)
-            return Effect.void
-          }
-          all.delete(worker)
-          return worker.kill
-        })
       return Workers.of({
         capacity,
+        ...(options.resources === undefined ? {} : { resources: options.resources }),
         call: (job, resources, priority, started, report) =>
-          pool.use(
-            resources,
-            priority,
+          pool.use(resources, priority, (held) =>
             Effect.suspend(() =>
               stopped
                 ? Effect.fail(Failure.fromError(new CallsStopped({ node: job.node })))
-                : Effect.acquireUseRelease(acquire, (worker) => worker.call(job, started, report), release),
+                : Effect.acquireUseRelease(
+                    processes.take(seatOf(held, resources)),
+                    (worker) => worker.call(job, started, report),
+                    (worker) => processes.giveBack(worker),
+                  ),
             ).pipe(Effect.mapError((failure) => (stopped ? { ...failure, retryable: false } : failure))),
           ),
       })

@@ -374,4 +374,53 @@ describe("LocalWorkers", { timeout: 60_000 }, () => {
       assert.deepStrictEqual(again.numbers, anew.numbers)
     }),
   )
+
+  it.live(
+    "show each call its GPUs alone: several share one as far as its memory goes",
+    () =>
+      Effect.gen(function* () {
+        const store = yield* temporary
+        const graph = Graph.make("looks", { version }, (g) => {
+          const nums = g.input("in", Num)
+          return {
+            gpu: nums.pipe(Ops.Look({ ms: 150 }).as("gpu")),
+            cpu: nums.pipe(Ops.Look({ ms: 1 }).as("cpu")),
+          }
+        })
+        const workers = LocalWorkers.layer({
+          store,
+          cores: 16,
+          gpus: { devices: ["4", "7"], memoryGiB: 80 },
+          resources: (node) => (node === "gpu" ? { cores: 1, gpu: { count: 1, memoryGiB: 30 } } : undefined),
+        })
+        const seen = yield* Effect.gen(function* () {
+          const nums = Array.from({ length: 24 }, (_, n) => ({ n }))
+          const report = yield* Engine.run(graph, { in: Stream.fromIterable(nums) })
+          const journal = yield* Journal
+          const { id } = journal.run(report.run)!
+          const of = (output: string) =>
+            journal
+              .runItems(id, `out:${output}`)
+              .map((item) => JSON.parse(journal.item(item)!.record) as typeof Ops.Seen.record.Type)
+          return { gpu: of("gpu"), cpu: of("cpu") }
+        }).pipe(
+          Effect.provide(Layer.mergeAll(StoreFs.layer(store, { durability: "none" }), workers)),
+          Effect.scoped,
+        )
+        assert.deepStrictEqual([...new Set(seen.cpu.map(({ devices }) => devices))], [""])
+        assert.deepStrictEqual([...new Set(seen.gpu.map(({ devices }) => devices))].toSorted(), ["4", "7"])
+        for (const device of ["4", "7"]) {
+          const calls = seen.gpu.filter(({ devices }) => devices === device)
+          const most = Math.max(
+            ...calls.map(
+              ({ startedMs }) =>
+                calls.filter((other) => other.startedMs <= startedMs && startedMs < other.endedMs).length,
+            ),
+          )
+          // 30 and 30 of 80.
+          assert.strictEqual(most, 2)
+        }
+      }),
+    60_000,
+  )
 })

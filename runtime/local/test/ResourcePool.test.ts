@@ -11,9 +11,7 @@ const hold = (pool: ResourcePool, cores: number, priority: number, name: string,
   Effect.gen(function* () {
     const done = yield* Deferred.make<void>()
     const fiber = yield* Effect.forkChild(
-      pool.use(
-        { cores },
-        priority,
+      pool.use({ cores }, priority, () =>
         Effect.andThen(
           Effect.sync(() => void order.push(name)),
           Deferred.await(done),
@@ -51,9 +49,7 @@ describe("ResourcePool", () => {
       const done = yield* Deferred.make<void>()
       const hold = (name: string, memoryGiB: number) =>
         Effect.forkChild(
-          pool.use(
-            { cores: 1, memoryGiB },
-            0,
+          pool.use({ cores: 1, memoryGiB }, 0, () =>
             Effect.andThen(
               Effect.sync(() => void order.push(name)),
               Deferred.await(done),
@@ -116,9 +112,7 @@ describe("ResourcePool", () => {
       let served = 0
       const fibers = yield* Effect.forEach(requests, ({ cores, priority }, i) =>
         Effect.forkChild(
-          pool.use(
-            { cores },
-            priority,
+          pool.use({ cores }, priority, () =>
             Effect.gen(function* () {
               held += Math.min(cores, 2)
               assert.isAtMost(held, 2)
@@ -142,5 +136,43 @@ describe("ResourcePool", () => {
       assert.isAtLeast(served + gone, requests.length - requests.filter(({ interrupt }) => interrupt).length)
       assert.strictEqual(pool.freeCores, 2)
     }),
+  )
+
+  it.effect(
+    "shares GPUs by memory, the fullest first, and gives one alone to who does not say how much",
+    () =>
+      Effect.gen(function* () {
+        const pool = new ResourcePool({ cores: 16, gpus: [80, 80] })
+        const given = new Map<string, ReadonlyArray<number>>()
+        const hold = (name: string, gpu: { count: number; memoryGiB?: number }) =>
+          Effect.gen(function* () {
+            const done = yield* Deferred.make<void>()
+            const fiber = yield* Effect.forkChild(
+              pool.use({ cores: 1, gpu }, 0, (devices) =>
+                Effect.andThen(
+                  Effect.sync(() => void given.set(name, devices)),
+                  Deferred.await(done),
+                ),
+              ),
+              { startImmediately: true },
+            )
+            return Effect.andThen(Deferred.succeed(done, undefined), Fiber.join(fiber))
+          })
+        const small = yield* hold("small", { count: 1, memoryGiB: 24 })
+        // Beside the first, although the other GPU is empty: who wants one alone finds it so.
+        const other = yield* hold("other", { count: 1, memoryGiB: 40 })
+        const alone = yield* hold("alone", { count: 1 })
+        assert.deepStrictEqual(Object.fromEntries(given), { small: [0], other: [0], alone: [1] })
+        const both = yield* hold("both", { count: 2, memoryGiB: 10 })
+        assert.isFalse(given.has("both"))
+        yield* alone
+        assert.deepStrictEqual(given.get("both"), [0, 1])
+        // No room beside 24, 40 and 10.
+        const late = yield* hold("late", { count: 1, memoryGiB: 75 })
+        assert.isFalse(given.has("late"))
+        yield* both
+        assert.deepStrictEqual(given.get("late"), [1])
+        for (const done of [small, other, late]) yield* done
+      }),
   )
 })

@@ -23,6 +23,33 @@ export const Add = Operator.map("add", {
     Effect.succeed({ n: n + by + sides.more.reduce((sum, other) => sum + other.n, 0) * 100 + sides.one.n }),
 })
 
+export const Seen = Port.make("Seen", {
+  record: Schema.Struct({
+    n: Schema.Int,
+    devices: Schema.NullOr(Schema.String),
+    pid: Schema.Int,
+    startedMs: Schema.Finite,
+    endedMs: Schema.Finite,
+  }),
+})
+
+/** Says which GPUs its process is shown, and is at it for a while. */
+export const Look = Operator.map("look", {
+  version,
+  worker,
+  input: Num,
+  output: Seen,
+  params: Schema.Struct({ ms: Schema.Int }),
+  run: ({ n }, { ms }) =>
+    Effect.gen(function* () {
+      const startedMs = Date.now()
+      yield* Effect.sleep(ms)
+      // oxlint-disable-next-line node/no-process-env -- a test looks at what its process is told
+      const devices = process.env["CUDA_VISIBLE_DEVICES"] ?? null
+      return { n, devices, pid: process.pid, startedMs, endedMs: Date.now() }
+    }),
+})
+
 export const Odd = Operator.filter("odd", {
   version,
   worker,

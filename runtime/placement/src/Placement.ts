@@ -26,6 +26,7 @@ import * as Offers from "./internal/offers.ts"
 import type * as Packing from "./internal/packing.ts"
 import * as Reasons from "./internal/reasons.ts"
 import * as Words from "./internal/words.ts"
+import type * as Pool from "./Pool.ts"
 import type * as Pools from "./Pools.ts"
 
 /**
@@ -54,6 +55,21 @@ export interface PlacedNode {
   readonly workers: number
   /** Why this pool and not another, a sentence each. */
   readonly why: ReadonlyArray<string>
+}
+
+/** What one call of a node occupies of what its worker has, on the nodes of its pool. */
+export const ofCall = (
+  { perWorker, resources: { cores, gpu, memoryGiB } }: PlacedNode,
+  { gpus }: Pool.Pool,
+): Resources.Resources => {
+  const gpuMemoryGiB = gpu?.memoryGiB ?? (perWorker > 1 ? gpus?.memoryGiB : undefined)
+  return {
+    cores: cores / perWorker,
+    ...(memoryGiB === undefined ? {} : { memoryGiB: memoryGiB / perWorker }),
+    ...(gpu === undefined
+      ? {}
+      : { gpu: { ...gpu, ...(gpuMemoryGiB === undefined ? {} : { memoryGiB: gpuMemoryGiB / perWorker }) } }),
+  }
 }
 
 export interface Placement {

@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 
 import * as Failure from "../Failure.ts"
 import { Call, decode, invoke, type Outcome } from "../Invocation.ts"
+import { resourcesOf } from "../Workers.ts"
 import * as Bind from "./bind.ts"
 import * as Flow from "./Flow.ts"
 import type { Bound, NodeContext } from "./NodeContext.ts"
@@ -192,7 +193,7 @@ const call = (
         attempt,
         timeoutMs,
       }
-      return workers.call(job, operator.resources, index, started, report)
+      return workers.call(job, resourcesOf(workers, node), index, started, report)
     })
   }
   const made = Effect.suspend(() =>

@@ -6,6 +6,7 @@ import { type Hit, Status } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 
+import { resourcesOf } from "../Workers.ts"
 import { callBatch, type Called, type Calling, callOne, here } from "./Calls.ts"
 import { runCollect } from "./CollectRunner.ts"
 import * as Flow from "./Flow.ts"
@@ -78,11 +79,9 @@ const runItems = (context: NodeContext, bound: Bound, inlet: Flow.Inlet, spool: 
   })
 
 const concurrencyOf = ({ node, workers }: NodeContext): number => {
-  const { concurrency, resources, worker } = node.operator
-  return Math.max(
-    1,
-    concurrency ?? (worker === undefined ? 1 : Math.floor(workers.capacity.cores / resources.cores)),
-  )
+  const { concurrency, worker } = node.operator
+  const { cores } = resourcesOf(workers, node)
+  return Math.max(1, concurrency ?? (worker === undefined ? 1 : Math.floor(workers.capacity.cores / cores)))
 }
 
 /** Looks a chunk up: results that are there are passed on, the rest is put before the runners. */

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 
 import * as Failure from "../Failure.ts"
 
-/** Fails when a graph cannot run on a machine with this capacity, but for the nodes that have another place. */
+/** Fails when a graph cannot run on a machine with this capacity, but for the nodes that are checked elsewhere. */
 export const check = (
   graph: Graph.Graph,
   capacity: Resources.Capacity,
