@@ -102,6 +102,7 @@ describe("reel logs RUN", { timeout: 30_000 }, () => {
       log(store, `${earlier}/7_1.log`, "", 20)
       log(store, `${own}/notes.txt`, "no log", 1)
       log(store, "curate-20260114-093122-ffffff/99_0.log", "of another run\n", 1)
+      log(store, "curate-20260114-093041-eeeeee/98_0.log", "of a driver beside it\n", 1)
       const expected = [
         `cpu-3, job 20_5, session ${own}`,
         "  its log is not here, or cannot be read",
@@ -160,7 +161,10 @@ describe("reel logs RUN", { timeout: 30_000 }, () => {
         "the last 1 line of its log\n  line 300\n",
       )
       const wide = yield* done("logs", "last", "--lines", "301", "--store", store)
-      assert.isTrue(wide.split("\n").every((line) => line.length <= 402))
+      // What is left of a line that was not read whole is not shown.
+      assert.isTrue(wide.startsWith(`${head(0, ": the last 300 lines of its log")}  line 1\n`))
+      const cut = yield* done("logs", "last", "--lines", "2000", "--store", store)
+      assert.include(cut, `\n  ${"x".repeat(399)}…\n  line 1\n`)
       const none = yield* reel("logs", "last", "--lines", "0", "--store", store)
       assert.strictEqual(none.code, 2)
       assert.include(none.stderr, "Expected 1 or more, got 0")
