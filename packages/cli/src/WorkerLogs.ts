@@ -23,7 +23,7 @@ export interface Log {
   readonly session: string
   /** `1234_5`: job and task. */
   readonly task: string
-  /** Where the calls were made that the run has from it: none, when nothing came of it. */
+  /** Where the calls were made that the run has from it: none, when no result of the run is from it. */
   readonly places: ReadonlyArray<string>
   readonly file: string
   /** When something was last written to it; undefined when it is not here. */
@@ -101,7 +101,7 @@ const isOwn = (journal: typeof Journal.Service, run: Run) => {
 
 /**
  * The logs of a run among those of its store, the one that was written to last at the end. Those of its sessions are all
- * its own, also where nothing came of a worker. When no call tells of its driver's session, as when nothing came of any,
+ * its own, also of workers without a result. When no call tells of its driver's session, as when there is no result at all,
  * that is found by its name and time.
  */
 export const ofRun = (journal: typeof Journal.Service, run: Run, folder: string): ReadonlyArray<Log> => {

@@ -106,7 +106,7 @@ describe("reel logs RUN", { timeout: 30_000 }, () => {
       const expected = [
         `cpu-3, job 20_5, session ${own}`,
         "  its log is not here, or cannot be read",
-        `job 20_1, session ${own} (nothing came of it)`,
+        `job 20_1, session ${own} (no result of the run is from it)`,
         "  slurmstepd: CANCELLED",
         `cpu-9, job 7_1, session ${earlier}`,
         "  its log is empty",
@@ -183,7 +183,7 @@ describe("reel logs RUN", { timeout: 30_000 }, () => {
         log(store, `${other}/6_0.log`, "of others\n", 1)
       assert.strictEqual(
         yield* done("logs", "lost", "--store", store),
-        `job 5_0, session ${own} (nothing came of it)\n  cannot open the store\n`,
+        `job 5_0, session ${own} (no result of the run is from it)\n  cannot open the store\n`,
       )
       assert.include(yield* done("logs", "after", "--store", store), "run after has no logs of workers")
     }),

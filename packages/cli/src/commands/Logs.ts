@@ -99,7 +99,7 @@ const showRun = Effect.fnUntraced(function* (
 const namedPlaces = 3
 
 const headOf = ({ places, session, task }: WorkerLogs.Log): string => {
-  if (places.length === 0) return `job ${task}, session ${session} (nothing came of it)`
+  if (places.length === 0) return `job ${task}, session ${session} (no result of the run is from it)`
   const more = places.length - namedPlaces
   return `${places.slice(0, namedPlaces).join("; ")}${more > 0 ? `; and ${more} more` : ""}`
 }
