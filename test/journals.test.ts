@@ -3,7 +3,7 @@ import { join } from "node:path"
 
 import { assert, it } from "@effect/vitest"
 import { drop, Graph, keep, Operator, Port } from "@reelgraph/core"
-import { Engine, Workers } from "@reelgraph/engine"
+import { Engine, Places, Workers } from "@reelgraph/engine"
 import { BlobStoreMemory, Journal, JournalShared, Lineage, Objects } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -136,7 +136,10 @@ it.live(
         )
       const failed = 6
       const here = yield* Effect.gen(function* () {
-        yield* run
+        yield* Effect.provideService(run, Places, {
+          of: () => undefined,
+          notes: () => ["a node failed (cpu-0)"],
+        })
         const cold = made
         made = 0
         yield* run
@@ -147,6 +150,10 @@ it.live(
       assert.isAbove(bucket.size, 2)
       assert.lengthOf(here, 2)
       assert.lengthOf(here[0]!.failures, failed)
+      assert.deepStrictEqual(
+        here.map(({ notes }) => notes),
+        [["a node failed (cpu-0)"], []],
+      )
       assert.isAbove(here[1]!.dropped.length, 30)
 
       yield* Effect.gen(function* () {

@@ -291,7 +291,9 @@ const show = Command.make(
       (command) => command.run(options),
     ),
 ).pipe(
-  Command.withDescription("Show a run: its ledger, what was dropped and why, what failed"),
+  Command.withDescription(
+    "Show a run: its ledger, what was dropped and why, what failed, and what happened on the way",
+  ),
   Command.withExamples([{ command: "reel show last", description: "The newest run" }]),
 )
 
@@ -329,17 +331,38 @@ const lineage = Command.make(
   ]),
 )
 
-const logs = Command.make("logs", { target, store, json }, (options) =>
-  Effect.flatMap(
-    Effect.promise(() => import("./commands/Logs.ts")),
-    (command) => command.run(options),
-  ),
+const logs = Command.make(
+  "logs",
+  {
+    target: Argument.String("RUN|FILE|ID").pipe(
+      Argument.withDescription(
+        "A run (its name, the beginning of one, or last), or an item: a file, or at least 6 digits of a digest",
+      ),
+    ),
+    lines: Flag.Int("lines").pipe(
+      Flag.withMetavar("N"),
+      Flag.withDescription("Lines of each log, from its end (default 200)"),
+      Flag.filter(
+        (value) => value >= 1,
+        (value) => `Expected 1 or more, got ${value}`,
+      ),
+      Flag.withDefault(200),
+    ),
+    store,
+    json,
+  },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Logs.ts")),
+      (command) => command.run(options),
+    ),
 ).pipe(
   Command.withDescription(
-    "Print what the workers of a cluster wrote that made an item, or failed at it: which node, job and task, and its log",
+    "Print what the workers of a cluster wrote in a run, or those that made an item or failed at it: which node, job and task, and the end of its log",
   ),
-  Command.withShortDescription("Print the logs of the workers that made an item"),
+  Command.withShortDescription("Print the logs of the workers of a run, or of those that made an item"),
   Command.withExamples([
+    { command: "reel logs last --lines 20", description: "All workers of the newest run, briefly" },
     {
       command: "reel logs 8d2f10aa",
       description: "By the first digits of an item, as `reel show` lists them",

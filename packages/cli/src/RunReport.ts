@@ -52,7 +52,7 @@ export const read = (
   journal: Reader,
   run: Run,
   store: string,
-  more: { readonly skipped?: ReadonlyArray<Skipped>; readonly warnings?: ReadonlyArray<string> } = {},
+  skipped: ReadonlyArray<Skipped> = [],
 ): RunReport => {
   const digestOf = (item: number): string => journal.item(item)?.digest ?? "?"
   const inputs: { [input: string]: number } = {}
@@ -100,8 +100,8 @@ export const read = (
       error: reason,
       detail,
     })),
-    skipped: more.skipped ?? [],
-    warnings: more.warnings ?? [],
+    skipped,
+    warnings: run.notes,
     store,
   }
 }

@@ -112,6 +112,11 @@ export interface RunEnd {
   /** JSON of the ledger. */
   readonly ledger: string
   readonly problem?: string
+  /**
+   * What happened on the way that did not stop it: a sentence each. Kept are 200 of 2,000 characters.
+   * @default none
+   */
+  readonly notes?: ReadonlyArray<string>
 }
 
 /** A run as the journal lists it. */
@@ -127,6 +132,8 @@ export interface Run {
   readonly status: RunStatus
   readonly ledger: string
   readonly problem: string | undefined
+  /** What happened on the way that did not stop it. Of a run that goes on or was killed, nothing is known. */
+  readonly notes: ReadonlyArray<string>
 }
 
 /** The journal could not be written or read. */
@@ -263,6 +270,8 @@ export class Journal extends Context.Service<
     /** Items that a run took in (`in:NAME`) or gave (`out:NAME`). */
     readonly runItems: (run: number, port: string) => ReadonlyArray<number>
     readonly runPorts: (run: number) => ReadonlyArray<string>
+    /** The places, each once, of the calls that a run made elsewhere than on its machine. */
+    readonly places: (run: number) => ReadonlyArray<string>
     /** Items whose record names the blob. */
     readonly itemsOfArtifact: (sha256: string) => ReadonlyArray<number>
     /** The calls that gave an item. Filters that passed it on are among them. */

@@ -16,11 +16,16 @@ import { gunzipSync, gzipSync } from "node:zlib"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 
+import { maxNoteLength, maxNotes } from "./internal/runNotes.ts"
+
 /** Where segments are among the objects of a store. */
 export const folder = "journal"
 
-/** Raised when rows change their meaning. New kinds of rows change it too: a reader must not skip what it cannot read. */
-export const version = 1
+/**
+ * Raised when rows change their meaning. New kinds of rows change it too: a reader must not skip what it cannot read.
+ * Version 2 has `notes`; all that version 1 has means the same.
+ */
+export const version = 2
 
 /** Bounds of what is read: of an object, and of its text. What is written stays far below, but for one giant call. */
 export const maxBytes = 256 * 1024 * 1024
@@ -149,6 +154,11 @@ const rows = {
   used: row("used", [Run, Count, Schema.Literals([0, 1]), Operator, list(Item)]),
   /** What failed in a node of a run: item, reason, detail, began (ms). */
   failures: row("failures", [Run, Count, list(Schema.Tuple([Item, Prose, Prose, Schema.Int]))]),
+  /** What happened on the way of a run that has ended: all of it. */
+  notes: row("notes", [
+    Run,
+    Schema.Array(Schema.String.check(Schema.isMaxLength(maxNoteLength))).check(Schema.isMaxLength(maxNotes)),
+  ]),
   /** Items that a run took in (`in:NAME`) or gave (`out:NAME`). */
   ports: row("ports", [Run, Schema.String, list(Item)]),
   /** The last row: how many there are above, without the header. */

@@ -162,6 +162,49 @@ const laws = (name: string, file: (folder: string) => ReturnType<typeof JournalS
     )
 
     test(
+      "tells the places of the calls that a run made itself",
+      Effect.gen(function* () {
+        const { a, b, c, journal, operator, run } = yield* ready
+        const at = (input: number, place?: string) =>
+          call(input, operator, { outputs: [input], ...(place === undefined ? {} : { place }) })
+        yield* journal.calls(run, 0, [at(a, "cpu-0"), at(b, "cpu-1"), at(c)])
+        yield* journal.calls(run, 1, [
+          call(a, yield* journal.operator(operatorRow(2)), { status: Status.failed, place: "cpu-0" }),
+        ])
+        assert.sameMembers([...journal.places(run)], ["cpu-0", "cpu-1"])
+        // What was there before, and what it came to second with, was made for another run.
+        const other = yield* begin(journal, "r2")
+        yield* journal.hits(other, 0, [journal.find(a, operator)!.call])
+        yield* journal.calls(other, 0, [at(b, "cpu-2")])
+        assert.deepStrictEqual(journal.places(other), [])
+      }),
+    )
+
+    test(
+      "keeps what happened on the way of a run, however it ended: 200 sentences of 2,000 characters",
+      Effect.gen(function* () {
+        const { journal, run } = yield* ready
+        assert.deepStrictEqual(journal.run("r1")!.notes, [])
+        const notes = ['a node failed (cpu-0, "h100-3")', "two\nlines \u{1f3a5}"]
+        yield* journal.endRun(run, { endedMs: 5, status: "interrupted", ledger: "{}", notes })
+        assert.deepStrictEqual(journal.run("r1")!.notes, notes)
+        const many = Array.from({ length: 250 }, (_, n) => `${n} ${"\u{1f3a5}".repeat(2000)}`)
+        const other = yield* begin(journal, "r2")
+        yield* journal.endRun(other, { endedMs: 5, status: "failed", ledger: "{}", notes: many })
+        const kept = journal.run("r2")!.notes
+        assert.lengthOf(kept, 200)
+        assert.strictEqual(kept[199], "and 51 more, which are not kept")
+        assert.isTrue(kept[198]!.startsWith("198 "))
+        assert.deepStrictEqual(new Set(kept.slice(0, 199).map(({ length }) => length)), new Set([2000]))
+        assert.isTrue(kept.every((note) => note.isWellFormed()))
+        const exact = yield* begin(journal, "r3")
+        const whole = many.slice(0, 200).map((note) => note.slice(0, 2000).toWellFormed())
+        yield* journal.endRun(exact, { endedMs: 5, status: "done", ledger: "{}", notes: whole })
+        assert.deepStrictEqual(journal.runs()[2]!.notes, whole)
+      }),
+    )
+
+    test(
       "tells the latest earlier call, history, sources and runs",
       Effect.gen(function* () {
         const { a, b, journal, operator, run } = yield* ready
@@ -232,7 +275,7 @@ describe("the journal's file", () => {
       assert.strictEqual(error._tag, "JournalNewer")
       assert.include(
         error.message,
-        "has format 99, and this reelgraph reads up to 2; use the reelgraph that wrote it",
+        "has format 99, and this reelgraph reads up to 3; use the reelgraph that wrote it",
       )
     }),
   )
@@ -263,6 +306,35 @@ describe("the journal's file", () => {
         JournalSqlite.layer(file),
       )
       assert.deepInclude(again[0], { call: made!.call, place: "elsewhere" })
+    }),
+  )
+
+  it.live("of format 2 is brought to this one, and keeps what happens from then on", () =>
+    Effect.gen(function* () {
+      const file = join(yield* temporary, "journal.db")
+      const old = new URL("journals/version-2.db.gz", import.meta.url)
+      fs.writeFileSync(file, gunzipSync(fs.readFileSync(old)))
+      const note = "tasks were lost, and their calls made elsewhere"
+      yield* Effect.gen(function* () {
+        const journal = yield* Journal
+        const run = journal.run("old-run")!
+        assert.deepInclude(run, { status: "finished-with-failures", endedMs: 9, notes: [] })
+        assert.deepStrictEqual(journal.places(run.id), ["cpu-0, job 12_3, session g-20260114-093042-3fa9c1"])
+        assert.deepInclude(journal.failures(run.id)[0], { node: "a", reason: "Busy" })
+        const next = yield* begin(journal, "new-run")
+        yield* journal.endRun(next, { endedMs: 20, status: "done", ledger: "{}", notes: [note] })
+      }).pipe(Effect.provide(JournalSqlite.layer(file)))
+      const runs = yield* Effect.provide(
+        Journal.use((journal) => Effect.succeed(journal.runs().map(({ name, notes }) => [name, notes]))),
+        JournalSqlite.layer(file),
+      )
+      assert.deepStrictEqual(runs, [
+        ["old-run", []],
+        ["new-run", [note]],
+      ])
+      const db = new DatabaseSync(file, { readOnly: true })
+      assert.strictEqual(db.prepare("PRAGMA user_version").get()!["user_version"], 3)
+      db.close()
     }),
   )
 

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto"
+import { readFileSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import { gunzipSync, gzipSync } from "node:zlib"
 
@@ -57,8 +58,8 @@ const journalOf = (size = 1000) => {
         _tag: "BeginRun",
         row: { name, graph: "g", version: "1.0.0", digest: "", definition: "{}", startedMs: clock, nodes },
       }),
-    end: (run: number): void =>
-      one({ _tag: "EndRun", run, end: { endedMs: ++clock, status: "done", ledger: "{}" } }),
+    end: (run: number, ...notes: ReadonlyArray<string>): void =>
+      one({ _tag: "EndRun", run, end: { endedMs: ++clock, status: "done", ledger: "{}", notes } }),
     items: (run: number, ...items: ReadonlyArray<NewItem>) =>
       one<ReadonlyArray<number>>({ _tag: "Items", run, port: "in", items }),
     outputs: (run: number, ...items: ReadonlyArray<number>): void =>
@@ -113,7 +114,7 @@ const everything = (journal: Made): void => {
   journal.call(run, 2, { input: a, operator: sided, status: Status.failed, reason: "Busy", detail: "later" })
   journal.call(run, 2, { input: b, operator: sided, outputs: [] })
   journal.outputs(run, sum)
-  journal.end(run)
+  journal.end(run, "a node failed (h100-3)", 'a "second" thing')
   const second = journal.begin("second")
   journal.items(second, item("a", [blob]))
   journal.hits(second, 0, kept.call)
@@ -136,6 +137,10 @@ describe("a journal told in segments", { timeout: 30_000 }, () => {
       assert.strictEqual(there.hear(bucket), 0)
       assert.deepStrictEqual(there.picture(), here.picture())
       assert.isAbove(there.picture().used.length, 5)
+      assert.deepStrictEqual(
+        there.read.runs().map(({ notes }) => notes.length),
+        [2, 0, 0],
+      )
       // In any other order too, once more after those that referred to what was not there yet.
       const backwards = journalOf()
       const names = [...bucket.keys()].sort().toReversed()
@@ -196,6 +201,41 @@ describe("a journal told in segments", { timeout: 30_000 }, () => {
     const before = here.picture()
     here.bring(bucket, [...bucket.keys()])
     assert.deepStrictEqual(here.picture(), before)
+  })
+
+  it("says once what happened on the way of a run: when it has ended", () => {
+    const bucket: Bucket = new Map()
+    const here = journalOf(100)
+    const run = here.begin("long")
+    here.items(run, item("a"), item("b"))
+    here.tell(bucket)
+    const there = journalOf()
+    there.hear(bucket)
+    assert.deepInclude(there.read.run("long"), { status: "running", notes: [] })
+    here.at(1000)
+    here.end(run, "a node failed")
+    here.tell(bucket)
+    there.hear(bucket)
+    assert.deepInclude(there.read.run("long"), { status: "done", notes: ["a node failed"] })
+    const text = [...bucket.values()].map((bytes) => gunzipSync(bytes).toString()).join("")
+    assert.lengthOf(text.match(/a node failed/g)!, 1)
+    // Heard in the wrong order, and from one that goes on as well.
+    const backwards = journalOf()
+    backwards.bring(bucket, [...bucket.keys()].sort().toReversed())
+    assert.deepStrictEqual(backwards.read.run("long")!.notes, ["a node failed"])
+  })
+
+  it("of version 1 is brought in as it was", () => {
+    const bytes = new Uint8Array(readFileSync(new URL("journals/segment-1.ndjson.gz", import.meta.url)))
+    assert.include(gunzipSync(bytes).toString(), `"version":1,`)
+    const bucket: Bucket = new Map([[JournalSegment.nameOf(10, "0123456789abcdef", "00000000"), bytes]])
+    const there = journalOf()
+    assert.strictEqual(there.hear(bucket), 0)
+    const run = there.read.run("old-run")!
+    assert.deepInclude(run, { status: "finished-with-failures", endedMs: 9, notes: [] })
+    assert.lengthOf(there.read.places(run.id), 1)
+    assert.lengthOf(there.read.failures(run.id), 1)
+    assert.lengthOf(there.read.producers(there.id("made")), 1)
   })
 
   it("of a process that was killed ends as killed elsewhere", () => {
@@ -353,6 +393,9 @@ describe("a segment that cannot be read", { timeout: 60_000 }, () => {
       [zip([lines[0]!, `["gone",1]`]), /no row begins with "gone"/],
       [zip([lines[0]!, `{"a":`]), /line 2: /],
       [zip([lines[0]!, `["members",5,[1]]`, `["end",1]`]), /refers to item/],
+      [zip([lines[0]!, `["notes",0,["lost"]]`, `["end",1]`]), /refers to run/],
+      [zip([lines[0]!, JSON.stringify(["notes", 0, Array(201).fill("")]), `["end",1]`]), /line 2: /],
+      [zip([lines[0]!, JSON.stringify(["notes", 0, ["x".repeat(2001)]]), `["end",1]`]), /line 2: /],
       [zip([lines[0]!, `["outputs",[]]`, `["end",1]`]), /before there is one/],
       [zip([lines[0]!, `["known","${digest("a")}"]`, `["members",0,[-1]]`, `["end",2]`]), /line 3: /],
     ]
@@ -362,9 +405,9 @@ describe("a segment that cannot be read", { timeout: 60_000 }, () => {
       assert.include(error.message, name)
       assert.match(error.message, problem)
     }
-    const newer = refused(name, zip([lines[0]!.replace(`"version":1`, `"version":9`), `["whatever"]`]))
+    const newer = refused(name, zip([lines[0]!.replace(`"version":2`, `"version":9`), `["whatever"]`]))
     assert.instanceOf(newer, JournalSegment.SegmentNewer)
-    assert.include(newer.message, "has format 9, and this reelgraph reads up to 1")
+    assert.include(newer.message, "has format 9, and this reelgraph reads up to 2")
   })
 
   const whole = told()
@@ -434,7 +477,7 @@ const play = (journals: ReadonlyArray<Made>, bucket: Bucket, steps: typeof Steps
       const names = Import.unseen(journal.db, [...bucket.keys()].sort())
       journal.bring(bucket, by % 2 === 0 ? names : names.toReversed())
     } else if (kind === "end") {
-      journal.end(run)
+      journal.end(run, ...Array.from({ length: by % 3 }, (_, n) => `note ${by} ${n}`))
       runs[which] = undefined
     } else if (input === undefined || inputName.length > 30) continue
     else if (kind === "call") {

@@ -46,7 +46,7 @@ const queries = {
   outputs: `SELECT ${call("call")} AS call, position, ${item("call_outputs.item")} AS item FROM call_outputs`,
   parents: `SELECT ${call("call")} AS call, position, ${item("output_parents.item")} AS item FROM output_parents`,
   drops: `SELECT ${call("call")} AS call, ${item("call_drops.item")} AS item, reason, detail FROM call_drops`,
-  runs: "SELECT name, graph, version, digest, definition, started_ms, ended_ms, owner, status, ledger, problem FROM runs",
+  runs: "SELECT name, graph, version, digest, definition, started_ms, ended_ms, owner, status, ledger, problem, notes FROM runs",
   nodes: `SELECT ${run("run")} AS run, node, name FROM run_nodes`,
   used: `SELECT ${run("run")} AS run, node, ${call("call")} AS call, cached FROM run_calls`,
   failures: `SELECT ${run("run")} AS run, node, ${item("failures.item")} AS item, reason, detail, started_ms FROM failures`,

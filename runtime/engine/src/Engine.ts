@@ -12,13 +12,21 @@
  * this thread, `concurrency` x `size` of each `batch` node, and `concurrency` of each node in workers.
  */
 import { type Graph, Ledger, type Verify } from "@reelgraph/core"
-import { BlobStore, Journal, type JournalError, type NewItem, type RunStatus } from "@reelgraph/store"
+import {
+  BlobStore,
+  Journal,
+  type JournalError,
+  type NewItem,
+  type RunEnd,
+  type RunStatus,
+} from "@reelgraph/store"
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
+import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 
 import * as GraphChecks from "./internal/graphChecks.ts"
@@ -187,13 +195,21 @@ export const run: <E = never, R = never>(
       if (Exit.isSuccess(exit)) return shared.failures.count > 0 ? "finished-with-failures" : "done"
       return exit.cause.reasons.every(({ _tag }) => _tag === "Interrupt") ? "interrupted" : "failed"
     }
+    const changed = GraphChecks.journalErrors(Effect.sync(() => GraphChecks.changedOperators(graph, journal)))
+    let warnings: ReadonlyArray<string> = []
     const end = (id: number, exit: Exit.Exit<unknown, unknown>) => {
       const problem = Exit.isFailure(exit) ? GraphChecks.problemOf(exit.cause) : undefined
-      const noted = journal.endRun(id, {
-        endedMs: clock.currentTimeMillisUnsafe(),
-        status: statusOf(exit),
-        ledger: JSON.stringify(ledger()),
-        ...(problem === undefined ? {} : { problem }),
+      const noted = Effect.flatMap(Effect.result(changed), (known) => {
+        // A journal that cannot say what changed is told of its end first.
+        warnings = [...Result.getOrElse(known, () => []), ...places.notes()]
+        const row: RunEnd = {
+          endedMs: clock.currentTimeMillisUnsafe(),
+          status: statusOf(exit),
+          ledger: JSON.stringify(ledger()),
+          ...(problem === undefined ? {} : { problem }),
+          notes: warnings,
+        }
+        return Effect.andThen(journal.endRun(id, row), Effect.fromResult(known))
       })
       // What ended a run early is not to be hidden by a journal that cannot say so.
       return Exit.isSuccess(exit) ? noted : Effect.ignore(noted)
@@ -212,7 +228,7 @@ export const run: <E = never, R = never>(
       ledger: ledger(),
       inputs: Object.fromEntries(Object.entries(taken).map(([input, { count }]) => [input, count])),
       outputs: given,
-      warnings: [...GraphChecks.changedOperators(graph, journal), ...places.notes()],
+      warnings,
     } satisfies Report
   },
   GraphChecks.journalErrors,

@@ -101,18 +101,18 @@ export const complete = Effect.fnUntraced(function* (
       })
     }),
   )
-  const reportOf = (warnings: ReadonlyArray<string>): RunReport.RunReport | undefined => {
+  const reportOf = (): RunReport.RunReport | undefined => {
     const recorded = name === undefined ? undefined : journal.run(name)
     return recorded === undefined
       ? undefined
-      : RunReport.read(journal, recorded, options.store, { skipped: prepared.skipped, warnings })
+      : RunReport.read(journal, recorded, options.store, prepared.skipped)
   }
   const print = (report: RunReport.RunReport) =>
     options.json ? screen.print(JSON.stringify(report, null, 2)) : screen.show(RunReport.lines(report))
 
   let toldOf = false
   const tellEarlyEnd = (cause: Cause.Cause<unknown>) => {
-    const report = reportOf([])
+    const report = reportOf()
     if (report === undefined) return
     toldOf = true
     print(report)
@@ -127,11 +127,11 @@ export const complete = Effect.fnUntraced(function* (
     )
   }
   // A run that ended early is told of as well, before the store is closed, and only once.
-  const report = yield* running.pipe(
+  yield* running.pipe(
     Effect.onError((cause) => Effect.sync(() => tellEarlyEnd(cause))),
     Effect.catch((error) => Effect.fail(toldOf ? new ExitCode.Ended({ exitCode: codeOf(error) }) : error)),
   )
-  return { print, told: reportOf(report.warnings)! }
+  return { print, told: reportOf()! }
 })
 
 /** Ends with the code for failed items where there are some. */

@@ -18,7 +18,7 @@ export interface Options {
 
 const decodeLedger = Schema.decodeUnknownResult(Schema.fromJsonString(Ledger.Ledger))
 
-const summaryOf = ({ endedMs, graph, ledger, name, problem, startedMs, status, version }: Run) => {
+const summaryOf = ({ endedMs, graph, ledger, name, notes, problem, startedMs, status, version }: Run) => {
   const nodes = Object.values(Result.getOrElse(decodeLedger(ledger), (): Ledger.Ledger => ({})))
   const sum = (of: (node: Ledger.NodeLedger) => number) => nodes.reduce((total, node) => total + of(node), 0)
   return {
@@ -32,6 +32,8 @@ const summaryOf = ({ endedMs, graph, ledger, name, problem, startedMs, status, v
     cached: sum((node) => node.cached),
     dropped: sum(Ledger.droppedOf),
     failed: sum((node) => node.failed),
+    /** How many things happened on the way: `reel show` has them. */
+    warnings: notes.length,
   }
 }
 
@@ -54,7 +56,7 @@ const lines = (runs: ReadonlyArray<ReturnType<typeof summaryOf>>): ReadonlyArray
     Format.count(one.cached),
     Format.count(one.dropped),
     Format.count(one.failed),
-    RunReport.status(one.status),
+    `${RunReport.status(one.status)}${one.warnings === 0 ? "" : ` (${Format.counted(one.warnings, "warning")})`}`,
   ])
   const header = ["run", "graph", "began (UTC)", "took", "cached", "dropped", "failed", "status"]
   return Format.table(header, rows, [false, false, false, true, true, true, true])

@@ -6,6 +6,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 
 import type { CallRow, Committed, NewItem, OperatorRow, RunEnd, RunRow, StoredItem } from "../Journal.ts"
 import { uniqueName } from "./processIdentity.ts"
+import * as RunNotes from "./runNotes.ts"
 
 /** What the journal is asked to write. Results are in the order of the requests. */
 export type Request =
@@ -102,11 +103,12 @@ export class JournalWriter {
       case "EndRun": {
         const { end } = request
         this.#run(
-          "UPDATE runs SET ended_ms = ?, status = ?, ledger = ?, problem = ? WHERE id = ?",
+          "UPDATE runs SET ended_ms = ?, status = ?, ledger = ?, problem = ?, notes = ? WHERE id = ?",
           end.endedMs,
           end.status,
           end.ledger,
           end.problem ?? null,
+          RunNotes.encode(end.notes ?? []),
           request.run,
         )
         return null

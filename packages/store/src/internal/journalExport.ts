@@ -12,6 +12,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import { Status } from "../Journal.ts"
 import * as Segment from "../JournalSegment.ts"
 import { ownerIsAlive } from "./processIdentity.ts"
+import * as RunNotes from "./runNotes.ts"
 
 type Row = Record<string, unknown>
 
@@ -252,7 +253,10 @@ const ownItems = (db: Reader, after: number, last: number): ReadonlyArray<readon
   return own
 }
 
-/** What a run used, took in and gave, by table, in the order of its key. */
+/**
+ * What a run used, took in and gave, and what happened on its way, by table, in the order of its key. The position of a
+ * part is in cursors that are kept: new ones come last.
+ */
 const parts: ReadonlyArray<{
   readonly sql: string
   readonly first: ReadonlyArray<SQLInputValue>
@@ -310,6 +314,14 @@ const parts: ReadonlyArray<{
       )
       draft.add(["failures", draft.run(run), rows[0]!["node"] as number, failures])
     },
+  },
+  {
+    sql: "SELECT id, notes FROM runs WHERE id = ? AND id > ? AND notes <> '[]'",
+    first: [0],
+    key: (row) => [row["id"] as number],
+    group: (row) => String(row["id"]),
+    add: (draft, run, rows) =>
+      draft.add(["notes", draft.run(run), RunNotes.decode(rows[0]!["notes"] as string)]),
   },
 ]
 

@@ -12,6 +12,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import { Status } from "../Journal.ts"
 import * as Segment from "../JournalSegment.ts"
 import { maxPlaceLength } from "./JournalWriter.ts"
+import * as RunNotes from "./runNotes.ts"
 
 type Row = Record<string, unknown>
 
@@ -298,6 +299,9 @@ const importRows = (db: DatabaseSync, name: string, bytes: Uint8Array): number =
               startedMs,
             )
         }
+        return
+      case "notes":
+        tables.run("UPDATE runs SET notes = ? WHERE id = ?", RunNotes.encode(row[2]), run(row[1]))
         return
       case "ports": {
         const found = present(row[3])

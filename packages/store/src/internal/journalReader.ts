@@ -3,6 +3,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 
 import { type BoundOperator, type Hit, JournalError, type Refusal, type Run, type Step } from "../Journal.ts"
 import { ownerIsAlive } from "./processIdentity.ts"
+import * as RunNotes from "./runNotes.ts"
 
 type Row = Record<string, unknown>
 
@@ -168,6 +169,7 @@ export const make = (db: DatabaseSync, file: string) => {
         : (row["status"] as Run["status"]),
     ledger: row["ledger"] as string,
     problem: text(row["problem"]),
+    notes: attempt(() => RunNotes.decode(row["notes"] as string)),
   })
   const refusalOf = (row: Row): Refusal => ({
     node: row["node"] as string,
@@ -268,6 +270,12 @@ export const make = (db: DatabaseSync, file: string) => {
       ),
     runPorts: (run: number) =>
       all("SELECT DISTINCT port FROM run_items WHERE run = ?", run).map((row) => row["port"] as string),
+    places: (run: number) =>
+      all(
+        `SELECT DISTINCT calls.place FROM run_calls JOIN calls ON calls.id = run_calls.call AND calls.run = run_calls.run
+         WHERE run_calls.run = ? AND calls.place IS NOT NULL`,
+        run,
+      ).map((row) => row["place"] as string),
     itemsOfArtifact: (sha256: string) =>
       all("SELECT item FROM artifacts WHERE sha256 = ?", Buffer.from(sha256, "hex")).map(
         (row) => row["item"] as number,

@@ -61,8 +61,13 @@ CREATE TABLE exported(journal TEXT PRIMARY KEY, items INTEGER NOT NULL, calls IN
 CREATE TABLE segments(name TEXT PRIMARY KEY, first_item INTEGER NOT NULL, last_item INTEGER NOT NULL, missing INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 `
 
+/** What happened on the way of a run, as its report says it: a JSON array of sentences (see `runNotes`). */
+const third = `
+ALTER TABLE runs ADD COLUMN notes TEXT NOT NULL DEFAULT '[]';
+`
+
 /** What leads from each format to the next, from an empty file on. A published one is never changed. */
-export const steps: ReadonlyArray<string> = [first, second]
+export const steps: ReadonlyArray<string> = [first, second, third]
 
 /** Raised with every change of the tables. */
 export const version = steps.length
