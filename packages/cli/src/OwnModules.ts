@@ -21,7 +21,13 @@ const hook = (): void => {
   })
 }
 
+/** For processes on other machines that import the same files. */
+const flag = `--import=${import.meta.url}?allow`
+
 let allowed = false
+
+/** Variables of processes elsewhere that are to import what this one does. */
+export const variables = (): Readonly<Record<string, string>> => (allowed ? { NODE_OPTIONS: flag } : {})
 
 /** From here on, imports of `effect` and `@reelgraph/*` succeed from everywhere. */
 export const allow = (): void => {
@@ -29,7 +35,7 @@ export const allow = (): void => {
   allowed = true
   // oxlint-disable-next-line node/no-process-env -- a process boundary: worker processes import the same files
   const { env } = process
-  env["NODE_OPTIONS"] = `${env["NODE_OPTIONS"] ?? ""} --import=${import.meta.url}?allow`.trim()
+  env["NODE_OPTIONS"] = `${env["NODE_OPTIONS"] ?? ""} ${flag}`.trim()
   hook()
 }
 

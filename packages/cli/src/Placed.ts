@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
 import * as Installed from "./Installed.ts"
+import * as OwnModules from "./OwnModules.ts"
 import * as PoolsSource from "./PoolsSource.ts"
 import * as StoreFolder from "./StoreFolder.ts"
 import { GpusHidden, type StoreUnsupported } from "./UsageError.ts"
@@ -127,6 +128,7 @@ const cluster = ({ placement }: Placed, { detach, graph, store }: Away) =>
         store: yield* StoreFolder.located(store),
         logs: yield* StoreFolder.logs(store),
         onInterrupt: detach ? "detach" : "cancel",
+        environment: OwnModules.variables(),
       }).pipe(Layer.provide(SlurmClient.layer({ pass: bucketVariables })))
     }),
   )

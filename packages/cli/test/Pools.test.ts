@@ -151,4 +151,32 @@ describe("--pools", () => {
       }).pipe(Effect.scoped),
     30_000,
   )
+
+  it.live(
+    "has GPUs of this machine only as far as this process may see them",
+    () =>
+      Effect.gen(function* () {
+        const at = yield* folder
+        writeFileSync(join(at, "work.graph.ts"), graph)
+        writeFileSync(
+          join(at, "gpus.ts"),
+          `${head}export default Pools.make({
+            pools: { here: Pool.local({ cores: 2, memoryGiB: 8, gpus: { model: "rtx", count: 2, memoryGiB: 24 } }) },
+            operators: { work: { resources: { cores: 1, gpu: { count: 1, memoryGiB: 10 } } } },
+          })\n`,
+        )
+        const run = (visible: string) =>
+          spawned(at, ["run", "./work.graph.ts", "--input", "-", "--pools", "gpus.ts"], {
+            stdin: `{"n":1}\n`,
+            environment: { CUDA_VISIBLE_DEVICES: visible },
+          })
+        const hidden = yield* run("1")
+        assert.strictEqual(hidden.code, 2)
+        assert.include(hidden.stderr, 'gives this machine 2 GPUs, and CUDA_VISIBLE_DEVICES is "1"')
+        const ran = yield* run("3,5")
+        assert.strictEqual(ran.code, 0, ran.stderr)
+        assert.match(ran.stderr, /^work +here +local +2 x 1 +1 core, 1 GPU of 10 GiB/m)
+      }).pipe(Effect.scoped),
+    40_000,
+  )
 })

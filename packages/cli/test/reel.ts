@@ -60,11 +60,18 @@ export const spawned = (
   args: ReadonlyArray<string>,
   options: {
     readonly stdin?: string
+    /** Beside what this process has. */
+    readonly environment?: Readonly<Record<string, string>>
     readonly onStderr?: (text: string, kill: (signal: NodeJS.Signals) => void) => void
   } = {},
 ): Effect.Effect<Ended> =>
   Effect.callback((resume) => {
-    const child = spawn(process.execPath, [bin, ...args], { cwd, stdio: ["pipe", "pipe", "pipe"] })
+    const child = spawn(process.execPath, [bin, ...args], {
+      cwd,
+      stdio: ["pipe", "pipe", "pipe"],
+      // oxlint-disable-next-line node/no-process-env -- a process boundary
+      env: { ...process.env, ...options.environment },
+    })
     const text = { stdout: "", stderr: "" }
     child.stdout.on("data", (data: Buffer) => void (text.stdout += data.toString()))
     child.stderr.on("data", (data: Buffer) => {
