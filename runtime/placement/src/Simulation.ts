@@ -21,6 +21,7 @@ import type { Graph } from "@reelgraph/core"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
+import type { Problem } from "./internal/simulatedRun.ts"
 import * as Simulator from "./internal/simulator.ts"
 import type { How, Placement } from "./Placement.ts"
 import type * as Profile from "./Profile.ts"
@@ -177,7 +178,7 @@ export const run = (options: Options): Effect.Effect<Simulated, SimulationError>
       : Effect.succeed(result.simulated)
   })
 
-const failure = ({ graph: { name: graph } }: Options, problem: Simulator.Problem): SimulationError => {
+const failure = ({ graph: { name: graph } }: Options, problem: Problem): SimulationError => {
   switch (problem._tag) {
     case "Unknown":
       return new ProfileIncomplete({ graph, nodes: problem.nodes })

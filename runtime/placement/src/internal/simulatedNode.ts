@@ -193,6 +193,25 @@ export const make = (site: Site): SimulatedNode => {
   }
 }
 
+/** Whether its workers are those of Slurm. */
+export const isSlurm = ({ pool }: SimulatedNode): boolean => pool?.pool._tag === "Slurm"
+
+/** Seconds for which a worker commits a shard. */
+export const commitSeconds = (node: SimulatedNode, { commitSeconds }: Overheads): number =>
+  isSlurm(node) ? commitSeconds : 0
+
+/** Notes what workers have done between two times. */
+export const note = (
+  node: SimulatedNode,
+  workers: number,
+  use: SimulatedPool.Use,
+  from: number,
+  to: number,
+): void => {
+  node.seconds[use] += workers * (to - from)
+  SimulatedPool.note(node.pool!, node.demand, workers, use, from, to)
+}
+
 /** Most of the workers of a node that are simulated as one: the rest still shows how they take turns. */
 const groupShare = 32
 

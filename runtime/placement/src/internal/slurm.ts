@@ -1,0 +1,126 @@
+/** Tasks on their way to a place in a pool, and places that are given back. */
+import * as Clock from "./clock.ts"
+import * as Driver from "./driver.ts"
+import * as SimulatedNode from "./simulatedNode.ts"
+import * as SimulatedPool from "./simulatedPool.ts"
+import type { SimulatedRun } from "./simulatedRun.ts"
+
+type Node = SimulatedNode.SimulatedNode
+type Task = SimulatedNode.Task
+
+/** Of the workers that are simulated as one, the part of them that begins without the others. */
+export const quarter = 4
+
+export const submit = (run: SimulatedRun, node: Node, task: Task): void => {
+  const { clock, profile } = run
+  const { startsPerSecond, submitSeconds } = profile.overheads
+  const { now } = clock
+  node.queued += task.workers
+  node.tally.tasks += task.workers
+  let from = now
+  if (SimulatedNode.isSlurm(node)) {
+    run.slurmFree = Math.max(run.slurmFree, now) + task.workers / startsPerSecond
+    from = Math.max(now + submitSeconds, run.slurmFree)
+  }
+  node.queue.push({ task, from })
+  if (from <= now) startWaiting(run, node.pool!)
+  else Clock.at(clock, from, () => startWaiting(run, node.pool!))
+}
+
+/** Gives places to tasks that wait for one, in the order in which they came. */
+export const startWaiting = (run: SimulatedRun, pool: SimulatedPool.SimulatedPool): void => {
+  const { now } = run.clock
+  const here = run.nodes.filter((node) => node.pool === pool && node.queue.length > 0)
+  const passed = new Set<Node>()
+  let gang = false
+  while (!gang) {
+    let next: Node | undefined
+    for (const node of here) {
+      const head = node.queue[0]
+      if (head === undefined || head.from > now || passed.has(node)) continue
+      if (next === undefined || head.from < next.queue[0]!.from) next = node
+    }
+    if (next === undefined) break
+    const free = Math.min(SimulatedPool.room(pool, next.demand), next.where.workers - next.running)
+    const ready = next.queue.reduce((sum, { from, task }) => (from <= now ? sum + task.workers : sum), 0)
+    if (free >= Math.min(ready, Math.max(1, next.group / quarter))) start(run, next, queued(now, next, free))
+    else {
+      // Nothing that came later goes before a gang that waits for its places.
+      gang = next.where.how === "gang" && next.running < next.where.workers
+      passed.add(next)
+    }
+  }
+  if (passed.size > 0) dismissIdle(run, pool)
+}
+
+/** Held workers that wait for work make room for others. */
+const dismissIdle = (run: SimulatedRun, pool: SimulatedPool.SimulatedPool): void => {
+  for (const node of run.nodes)
+    if (node.pool === pool && node.idle.size > 0) {
+      const [task] = node.idle
+      release(run, node, task!)
+      return
+    }
+}
+
+/** The next that has waited for a place: workers that are simulated as one, up to as many as there are places. */
+const queued = (now: number, node: Node, places: number): Task => {
+  const most = Math.min(node.group, places)
+  const first = node.queue[0]!.task
+  if (first.workers >= most) return split(now, node, most)
+  node.queue.shift()
+  while (first.workers < most && node.queue.length > 0 && node.queue[0]!.from <= now) {
+    const more = split(now, node, most - first.workers)
+    first.workers += more.workers
+    first.items += more.items
+  }
+  return first
+}
+
+/** At most so many workers of the first task in the queue, with their part of the items. */
+const split = (now: number, node: Node, workers: number): Task => {
+  const { task } = node.queue[0]!
+  if (task.workers <= workers) {
+    node.queue.shift()
+    return task
+  }
+  const items = Math.ceil((task.items * workers) / task.workers)
+  task.items -= items
+  task.workers -= workers
+  return { workers, items, since: now, idle: false }
+}
+
+const start = (run: SimulatedRun, node: Node, task: Task): void => {
+  const { clock, profile } = run
+  node.queued -= task.workers
+  node.running += task.workers
+  SimulatedPool.take(node.pool!, node.demand, task.workers)
+  const starting = SimulatedNode.isSlurm(node)
+    ? profile.overheads.workerStartSeconds + node.profile.startupSeconds
+    : 0
+  const begun = clock.now
+  if (starting === 0) return run.ready(node, task)
+  Clock.at(clock, begun + starting, () => {
+    SimulatedNode.note(node, task.workers, "starting", begun, clock.now)
+    run.ready(node, task)
+  })
+}
+
+/** Gives the places of a task back. */
+export const release = (run: SimulatedRun, node: Node, task: Task): void => {
+  if (task.idle) {
+    node.idle.delete(task)
+    SimulatedNode.note(node, task.workers, "idle", task.since, run.clock.now)
+    task.idle = false
+  }
+  leave(node, task.workers)
+  startWaiting(run, node.pool!)
+  // The driver learns of it at its next look.
+  if (node.waiting > 0) Driver.look(run)
+}
+
+/** Workers are gone from their places, whatever becomes of what they were at. */
+export const leave = (node: Node, workers: number): void => {
+  node.running -= workers
+  SimulatedPool.take(node.pool!, node.demand, -workers)
+}
