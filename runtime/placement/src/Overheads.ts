@@ -19,6 +19,12 @@ export const Overheads = Schema.Struct({
   startsPerSecond: positive(100),
   /** From the start of a task until its first call, without the loading of models. @default 1 */
   workerStartSeconds: seconds(1),
+  /**
+   * Of that, and of the loading of models, what all workers that start at once share: a file server, or the cores of
+   * one machine. So long does it take of a worker that starts alone; of `n` together, each is through after `n` times
+   * as long, and no sooner than after its own seconds. @default 0
+   */
+  startShareSeconds: seconds(0),
   /** Between two looks of the driver at what is committed. @default 0.5 */
   pollSeconds: seconds(0.5),
   /** Committing one shard, in its worker. @default 0.05 */
@@ -62,6 +68,7 @@ export const none: Overheads = make({
   submitSeconds: 0,
   startsPerSecond: 1e12,
   workerStartSeconds: 0,
+  startShareSeconds: 0,
   pollSeconds: 0,
   commitSeconds: 0,
   lingerSeconds: 0,

@@ -1,6 +1,7 @@
 /** A run while it is simulated: its nodes, and what there is one of for all of them. */
 import type * as Profile from "../Profile.ts"
 import * as Clock from "./clock.ts"
+import * as Sharing from "./sharing.ts"
 import type { Outcome, SimulatedNode, Task } from "./simulatedNode.ts"
 import type { SimulatedSource } from "./simulatedSource.ts"
 
@@ -31,6 +32,9 @@ export interface SimulatedRun {
   }
   /** When Slurm is through with the starts that it was asked for. */
   slurmFree: number
+  /** What all workers that start at once share, and whether it is noted when the next of them are through with it. */
+  readonly starts: Sharing.Sharing
+  starting: boolean
   /** When the store is through with what is read and written. */
   storeFree: number
   /** When an item was passed on, or a node ended, last. */
@@ -58,6 +62,8 @@ export const make = ({ changed, least, nodes, profile, ready, sources }: Options
     pollSeconds: pollSeconds === 0 ? 0 : Math.max(pollSeconds, Math.min(2, least / 100_000)),
     driver: { free: 0, seconds: 0, looking: false, committed: new Map() },
     slurmFree: 0,
+    starts: Sharing.make(profile.overheads.startShareSeconds),
+    starting: false,
     storeFree: 0,
     finish: 0,
     problem: undefined,

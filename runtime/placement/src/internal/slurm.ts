@@ -1,6 +1,7 @@
 /** Tasks on their way to a place in a pool, and places that are given back. */
 import * as Clock from "./clock.ts"
 import * as Driver from "./driver.ts"
+import * as Sharing from "./sharing.ts"
 import * as SimulatedNode from "./simulatedNode.ts"
 import * as SimulatedPool from "./simulatedPool.ts"
 import type { SimulatedRun } from "./simulatedRun.ts"
@@ -19,7 +20,8 @@ export const submit = (run: SimulatedRun, node: Node, task: Task): void => {
   node.tally.tasks += task.workers
   let from = now
   if (SimulatedNode.isSlurm(node)) {
-    run.slurmFree = Math.max(run.slurmFree, now) + task.workers / startsPerSecond
+    // Slurm starts tasks, whatever the number of workers in each.
+    run.slurmFree = Math.max(run.slurmFree, now) + task.workers / node.where.perTask / startsPerSecond
     from = Math.max(now + submitSeconds, run.slurmFree)
   }
   node.queue.push({ task, from })
@@ -92,17 +94,38 @@ const split = (now: number, node: Node, workers: number): Task => {
 
 const start = (run: SimulatedRun, node: Node, task: Task): void => {
   const { clock, profile } = run
-  node.queued -= task.workers
-  node.running += task.workers
-  SimulatedPool.take(node.pool!, node.demand, task.workers)
-  const starting = SimulatedNode.isSlurm(node)
-    ? profile.overheads.workerStartSeconds + node.profile.startupSeconds
-    : 0
+  const { workers } = task
+  node.queued -= workers
+  node.running += workers
+  SimulatedPool.take(node.pool!, node.demand, workers)
+  if (!SimulatedNode.isSlurm(node)) return run.ready(node, task)
   const begun = clock.now
-  if (starting === 0) return run.ready(node, task)
-  Clock.at(clock, begun + starting, () => {
-    SimulatedNode.note(node, task.workers, "starting", begun, clock.now)
+  const alone = begun + profile.overheads.workerStartSeconds + node.profile.startupSeconds
+  const started = () => {
+    if (clock.now > begun) SimulatedNode.note(node, workers, "starting", begun, clock.now)
     run.ready(node, task)
+  }
+  const loaded = () => (alone <= clock.now ? started() : Clock.at(clock, alone, started))
+  if (run.starts.seconds === 0) return loaded()
+  Sharing.enter(run.starts, begun, workers * node.where.ranks, loaded)
+  endStarts(run)
+}
+
+/** Lets those go on that have loaded what they start with, and sees to it that this happens again in time. */
+const endStarts = (run: SimulatedRun): void => {
+  const { clock, starts } = run
+  if (run.starting) return
+  const next = Sharing.next(starts)
+  if (next === undefined) return
+  run.starting = true
+  Clock.at(clock, next, () => {
+    run.starting = false
+    let then = Sharing.leave(starts, clock.now)
+    while (then !== undefined) {
+      then()
+      then = Sharing.leave(starts, clock.now)
+    }
+    endStarts(run)
   })
 }
 
