@@ -42,7 +42,7 @@ const stepped = (seconds: number, arrivals: ReadonlyArray<Arrival>): ReadonlyArr
     const using = there.reduce((sum, n) => sum + arrivals[n]!.count, 0)
     for (const n of there) {
       left[n] = left[n]! - step / using
-      if (left[n]! <= 1e-12) [left[n], through[n]] = [0, now + step]
+      if (left[n] <= 1e-12) [left[n], through[n]] = [0, now + step]
     }
   }
   return through
@@ -62,6 +62,8 @@ describe("Sharing", () => {
     assert.deepStrictEqual(ends(2, one(0)), [2])
     // The first is half through when the second comes, and the third comes half a second before the second would end.
     assert.deepStrictEqual(ends(2, one(0, 1, 3.5)), [3, 4.5, 6])
+    // 1 alone, 1/2 beside the second, 1/2 beside both.
+    assert.deepStrictEqual(ends(2, one(0, 1, 2)), [3.5, 5.5, 6])
     assert.deepStrictEqual(ends(0.5, one(0, 0, 0, 0)), [2, 2, 2, 2])
     assert.deepStrictEqual(ends(0.5, [{ at: 0, count: 4 }]), [2])
     // Nobody shares with those that are gone.

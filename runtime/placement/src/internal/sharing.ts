@@ -12,7 +12,7 @@ interface Entry {
   readonly count: number
   /** Virtual time at which they are through. */
   readonly end: number
-  readonly then: () => void
+  readonly through: () => void
 }
 
 export interface Sharing {
@@ -37,12 +37,12 @@ export const make = (seconds: number): Sharing => ({
   first: 0,
 })
 
-/** So many begin to use it; `then` is for when they are through. */
-export const enter = (sharing: Sharing, now: number, count: number, then: () => void): void => {
+/** So many begin to use it; `through` is for when they are. */
+export const enter = (sharing: Sharing, now: number, count: number, through: () => void): void => {
   if (sharing.using > 0) sharing.virtual += (now - sharing.since) / sharing.using
   sharing.since = now
   sharing.using += count
-  sharing.queue.push({ count, end: sharing.virtual + sharing.seconds, then })
+  sharing.queue.push({ count, end: sharing.virtual + sharing.seconds, through })
 }
 
 /** When the next are through, if no others come. */
@@ -51,11 +51,11 @@ export const next = ({ first, queue, since, using, virtual }: Sharing): number |
   return entry === undefined ? undefined : since + Math.max(0, entry.end - virtual) * using
 }
 
-/** Takes one entry out that is through: what comes next is to be done for it. */
+/** Takes one entry out that is through, and gives what is to be done for it. */
 export const leave = (sharing: Sharing, now: number): (() => void) | undefined => {
-  const through = next(sharing)
-  if (through === undefined || through > now) return undefined
-  const { count, end, then } = sharing.queue[sharing.first]!
+  const at = next(sharing)
+  if (at === undefined || at > now) return undefined
+  const { count, end, through } = sharing.queue[sharing.first]!
   sharing.first++
   sharing.virtual = Math.max(sharing.virtual, end)
   sharing.since = now
@@ -68,7 +68,7 @@ export const leave = (sharing: Sharing, now: number): (() => void) | undefined =
     sharing.queue.splice(0, sharing.first)
     sharing.first = 0
   }
-  return then
+  return through
 }
 
 /** Entries that are gone, beyond which the queue is rid of them. */

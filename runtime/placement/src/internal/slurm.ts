@@ -120,10 +120,10 @@ const endStarts = (run: SimulatedRun): void => {
   run.starting = true
   Clock.at(clock, next, () => {
     run.starting = false
-    let then = Sharing.leave(starts, clock.now)
-    while (then !== undefined) {
-      then()
-      then = Sharing.leave(starts, clock.now)
+    let through = Sharing.leave(starts, clock.now)
+    while (through !== undefined) {
+      through()
+      through = Sharing.leave(starts, clock.now)
     }
     endStarts(run)
   })
