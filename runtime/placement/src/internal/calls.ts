@@ -17,13 +17,18 @@ export const of = ({ dice, placed, profile, tally }: SimulatedNode, items: numbe
   return { calls, failed: poisoned + failing }
 }
 
-/** What comes of items of which some failed. */
-export const outcome = ({ dice, profile }: SimulatedNode, items: number, failed: number): Outcome => {
+/** What comes of items of which some failed, when so many shards are through with them. */
+export const outcome = (
+  { dice, profile }: SimulatedNode,
+  items: number,
+  failed: number,
+  shards: number,
+): Outcome => {
   const kept = dice.binomial(items - failed, profile.keep)
   const spread = profile.outSpread === 0 ? 0 : Math.sqrt(kept) * profile.out * profile.outSpread
   const given = kept === 0 ? 0 : dice.round(dice.lognormal(kept * profile.out, spread))
   const emitted = items > failed ? profile.emits : 0
-  return { items, kept, failed, out: emitted ?? given }
+  return { items, kept, failed, out: emitted ?? given, shards }
 }
 
 /** Seconds until items are through the store's bandwidth, too. */

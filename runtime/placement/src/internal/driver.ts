@@ -60,10 +60,11 @@ export const commit = (run: SimulatedRun, node: SimulatedNode, outcome: Outcome)
 export const deliver = (
   run: SimulatedRun,
   node: SimulatedNode,
-  { failed, items, kept, out }: Outcome,
+  { failed, items, kept, out, shards }: Outcome,
 ): void => {
   const { tally } = node
   node.inFlight -= items
+  node.inHand -= shards
   tally.in += items
   tally.kept += kept
   tally.failed += failed

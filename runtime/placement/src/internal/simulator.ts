@@ -61,16 +61,13 @@ const changed = (run: SimulatedRun.SimulatedRun): void => {
   // Those that are nearest to the end go first: what is begun is finished before more is begun.
   for (let i = nodes.length - 1; i >= 0; i--) {
     const node = nodes[i]!
-    if (ready(node) && Waiting.room(run, node.consumers) > 0) Sharding.handOut(run, node)
+    Sharding.handOut(run, node)
     if (node.idle.size > 0 && node.ended) for (const task of node.idle) Slurm.release(run, node, task)
   }
   for (const source of sources) Arrivals.feed(run, source)
   for (const [node, { length }] of driver.committed)
     if (length > 0 && Waiting.room(run, node.consumers) > 0) Driver.look(run)
 }
-
-const ready = (node: SimulatedNode): boolean =>
-  node.sidesOpen === 0 && (!node.collects || node.open === 0) && node.waiting > 0
 
 /** Nothing more comes of a node or an input: those that it is for are told at the driver's next look. */
 const end = (run: SimulatedRun.SimulatedRun, ended: SimulatedNode | SimulatedSource): void => {

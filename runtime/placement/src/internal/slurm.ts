@@ -8,6 +8,7 @@ import type { SimulatedRun } from "./simulatedRun.ts"
 
 type Node = SimulatedNode.SimulatedNode
 type Task = SimulatedNode.Task
+type Shards = SimulatedNode.Shards
 
 /** Of the workers that are simulated as one, the part of them that begins without the others. */
 export const quarter = 4
@@ -25,6 +26,7 @@ export const submit = (run: SimulatedRun, node: Node, task: Task): void => {
     from = Math.max(now + submitSeconds, run.slurmFree)
   }
   node.queue.push({ task, from })
+  keep(node, task)
   if (from <= now) startWaiting(run, node.pool!)
   else Clock.at(clock, from, () => startWaiting(run, node.pool!))
 }
@@ -69,27 +71,56 @@ const dismissIdle = (run: SimulatedRun, pool: SimulatedPool.SimulatedPool): void
 const queued = (now: number, node: Node, places: number): Task => {
   const most = Math.min(node.group, places)
   const first = node.queue[0]!.task
-  if (first.workers >= most) return split(now, node, most)
+  if (first.workers >= most) return split(node, most)
   node.queue.shift()
   while (first.workers < most && node.queue.length > 0 && node.queue[0]!.from <= now) {
-    const more = split(now, node, most - first.workers)
+    const more = split(node, most - first.workers)
     first.workers += more.workers
-    first.items += more.items
+    for (const [round, { count, items }] of more.shards.entries()) {
+      const into = (first.shards[round] ??= { count: 0, items: 0 })
+      into.count += count
+      into.items += items
+    }
+    node.short.delete(more)
+    keep(node, first)
   }
   return first
 }
 
-/** At most so many workers of the first task in the queue, with their part of the items. */
-const split = (now: number, node: Node, workers: number): Task => {
+/** At most so many workers of the first task in the queue, with their part of the shards. */
+const split = (node: Node, workers: number): Task => {
   const { task } = node.queue[0]!
   if (task.workers <= workers) {
     node.queue.shift()
     return task
   }
-  const items = Math.ceil((task.items * workers) / task.workers)
-  task.items -= items
+  return part(node, task, workers)
+}
+
+/** Parts some of the workers of a task from the others, with as large a part of each of its shards. */
+export const part = (node: Node, task: Task, workers: number): Task => {
+  const taken: Array<Shards> = []
+  for (const each of task.shards) {
+    const count = Math.round((each.count * workers) / task.workers)
+    if (count === 0) continue
+    const items = count === each.count ? each.items : Math.ceil((each.items * count) / each.count)
+    taken.push({ count, items })
+    each.count -= count
+    each.items -= items
+  }
   task.workers -= workers
-  return { workers, items, since: now, idle: false }
+  task.shards.splice(0, task.shards.length, ...task.shards.filter(({ count }) => count > 0))
+  const parted: Task = { workers, shards: taken, since: task.since, idle: false }
+  keep(node, parted)
+  keep(node, task)
+  return parted
+}
+
+/** Keeps in mind which held workers can be given one more shard. */
+export const keep = (node: Node, task: Task): void => {
+  if (node.where.how !== "held") return
+  if (task.shards.length === 1) node.short.add(task)
+  else node.short.delete(task)
 }
 
 const start = (run: SimulatedRun, node: Node, task: Task): void => {
@@ -136,10 +167,11 @@ export const release = (run: SimulatedRun, node: Node, task: Task): void => {
     SimulatedNode.note(node, task.workers, "idle", task.since, run.clock.now)
     task.idle = false
   }
+  node.short.delete(task)
   leave(node, task.workers)
   startWaiting(run, node.pool!)
   // The driver learns of it at its next look.
-  if (node.waiting > 0) Driver.look(run)
+  if (node.waiting > 0 || node.line.length > 0) Driver.look(run)
 }
 
 /** Workers are gone from their places, whatever becomes of what they were at. */

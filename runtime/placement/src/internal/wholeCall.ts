@@ -21,31 +21,33 @@ export const work = (run: SimulatedRun, node: Node, task: Task): void => {
   if (survives < left) return Clock.at(clock, begun + survives, () => lose(run, node, task, begun, survives))
   Clock.at(clock, begun + left, () => {
     SimulatedNode.note(node, task.workers, "busy", begun, clock.now)
-    node.tally.shards++
-    const { items } = task
-    task.items = 0
-    Driver.commit(run, node, Calls.outcome(node, items, task.failed ?? 0))
-    Slurm.release(run, node, task)
+    const { count, items } = task.shards.shift()!
+    node.tally.shards += count
+    task.left = undefined
+    Driver.commit(run, node, Calls.outcome(node, items, task.failed ?? 0, count))
+    if (task.shards.length > 0) work(run, node, task)
+    else Slurm.release(run, node, task)
   })
 }
 
 /** Seconds that are left of it: of a new one, as they are drawn. */
 const leftOf = (run: SimulatedRun, node: Node, task: Task): number => {
   if (task.left !== undefined) return task.left
-  const { calls, failed } = Calls.of(node, node.collects ? 1 : task.items)
-  const items = node.collects ? task.items : calls
+  const given = task.shards[0]!.items
+  const { calls, failed } = Calls.of(node, node.collects ? 1 : given)
+  const items = node.collects ? given : calls
   const { seconds, work: worked } = Duration.span(node.duration, items, node.lanes, 1, node.dice)
   const whole = node.collects ? node.callSeconds * calls : 0
   const committing = SimulatedNode.commitSeconds(node, run.profile.overheads)
-  task.failed = node.collects ? failed * task.items : failed
+  task.failed = node.collects ? failed * given : failed
   node.tally.workSeconds += worked + whole
-  return (task.left = Calls.transferred(run, node, task.items, seconds + whole + committing))
+  return (task.left = Calls.transferred(run, node, given, seconds + whole + committing))
 }
 
 const lose = (run: SimulatedRun, node: Node, task: Task, begun: number, survived: number): void => {
   const { clock, profile } = run
   const left = task.left!
-  const every = node.profile.checkpointSeconds
+  const every = keptEvery(node, task)
   const kept = every === undefined ? 0 : Math.floor(survived / every) * every
   SimulatedNode.note(node, task.workers, "busy", begun, begun + kept)
   SimulatedNode.note(node, task.workers, "lost", begun + kept, clock.now)
@@ -56,6 +58,12 @@ const lose = (run: SimulatedRun, node: Node, task: Task, begun: number, survived
   Slurm.startWaiting(run, node.pool!)
   Clock.at(clock, clock.now + profile.overheads.lostSeconds, () => Slurm.submit(run, node, task))
 }
+
+/** Seconds between what it keeps: a state of its call, or the results of the calls that a gang has made. */
+const keptEvery = ({ collects, duration, profile }: Node, { shards }: Task): number | undefined =>
+  !collects && shards[0]!.items > 1 && duration.mean > 0
+    ? Math.min(duration.mean, profile.checkpointSeconds ?? duration.mean)
+    : profile.checkpointSeconds
 
 /** Ends a run that would never end: what its workers are at takes longer than they live. */
 export const giveUp = (run: SimulatedRun, node: Node, seconds: number): void => {

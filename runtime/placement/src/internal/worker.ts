@@ -11,48 +11,129 @@ import * as WholeCall from "./wholeCall.ts"
 
 type Node = SimulatedNode.SimulatedNode
 type Task = SimulatedNode.Task
+type Shards = SimulatedNode.Shards
+
+/** A shard at work. */
+interface Making {
+  readonly shards: Shards
+  /** Of all its items: how many there were, how many fail, and the work. */
+  readonly items: number
+  readonly failed: number
+  readonly work: number
+  readonly begun: number
+  /** Seconds that it takes, and those between two results that are written of it. */
+  readonly took: number
+  readonly every: number
+  /** Until when its results are written. */
+  written: number
+}
 
 /** Makes the next shard of a task, or gives its places back. */
 export const work = (run: SimulatedRun, node: Node, task: Task): void => {
-  const { clock } = run
-  if (task.items === 0) return Slurm.release(run, node, task)
+  const { clock, profile } = run
+  const [shards] = task.shards
+  if (shards === undefined) return Slurm.release(run, node, task)
   if (node.collects || node.where.how === "gang") return WholeCall.work(run, node, task)
-  const items = Math.min(task.items, node.shard.max * task.workers)
+  const { count, items } = shards
+  // Of workers that are simulated as one, those for whom there is no shard part from the others.
+  if (count < task.workers) {
+    const surplus = task.workers - count
+    task.workers = count
+    after(run, node, { workers: surplus, shards: [], since: clock.now, idle: false })
+  }
   const { calls, failed } = Calls.of(node, items)
-  const { seconds, work: worked } = Duration.span(node.duration, calls, node.lanes, task.workers, node.dice)
-  const took = Calls.transferred(
-    run,
-    node,
-    items,
-    seconds + SimulatedNode.commitSeconds(node, run.profile.overheads),
-  )
+  const { seconds, work } = Duration.span(node.duration, calls, node.lanes, count, node.dice)
+  const committed = seconds + SimulatedNode.commitSeconds(node, profile.overheads)
+  const took = Calls.transferred(run, node, items, committed)
+  const rounds = Math.ceil(items / count / node.lanes - 1e-9)
+  const every = rounds > 1 && SimulatedNode.isSlurm(node) ? profile.overheads.flushSeconds : took
   const chance = -Math.expm1(-node.lossRate * took)
   const lost = node.dice.binomial(task.workers, chance)
-  const begun = clock.now
-  if (lost === task.workers) {
-    if (node.lossRate * took > 20) return WholeCall.giveUp(run, node, took)
-    // When it is lost: exponential, given that it is before the end.
-    const after = Math.min(took, -Math.log1p(-node.dice.uniform() * chance) / node.lossRate)
-    return Clock.at(clock, begun + after, () => lose(run, node, task, begun))
+  const making = (shards: Shards): Making => {
+    const part = shards.items / items
+    const parts = { items: shards.items, failed: Math.floor(failed * part), work: work * part }
+    return { shards, ...parts, begun: clock.now, took, every, written: clock.now }
   }
-  Clock.at(clock, begun + took, () => {
-    const left = lost === 0 ? items : Math.floor((items * (task.workers - lost)) / task.workers)
-    SimulatedNode.note(node, task.workers - lost, "busy", begun, clock.now)
-    node.tally.workSeconds += (worked * left) / items
-    node.tally.shards += task.workers - lost
-    task.items -= items
-    if (lost > 0) loseSome(run, node, task, lost, items - left, took)
-    Driver.commit(run, node, Calls.outcome(node, left, Math.min(left, failed)))
+  if (lost > 0 && node.lossRate * took > 20) return WholeCall.giveUp(run, node, took)
+  // When they are lost: exponential, given that it is before the end.
+  const lostAfter = () => Math.min(took, -Math.log1p(-node.dice.uniform() * chance) / node.lossRate)
+  if (lost === task.workers) return fail(run, node, task, making(shards), lostAfter())
+  // Of workers that are simulated as one, those that are lost part from the others.
+  if (Math.round((count * lost) / task.workers) > 0) {
+    const gone = Slurm.part(node, task, lost)
+    fail(run, node, gone, making(gone.shards[0]!), lostAfter())
+    if (shards.count === 0) return after(run, node, task)
+  }
+  finish(run, node, task, making(shards))
+}
+
+const finish = (run: SimulatedRun, node: Node, task: Task, making: Making): void => {
+  const { begun, shards, took } = making
+  flush(run, node, making, begun + took)
+  Clock.at(run.clock, begun + took, () => {
+    SimulatedNode.note(node, shards.count, "busy", begun, run.clock.now)
+    node.tally.shards += shards.count
+    task.shards.shift()
+    Slurm.keep(node, task)
+    write(run, node, making, shards.items, shards.count)
     after(run, node, task)
   })
+}
+
+/** A task is lost, with what it had not written and what it still had. */
+const fail = (run: SimulatedRun, node: Node, task: Task, making: Making, lostAfter: number): void => {
+  const { begun } = making
+  flush(run, node, making, begun + lostAfter)
+  Clock.at(run.clock, begun + lostAfter, () => {
+    SimulatedNode.note(node, task.workers, "busy", begun, making.written)
+    SimulatedNode.note(node, task.workers, "lost", making.written, run.clock.now)
+    node.tally.losses += task.workers
+    const left = task.shards.splice(0)
+    Slurm.release(run, node, task)
+    Waiting.giveBack(run, node, left)
+  })
+}
+
+/** Writes what is made of a shard every few seconds until a time, whole items only. */
+const flush = (run: SimulatedRun, node: Node, making: Making, until: number): void => {
+  const { begun, every, items, shards, took } = making
+  const { clock } = run
+  if (clock.now + every >= until) return
+  Clock.at(clock, clock.now + every, () => {
+    const atOnce = node.lanes * shards.count
+    const made = Math.floor(((items / atOnce) * (clock.now - begun)) / took) * atOnce
+    const fresh = Math.min(made - (items - shards.items), shards.items - 1)
+    if (fresh > 0) write(run, node, making, fresh, 0)
+    flush(run, node, making, until)
+  })
+}
+
+/** Writes the results of some items of a shard, and with the last of them that so many shards are through. */
+const write = (run: SimulatedRun, node: Node, making: Making, fresh: number, through: number): void => {
+  const { items, shards } = making
+  const before = items - shards.items
+  const failedOf = (made: number) => Math.floor((making.failed * made) / items)
+  const failed = Math.min(fresh, failedOf(before + fresh) - failedOf(before))
+  making.written = run.clock.now
+  node.tally.workSeconds += (making.work * fresh) / items
+  shards.items -= fresh
+  Driver.commit(run, node, Calls.outcome(node, fresh, failed, through))
 }
 
 /** What a task does when a shard of it is committed. */
 const after = (run: SimulatedRun, node: Node, task: Task): void => {
   const { clock, pollSeconds, profile } = run
-  if (task.items > 0) return work(run, node, task)
+  if (task.shards.length > 0) return work(run, node, task)
   if (node.where.how !== "held") return Slurm.release(run, node, task)
   const since = clock.now
+  for (const other of node.idle)
+    if (other.workers + task.workers <= node.group) {
+      SimulatedNode.note(node, other.workers, "idle", other.since, since)
+      node.idle.delete(other)
+      other.idle = false
+      task.workers += other.workers
+      break
+    }
   task.idle = true
   task.since = since
   node.idle.add(task)
@@ -61,41 +142,13 @@ const after = (run: SimulatedRun, node: Node, task: Task): void => {
   })
 }
 
-/** Gives a held worker that waited its next items. */
-export const goOn = (run: SimulatedRun, node: Node, task: Task, items: number): void => {
+/** Gives a held worker one more shard: one that waits begins it. */
+export const give = (run: SimulatedRun, node: Node, task: Task, shards: Shards): void => {
+  task.shards.push(shards)
+  Slurm.keep(node, task)
+  if (!task.idle) return
   node.idle.delete(task)
   SimulatedNode.note(node, task.workers, "idle", task.since, run.clock.now)
   task.idle = false
-  task.items = items
   work(run, node, task)
-}
-
-/** A whole task is gone, with what it was at and what it still had. */
-const lose = (run: SimulatedRun, node: Node, task: Task, begun: number): void => {
-  SimulatedNode.note(node, task.workers, "lost", begun, run.clock.now)
-  node.tally.losses += task.workers
-  const { items } = task
-  task.items = 0
-  Slurm.release(run, node, task)
-  Waiting.giveBack(run, node, items)
-}
-
-/** Of workers that are simulated as one, some are gone: half-way through their shard, on the mean. */
-const loseSome = (
-  run: SimulatedRun,
-  node: Node,
-  task: Task,
-  lost: number,
-  items: number,
-  took: number,
-): void => {
-  const { now } = run.clock
-  SimulatedNode.note(node, lost, "lost", now - took / 2, now)
-  const rest = Math.floor((task.items * lost) / task.workers)
-  node.tally.losses += lost
-  Slurm.leave(node, lost)
-  task.workers -= lost
-  task.items -= rest
-  Waiting.giveBack(run, node, items + rest)
-  Slurm.startWaiting(run, node.pool!)
 }
