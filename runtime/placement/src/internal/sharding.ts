@@ -45,8 +45,9 @@ const pack = (run: SimulatedRun, node: Node): void => {
   const workers = Math.max(1, node.where.workers)
   const most = SimulatedNode.isSlurm(node) ? ahead * workers + 1 : workers
   while (node.waiting > 0 && node.inHand < most) {
-    if (node.share === 0 && SimulatedNode.isSlurm(node) && run.profile.overheads.lingerSeconds > 0)
-      return gather(run, node)
+    const gathers = SimulatedNode.isSlurm(node) && run.profile.overheads.lingerSeconds > 0
+    if (node.share === 0 && gathers && !isHeap(run, node)) return gather(run, node)
+    node.gathering = undefined
     node.share = shareOf(node)
     const count = Math.min(node.group, most - node.inHand, Math.ceil(node.waiting / node.share))
     const items = Math.min(node.waiting, node.share * count)
@@ -61,21 +62,27 @@ const shareOf = ({ share, shard, tally, waiting, where }: Node): number => {
   return Math.max(1, share, Math.min(shard.max, Math.max(even, tally.in > 0 ? shard.min : 1)))
 }
 
+/** Of workers that are simulated as one, what is enough for half of all, or a quarter of what may wait, is not waited for. */
+const isHeap = ({ profile }: SimulatedRun, { group, shard, waiting, where }: Node): boolean =>
+  group > 1 && waiting >= Math.min((shard.min * where.workers) / 2, profile.overheads.queueItems / 4)
+
 /** Waits until no more comes. */
 const gather = (run: SimulatedRun, node: Node): void => {
-  if (node.gathering) return
+  if (node.gathering !== undefined) return
   const { clock, least, profile } = run
   const { lingerSeconds } = profile.overheads
-  node.gathering = true
+  const begun = clock.now
+  node.gathering = begun
   // What comes at once comes one after another: the driver begins with the first.
   let counted = node.waitingSince < clock.now ? node.waiting : 1
   const look = (left: number, seconds: number) =>
     Clock.at(clock, clock.now + seconds, () => {
+      if (node.gathering !== begun) return
       if (left > 1 && node.waiting !== counted) {
         counted = node.waiting
         return look(left - 1, seconds)
       }
-      node.gathering = false
+      node.gathering = undefined
       node.share = shareOf(node)
       run.changed()
     })
@@ -105,9 +112,12 @@ const order = (run: SimulatedRun, node: Node): void => {
 /** Gives shards in line to held workers, and then to the tasks of a new job. */
 const submit = (run: SimulatedRun, node: Node): void => {
   const { how } = node.where
+  // Few of those that are simulated as one get nothing ahead: they wait, and then go on together.
+  const few = (task: Task) => task.workers < node.group / Slurm.quarter
   for (const hands of [node.idle, node.short])
     for (const task of hands)
-      if (node.line.length > 0) Worker.give(run, node, task, Waiting.next(run, node, task.workers))
+      if (node.line.length > 0 && (task.idle || !few(task)))
+        Worker.give(run, node, task, Waiting.next(run, node, task.workers))
   // A gang is a job of one task.
   let places = how === "gang" ? Math.min(1, placesOf(run, node)) : placesOf(run, node)
   const tasks: Array<Task> = []

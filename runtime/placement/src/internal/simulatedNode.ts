@@ -70,8 +70,8 @@ export interface SimulatedNode {
   waiting: number
   /** Since when something has waited. */
   waitingSince: number
-  /** Whether the driver waits for more of it to come. */
-  gathering: boolean
+  /** Since when the driver waits for more of it to come. */
+  gathering: number | undefined
   /** Items of a shard of the heap that is being packed; 0 when none is. */
   share: number
   /** Shards that are packed, until the driver has all of their results. */
@@ -186,7 +186,7 @@ export const make = (site: Site): SimulatedNode => {
     ended: false,
     waiting: 0,
     waitingSince: 0,
-    gathering: false,
+    gathering: undefined,
     share: 0,
     inHand: 0,
     line: [],
