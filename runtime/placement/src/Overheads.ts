@@ -19,22 +19,43 @@ export const Overheads = Schema.Struct({
   startsPerSecond: positive(100),
   /** From the start of a task until its first call, without the loading of models. @default 1 */
   workerStartSeconds: seconds(1),
-  /** Between two looks of the driver at what is committed. @default 0.5 */
-  pollSeconds: seconds(0.5),
+  /**
+   * Of that, and of the loading of models, what all workers that start at once share: a file server, or the cores of
+   * one machine. So long does it take of a worker that starts alone; of `n` together, each is through after `n` times
+   * as long, and no sooner than after its own seconds. @default 0
+   */
+  startShareSeconds: seconds(0),
+  /** Between two looks of the driver at what is committed, and between two at what it can submit. @default 0.3 */
+  pollSeconds: seconds(0.3),
   /** Committing one shard, in its worker. @default 0.05 */
   commitSeconds: seconds(0.05),
-  /** How long items wait for others while there are too few for a shard. @default 2 */
-  lingerSeconds: seconds(2),
-  /** How long a held worker waits for its next shard before it gives its place back. @default 30 */
-  heldSeconds: seconds(30),
-  /** A shard has about `waiting items / workers` items, but at least so many seconds of work. @default 10 */
-  shardMinSeconds: seconds(10),
-  /** And at most so many, unless one item takes longer. @default 120 */
-  shardMaxSeconds: positive(120),
-  /** Work in one task of an array, at most: several shards one after another. @default 600 */
-  taskSeconds: positive(600),
-  /** Tasks that wait in Slurm for a worker's place to become free, as a share of the workers. @default 0.25 */
-  backlog: seconds(0.25),
+  /** Between two results that a worker writes of a shard that is not through. @default 5 */
+  flushSeconds: positive(5),
+  /**
+   * Between two looks at what waits in front of a node, before it is packed into shards: until no more comes, and ten
+   * times at most. @default 0.3
+   */
+  lingerSeconds: seconds(0.3),
+  /** How long a held worker waits for its next shard before it gives its place back. @default 60 */
+  heldSeconds: seconds(60),
+  /**
+   * A shard has an even share of what waits when it is packed, but at least so many seconds of work, once results have
+   * told how long items take. @default 1
+   */
+  shardMinSeconds: seconds(1),
+  /** And at most so many items. @default 4096 */
+  shardItems: positive(4096),
+  /** And at most so many seconds, unless one item takes longer. @default no limit: the driver knows none */
+  shardMaxSeconds: Schema.optionalKey(Positive),
+  /** Shards in one task of an array, one after another, at most. @default 8 */
+  shardsPerTask: positive(8),
+  /** Work in one task of an array, at most. @default no limit: the driver knows none */
+  taskSeconds: Schema.optionalKey(Positive),
+  /**
+   * Tasks that wait in Slurm for a worker's place to become free, as a share of the workers. @default 0: the driver
+   * submits a job when places are free
+   */
+  backlog: seconds(0),
   /** Items that wait in front of a node, beyond which the nodes that feed it get no more work. @default 65536 */
   queueItems: positive(65_536),
   /** The driver's own time for one result: looking it up, committing it, passing it on; one at a time. @default 0.00005 */
@@ -62,13 +83,15 @@ export const none: Overheads = make({
   submitSeconds: 0,
   startsPerSecond: 1e12,
   workerStartSeconds: 0,
+  startShareSeconds: 0,
   pollSeconds: 0,
   commitSeconds: 0,
+  flushSeconds: 1e12,
   lingerSeconds: 0,
   heldSeconds: 0,
   shardMinSeconds: 0,
-  shardMaxSeconds: 1e-9,
-  taskSeconds: 1e-9,
+  shardItems: 1,
+  shardsPerTask: 1,
   backlog: 0,
   driverSecondsPerItem: 0,
   lostSeconds: 0,

@@ -3,24 +3,28 @@
  * it would cost, and what the workers of each pool would do meanwhile.
  *
  * **The model.** What a run on Slurm does, with shards instead of items. The driver passes items on one result at a
- * time, and packs what waits in front of a node into shards, shards into tasks; a task waits for Slurm, for its place
- * in the pool, and for its worker to start; it commits shard after shard, and the driver sees them at its next look.
+ * time, and packs what waits in front of a node into even shards, shards into tasks of as many as there are places; a
+ * task waits for Slurm, for its place in the pool, and for its worker to start, which shares what it loads from with all
+ * others that start (`Overheads.startShareSeconds`). It makes shard after shard, writes results every few seconds, and
+ * the driver sees them at its next look.
  * A gang waits until all its ranks fit, and what was submitted to its pool after it waits behind it. `collect`, and
  * what has side inputs, waits until all of that input is there. In front of a node that has too many items waiting,
- * nodes get no more work. Workers are lost with their nodes or to preemption, and with them the shard they were at
- * (of a gang, what it had not yet kept). Calls fail and are tried again.
+ * nodes get no more work. Workers are lost with their nodes or to preemption, and with them what they had
+ * not yet written (of a gang, what it had not yet kept). Calls fail and are tried again.
  *
  * **What it costs.** The time of a shard is one draw of the sum of its items. When there are more tasks than
  * `Options.tasks`, some workers of a node are simulated as one, which takes the mean of their times: then a hundred
  * million items on thousands of workers take seconds. Memory is bounded by workers and pools, not by items.
  *
  * **What it leaves out.** Other users of the cluster; the shapes of free places on nodes (only their sum, and
- * `PlacedNode.workers`); repairs of failed nodes; time limits of jobs (it warns of calls that are longer).
+ * `PlacedNode.workers`), so that workers of one task do not begin together; that held workers which wait for work keep
+ * their place from others; repairs of failed nodes; time limits of jobs (it warns of calls that are longer).
  */
 import type { Graph } from "@reelgraph/core"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
+import type { Problem } from "./internal/simulatedRun.ts"
 import * as Simulator from "./internal/simulator.ts"
 import type { How, Placement } from "./Placement.ts"
 import type * as Profile from "./Profile.ts"
@@ -177,7 +181,7 @@ export const run = (options: Options): Effect.Effect<Simulated, SimulationError>
       : Effect.succeed(result.simulated)
   })
 
-const failure = ({ graph: { name: graph } }: Options, problem: Simulator.Problem): SimulationError => {
+const failure = ({ graph: { name: graph } }: Options, problem: Problem): SimulationError => {
   switch (problem._tag) {
     case "Unknown":
       return new ProfileIncomplete({ graph, nodes: problem.nodes })

@@ -14,17 +14,26 @@ export interface Outcome {
   readonly kept: number
   readonly failed: number
   readonly out: number
+  /** Shards that are through with it. */
+  readonly shards: number
+}
+
+/** Shards of about as many items each: one, or several that are simulated as one. */
+export interface Shards {
+  count: number
+  /** Items that are left, of all of them. */
+  items: number
 }
 
 /** Workers that hold the same work: one, or several that are simulated as one. */
 export interface Task {
   workers: number
-  /** Items that are left, of all the workers. */
-  items: number
+  /** What is left to be made, one after another; of several workers, one shard for each. */
+  readonly shards: Array<Shards>
   /** Of a whole call (`collect`, gang), once they are drawn: seconds that are left, and whether it fails. */
-  left?: number
+  left?: number | undefined
   failed?: number
-  /** When it was last given something, or began to wait. */
+  /** When it began to wait for its next shard. */
   since: number
   idle: boolean
 }
@@ -45,8 +54,8 @@ export interface SimulatedNode {
   readonly callSeconds: number
   readonly lanes: number
   readonly collects: boolean
-  /** Items of one shard, at least and at most, and of one task at most. */
-  readonly shard: { readonly min: number; readonly max: number; readonly task: number }
+  /** Items of one shard, at least (once the driver knows what they take) and at most; shards of one task, at most. */
+  readonly shard: { readonly min: number; readonly max: number; readonly perTask: number }
   /** Losses of one worker, a second. */
   readonly lossRate: number
   /** Workers that are simulated as one. */
@@ -59,18 +68,29 @@ export interface SimulatedNode {
   sidesOpen: number
   ended: boolean
   waiting: number
-  /** Since when what waits has waited for more. */
+  /** Since when something has waited. */
   waitingSince: number
-  /** Whether it is noted to hand out what waits, however little it is. */
-  lingering: boolean
-  /** Items with workers or the driver. */
+  /** Since when the driver waits for more of it to come. */
+  gathering: number | undefined
+  /** Items of a shard of the heap that is being packed; 0 when none is. */
+  share: number
+  /** Shards that are packed, until the driver has all of their results. */
+  inHand: number
+  /** Shards that no task has, and their items. */
+  readonly line: Array<Shards>
+  lined: number
+  /** Whether it is noted to submit them. */
+  ordering: boolean
+  /** Items that are packed, until the driver has their results. */
   inFlight: number
   /** Workers that have a place, and that wait in Slurm for one. */
   running: number
   queued: number
   /** Tasks that wait for a place, by when they may start. */
   readonly queue: Array<{ readonly task: Task; readonly from: number }>
+  /** Held ones without a shard, and with one. */
   readonly idle: Set<Task>
+  readonly short: Set<Task>
   driverBusy: boolean
 
   readonly tally: {
@@ -166,12 +186,18 @@ export const make = (site: Site): SimulatedNode => {
     ended: false,
     waiting: 0,
     waitingSince: 0,
-    lingering: false,
+    gathering: undefined,
+    share: 0,
+    inHand: 0,
+    line: [],
+    lined: 0,
+    ordering: false,
     inFlight: 0,
     running: 0,
     queued: 0,
     queue: [],
     idle: new Set(),
+    short: new Set(),
     driverBusy: false,
     tally: {
       in: 0,
@@ -193,6 +219,25 @@ export const make = (site: Site): SimulatedNode => {
   }
 }
 
+/** Whether its workers are those of Slurm. */
+export const isSlurm = ({ pool }: SimulatedNode): boolean => pool?.pool._tag === "Slurm"
+
+/** Seconds for which a worker commits a shard. */
+export const commitSeconds = (node: SimulatedNode, { commitSeconds }: Overheads): number =>
+  isSlurm(node) ? commitSeconds : 0
+
+/** Notes what workers have done between two times. */
+export const note = (
+  node: SimulatedNode,
+  workers: number,
+  use: SimulatedPool.Use,
+  from: number,
+  to: number,
+): void => {
+  node.seconds[use] += workers * (to - from)
+  SimulatedPool.note(node.pool!, node.demand, workers, use, from, to)
+}
+
 /** Most of the workers of a node that are simulated as one: the rest still shows how they take turns. */
 const groupShare = 32
 
@@ -202,19 +247,27 @@ const sizes = (
   secondsPerItem: number,
   expected: number,
 ): Pick<SimulatedNode, "group" | "shard"> => {
-  const items = (seconds: number) =>
-    secondsPerItem === 0 ? overheads.queueItems : Math.max(1, Math.floor(seconds / secondsPerItem + 1e-9))
   const bound = Math.max(1, Math.ceil(expected / tasks))
-  if (where.how === "gang") return { group: 1, shard: { min: 1, max: 1, task: 1 } }
   // Beside the driver, calls are handed out one by one; very many are simulated some at a time.
   if (where.how === "local" || where.how === "driver") {
     const several = Math.min(bound, Math.max(1, Math.floor(overheads.queueItems / 8)))
-    return { group: 1, shard: { min: 1, max: several, task: several } }
+    return { group: 1, shard: { min: 1, max: several, perTask: 1 } }
   }
-  const min = overheads.shardMinSeconds === 0 ? 1 : items(overheads.shardMinSeconds + secondsPerItem / 2)
-  const max = Math.max(min, items(overheads.shardMaxSeconds))
-  const task = Math.max(max, items(overheads.taskSeconds))
-  const usual = Math.min(task, Math.max(min, overheads.queueItems / Math.max(1, where.workers)))
-  const group = Math.max(1, Math.min(Math.floor(where.workers / groupShare), Math.ceil(bound / usual)))
-  return { group, shard: { min, max, task } }
+  const { flushSeconds, shardItems, shardMaxSeconds, shardMinSeconds, shardsPerTask, taskSeconds } = overheads
+  const within = (seconds: number | undefined, each: number) =>
+    seconds === undefined || each === 0
+      ? Number.POSITIVE_INFINITY
+      : Math.max(1, Math.floor(seconds / each + 1e-9))
+  const max = Math.max(1, Math.floor(Math.min(shardItems, within(shardMaxSeconds, secondsPerItem))))
+  const worth = secondsPerItem === 0 ? max : Math.ceil(shardMinSeconds / secondsPerItem - 1e-9)
+  const min = Math.min(max, Math.max(1, worth))
+  const usual = Math.min(max, Math.max(min, overheads.queueItems / Math.max(1, where.workers)))
+  const perTask = Math.max(
+    1,
+    Math.floor(Math.min(shardsPerTask, within(taskSeconds, usual * secondsPerItem))),
+  )
+  // Of a long shard, every result that is written is simulated.
+  const written = Math.min(usual, within(flushSeconds, secondsPerItem))
+  const group = Math.max(1, Math.min(Math.floor(where.workers / groupShare), Math.ceil(bound / written)))
+  return { group, shard: { min, max, perTask } }
 }
