@@ -12,7 +12,7 @@ import { Engine } from "@reelgraph/engine"
 import { LocalWorkers } from "@reelgraph/local"
 import { Overheads, type Placement, Pool, Pools, Profile, Simulation } from "@reelgraph/placement"
 import { Cluster, SlurmClient } from "@reelgraph/slurm"
-import { JournalSqlite, StoreAt } from "@reelgraph/store"
+import { Journal, JournalSqlite, StoreAt } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
@@ -34,7 +34,7 @@ const pools = Pools.make({
   },
 })
 
-const onGpus = (node: string, workers: number): Placement.PlacedNode => ({
+const onGpus = (node: string, workers: number, perTask = 1): Placement.PlacedNode => ({
   node,
   operator: node,
   pool: "h100",
@@ -42,7 +42,7 @@ const onGpus = (node: string, workers: number): Placement.PlacedNode => ({
   resources: { cores: 1, gpu: { count: 1 } },
   ranks: 1,
   perWorker: 1,
-  perTask: 1,
+  perTask,
   workers,
   why: [],
 })
@@ -72,6 +72,8 @@ interface Ran {
   /** Most of the resident memory of this process, in MiB, by how much was done. */
   readonly memory: ReadonlyArray<number>
   readonly out: number
+  /** From the beginning until each worker's first call, in seconds. */
+  readonly first: ReadonlyArray<number>
 }
 
 /** A client that notes when jobs were submitted. */
@@ -95,8 +97,8 @@ const ran = (graph: Graph.Graph, count: number, nodes: ReadonlyArray<Placement.P
         Effect.sync(() => mkdtempSync(join(tmpdir(), "reelgraph-bench-"))),
         (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true })),
       )
-      let begun = performance.now()
-      const since = () => (performance.now() - begun) / 1000
+      let begun = Date.now()
+      const since = () => (Date.now() - begun) / 1000
       const submitted: Array<number> = []
       const memory: Array<number> = []
       const places = Cluster.layer({
@@ -116,32 +118,58 @@ const ran = (graph: Graph.Graph, count: number, nodes: ReadonlyArray<Placement.P
         if (n % Math.ceil(count / looks) === 0) memory.push(process.memoryUsage.rss() / 2 ** 20)
         return { n }
       })
-      const report = yield* Effect.provide(
-        Effect.suspend(() => {
-          begun = performance.now()
-          return Engine.run(graph, { nums })
-        }),
-        services,
-      )
-      memory.push(process.memoryUsage.rss() / 2 ** 20)
-      return { seconds: since(), submitted, memory, out: report.outputs["out"]! } satisfies Ran
+      return yield* Effect.gen(function* () {
+        begun = Date.now()
+        const report = yield* Engine.run(graph, { nums })
+        const seconds = since()
+        memory.push(process.memoryUsage.rss() / 2 ** 20)
+        const journal = yield* Journal
+        const first = new Map<string, number>()
+        // Of few items: those of many are in memory that is measured.
+        const items = count <= 10_000 ? journal.runItems(journal.run(report.run)!.id, "out:out") : []
+        for (const id of items)
+          for (const { place = "", startedMs } of journal.producers(id))
+            first.set(place, Math.min(first.get(place) ?? Infinity, (startedMs - begun) / 1000))
+        return {
+          seconds,
+          submitted,
+          memory,
+          out: report.outputs["out"]!,
+          first: [...first.values()],
+        } satisfies Ran
+      }).pipe(Effect.provide(services))
     }),
   )
 
-/** The overheads of this cluster on this machine, for the simulation: measured by hand with runs of one item. */
-const here = Overheads.make({
-  submitSeconds: 1,
-  startsPerSecond: 40,
-  workerStartSeconds: 2,
-  pollSeconds: 0.3,
-  commitSeconds: 0.05,
-  lingerSeconds: 0.3,
-  shardMinSeconds: 1,
-  shardMaxSeconds: 1e6,
-  taskSeconds: 1e6,
+const mean = (values: ReadonlyArray<number>): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length
+
+/** Seconds from the submission of one item for each of so many workers until its call, on the mean. */
+const started = (workers: number) =>
+  Effect.map(ran(one(1), workers, [onGpus("bench-sleep", workers)]), ({ first, submitted }) =>
+    mean(first.map((at) => at - submitted[0]!)),
+  )
+
+/** The overheads of this cluster on this machine, for the simulation, from runs of other sizes than those compared. */
+const overheads = Effect.gen(function* () {
+  // The first of all finds no compiled modules.
+  yield* started(1)
+  const alone = mean([yield* started(1), yield* started(1), yield* started(1)])
+  // Processes that start at once share two cores: n of them take n times as long, after what Slurm takes.
+  const together = 24
+  const share = ((yield* started(together)) - alone) / (together - 1)
+  return Overheads.make({
+    submitSeconds: Math.max(0, alone - share),
+    startsPerSecond: 40,
+    workerStartSeconds: 0,
+    startShareSeconds: share,
+    pollSeconds: 0.3,
+    commitSeconds: 0.05,
+  })
 })
 
 const simulated = (
+  here: Overheads.Overheads,
   graph: Graph.Graph,
   count: number,
   nodes: ReadonlyArray<Placement.PlacedNode>,
@@ -163,9 +191,35 @@ const measured = Effect.gen(function* () {
   const many = Number(process.env["CLUSTER_ITEMS"] ?? 1_000_000)
   const lines: Array<string> = []
 
-  const packed = yield* ran(one(1000), 1024, [onGpus("bench-sleep", 32)])
+  const here = yield* overheads
+  lines.push("1,024 items of one second on 32 GPU slots, of which 32 s are ideal:", "")
+  const forms = yield* Effect.forEach(
+    [
+      ["a node with eight slots", 8],
+      ["one slot", 1],
+    ] as const,
+    ([name, perTask]) =>
+      Effect.map(ran(one(1000), 1024, [onGpus("bench-sleep", 32, perTask)]), (packed) => [
+        name,
+        packed.submitted.length,
+        number(packed.submitted[0]!),
+        number(Math.max(...packed.first)),
+        number(packed.seconds),
+        `**${number(packed.seconds / 32, 2)}**`,
+      ]),
+  )
   lines.push(
-    `1,024 items of one second on 32 GPU slots: ${number(packed.seconds)} s, **${number(packed.seconds / 32, 2)}** of the ideal of 32 s (the first job submitted after ${number(packed.submitted[0]!)} s, ${packed.submitted.length} jobs in all).`,
+    table(
+      [
+        "a task is",
+        "jobs",
+        "submitted after, s",
+        "last worker begins after, s",
+        "ends after, s",
+        "of the ideal",
+      ],
+      forms,
+    ),
     "",
   )
   const wide = yield* ran(one(1), 10_000, [onGpus("bench-sleep", 32)])
@@ -196,7 +250,7 @@ const measured = Effect.gen(function* () {
   const rows = yield* Effect.forEach(cases, ([name, graph, count, nodes, seconds]) =>
     Effect.gen(function* () {
       const real = yield* ran(graph, count, nodes)
-      const simulation = yield* simulated(graph, count, nodes, seconds)
+      const simulation = yield* simulated(here, graph, count, nodes, seconds)
       return [
         name,
         count,
@@ -207,7 +261,7 @@ const measured = Effect.gen(function* () {
     }),
   )
   lines.push(
-    "Simulated with the overheads of this cluster (a submission 1 s, a worker's start 2 s, a look for results every 0.3 s) against real runs:",
+    `Simulated with the overheads of this cluster (a submission ${number(here.submitSeconds, 2)} s; the start of n workers at once ${number(here.startShareSeconds, 2)} n s, as runs of 1 and 24 workers took; a look for results every 0.3 s) against real runs:`,
     "",
     table(["run", "items", "real, s", "simulated, s", "simulated / real"], rows),
   )
