@@ -589,6 +589,7 @@ describe("a server that fails", () => {
         const put = store.putBytes(bytes, "a/b")
         const error = yield* Effect.flip(put)
         assert.strictEqual(error._tag, "StoreUnwritable")
+        assert.strictEqual((error.cause as Error).name, "PermissionMissing")
         assert.include(error.message, "no permission for UploadPart")
         const refused = uploadsIn(proxy.requests)
         assert.deepInclude(refused, { begun: 1, completed: 0, removed: 2 })
@@ -605,6 +606,28 @@ describe("a server that fails", () => {
         assert.isFalse(fs.existsSync(server.pathOf(blobKey(prefix, sha256Of(bytes)))))
         yield* store.verify(yield* put)
       }).pipe(Effect.provide(at(S3.locationAt(proxy.endpoint, prefix), join(folder, "cache"))))
+    }),
+  )
+
+  it.live("a large upload whose last answer is lost is there", () =>
+    Effect.gen(function* () {
+      const folder = yield* S3.temporary
+      let lost = 0
+      const options: { fraction: number } & S3.ProxyOptions = {
+        fraction: 0,
+        kinds: ["lost"],
+        answer: (method, url) => {
+          options.fraction = method === "POST" && url.includes("uploadId=") && lost++ === 0 ? 1 : 0
+          return undefined
+        },
+      }
+      const proxy = yield* S3.proxy(server.endpoint, options)
+      yield* Effect.gen(function* () {
+        const store = yield* BlobStore
+        yield* store.verify(yield* store.putBytes(randomBytes(9 * mebi), "a/b"))
+        assert.strictEqual(proxy.faults.get("lost"), 1)
+        assert.deepInclude(uploadsIn(proxy.requests), { begun: 1, removed: 0 })
+      }).pipe(Effect.provide(at(S3.locationAt(proxy.endpoint, newPrefix()), join(folder, "cache"))))
     }),
   )
 

@@ -308,20 +308,20 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
       ),
     )
 
-  /** An answer may have been lost: an upload that is gone was completed when there is an object of its length. */
+  /** An answer may have been lost, and servers tell of an upload that is gone in many ways: is its object there? */
   const complete = (key: string, command: Sdk.CompleteMultipartUploadCommand, bytes: number) =>
     insist(
       key,
       call("CompleteMultipartUpload", key, (signal) => client.send(command, signal)).pipe(
         Effect.asVoid,
         Effect.catchIf(
-          (fault) => fault.reason._tag === "UploadGone",
+          ({ reason }) => reason._tag === "UploadGone" || reason._tag === "Transient",
           (fault) =>
-            Effect.flatMap(
-              call("HeadObject", key, (signal) =>
-                client.send(new sdk.HeadObjectCommand({ Bucket: bucket, Key: key }), signal),
-              ),
-              (output) => (output.ContentLength === bytes ? Effect.void : Effect.fail(fault)),
+            call("HeadObject", key, (signal) =>
+              client.send(new sdk.HeadObjectCommand({ Bucket: bucket, Key: key }), signal),
+            ).pipe(
+              Effect.mapError(() => fault),
+              Effect.flatMap((output) => (output.ContentLength === bytes ? Effect.void : Effect.fail(fault))),
             ),
         ),
       ),
