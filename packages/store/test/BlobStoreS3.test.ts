@@ -4,7 +4,7 @@ import fs from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, assert, beforeAll, describe, it, vi } from "@effect/vitest"
-import { Effect, Exit, Option, Scope, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Option, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { BlobStore, BlobStoreS3, Objects, Scratch, type StoreLocation } from "../src/index.ts"
 import * as S3 from "./s3.ts"
@@ -530,6 +530,125 @@ describe("a server that fails", () => {
         refuse = false
         assert.deepEqual(yield* Stream.runCollect(store.list()), [])
         yield* store.verify(yield* store.putBytes(textBytes("x"), "a/b"))
+      }).pipe(Effect.provide(at(S3.locationAt(proxy.endpoint, newPrefix()), join(folder, "cache"))))
+    }),
+  )
+
+  /** Large uploads as their requests tell: those begun, those completed, those whose parts were removed. */
+  const uploadsIn = (requests: ReadonlyArray<string>) => ({
+    begun: requests.filter((each) => /^POST .*\?uploads/.test(each)).length,
+    completed: requests.filter((each) => /^POST .*uploadId=/.test(each)).length,
+    parts: requests.filter((each) => /^PUT .*partNumber=/.test(each)).length,
+    removed: requests.filter((each) => /^DELETE .*uploadId=/.test(each)).length,
+  })
+
+  it.live("large uploads are two at a time, however many are asked for", () =>
+    Effect.gen(function* () {
+      const folder = yield* S3.temporary
+      let most = 0
+      const proxy = yield* S3.proxy(server.endpoint, {
+        answer: () => {
+          const { begun, completed } = uploadsIn(proxy.requests)
+          most = Math.max(most, begun - completed)
+          return undefined
+        },
+      })
+      yield* Effect.gen(function* () {
+        const store = yield* BlobStore
+        yield* Effect.forEach(
+          [1, 2, 3, 4, 5],
+          (fill) => store.putBytes(new Uint8Array(9 * mebi).fill(fill), "a/b"),
+          { concurrency: 5 },
+        )
+        assert.deepInclude(uploadsIn(proxy.requests), { begun: 5, completed: 5, parts: 10, removed: 0 })
+        assert.strictEqual(most, 2)
+      }).pipe(Effect.provide(at(S3.locationAt(proxy.endpoint, newPrefix()), join(folder, "cache"))))
+    }),
+  )
+
+  it.live("a large upload that is refused or interrupted removes its parts, and sends nothing more", () =>
+    Effect.gen(function* () {
+      const folder = yield* S3.temporary
+      const second = yield* Deferred.make<void>()
+      let refuse = true
+      const proxy = yield* S3.proxy(server.endpoint, {
+        answer: (method, url) => {
+          // The first removal fails.
+          if (method === "DELETE" && uploadsIn(proxy.requests).removed === 1)
+            return { status: 500, code: "InternalError" }
+          if (!url.includes("partNumber=2&")) return undefined
+          if (refuse) return { status: 403, code: "AccessDenied" }
+          Deferred.doneUnsafe(second, Effect.void)
+          return undefined
+        },
+      })
+      const prefix = newPrefix()
+      yield* Effect.gen(function* () {
+        const store = yield* BlobStore
+        const bytes = randomBytes(60 * mebi)
+        const put = store.putBytes(bytes, "a/b")
+        const error = yield* Effect.flip(put)
+        assert.strictEqual(error._tag, "StoreUnwritable")
+        assert.strictEqual((error.cause as Error).name, "PermissionMissing")
+        assert.include(error.message, "no permission for UploadPart")
+        const refused = uploadsIn(proxy.requests)
+        assert.deepInclude(refused, { begun: 1, completed: 0, removed: 2 })
+        assert.isAtMost(refused.parts, 5)
+        refuse = false
+        const fiber = yield* Effect.forkChild(put)
+        yield* Deferred.await(second)
+        yield* Fiber.interrupt(fiber)
+        const interrupted = uploadsIn(proxy.requests)
+        assert.deepInclude(interrupted, { begun: 2, completed: 0, removed: 3 })
+        assert.isAtMost(interrupted.parts, 9)
+        yield* Effect.sleep(200)
+        assert.deepEqual(uploadsIn(proxy.requests), interrupted)
+        assert.isFalse(fs.existsSync(server.pathOf(blobKey(prefix, sha256Of(bytes)))))
+        yield* store.verify(yield* put)
+      }).pipe(Effect.provide(at(S3.locationAt(proxy.endpoint, prefix), join(folder, "cache"))))
+    }),
+  )
+
+  it.live("a large upload whose last answer is lost is there", () =>
+    Effect.gen(function* () {
+      const folder = yield* S3.temporary
+      let lost = 0
+      const options: { fraction: number } & S3.ProxyOptions = {
+        fraction: 0,
+        kinds: ["lost"],
+        answer: (method, url) => {
+          options.fraction = method === "POST" && url.includes("uploadId=") && lost++ === 0 ? 1 : 0
+          return undefined
+        },
+      }
+      const proxy = yield* S3.proxy(server.endpoint, options)
+      yield* Effect.gen(function* () {
+        const store = yield* BlobStore
+        yield* store.verify(yield* store.putBytes(randomBytes(9 * mebi), "a/b"))
+        assert.strictEqual(proxy.faults.get("lost"), 1)
+        assert.deepInclude(uploadsIn(proxy.requests), { begun: 1, removed: 0 })
+      }).pipe(Effect.provide(at(S3.locationAt(proxy.endpoint, newPrefix()), join(folder, "cache"))))
+    }),
+  )
+
+  it.live("a large file that becomes shorter while it is uploaded is no object", () =>
+    Effect.gen(function* () {
+      const folder = yield* S3.temporary
+      const path = join(folder, "talk.mp4")
+      const proxy = yield* S3.proxy(server.endpoint, {
+        answer: (method, url) => {
+          // In the last part, so that there are as many.
+          if (method === "POST" && url.includes("?uploads")) fs.truncateSync(path, 59 * mebi)
+          return undefined
+        },
+      })
+      fs.writeFileSync(path, randomBytes(60 * mebi))
+      yield* Effect.gen(function* () {
+        const store = yield* BlobStore
+        const error = yield* Effect.flip(store.reference(path, "video/mp4"))
+        assert.strictEqual(error._tag, "SourceUnreadable")
+        assert.deepInclude(uploadsIn(proxy.requests), { begun: 1, completed: 0, removed: 1 })
+        assert.deepEqual(yield* Stream.runCollect(store.list()), [])
       }).pipe(Effect.provide(at(S3.locationAt(proxy.endpoint, newPrefix()), join(folder, "cache"))))
     }),
   )

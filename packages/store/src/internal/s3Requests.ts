@@ -10,19 +10,23 @@
  * What is sent is checked where it arrives. Amazon's servers compare a SHA-256 or CRC-32; of other servers some refuse
  * the headers for that and others ignore them, but most tell an MD5 as the ETag of what they have, which is compared
  * here. Whether it is one is seen on the first object read, the store's own mark.
+ *
+ * Large files are uploaded in parts by the SDK's lib-storage. It is given a client whose requests are the ones here, so
+ * that parts are made anew, counted and compared as everything else.
  */
 import { createHash } from "node:crypto"
 import fs from "node:fs"
 import type { Readable } from "node:stream"
 import type * as Sdk from "@aws-sdk/client-s3"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 
 import { RegionWrong, type S3Error, StoreUnreachable } from "../S3Error.ts"
-import { attempt } from "./fileIo.ts"
 import { type Asked, Fault, ofCause, transient } from "./s3Fault.ts"
 
 export interface Options {
@@ -65,11 +69,29 @@ export interface Opened {
 
 export type Requests = Effect.Success<ReturnType<typeof open>>
 
+/** A file to upload, of a known length and digest. */
+interface LocalFile {
+  readonly path: string
+  readonly bytes: number
+  readonly sha256: string
+}
+
+/** What the SDK sends in the course of an upload: one request where one part is all of it. */
+type UploadCommand =
+  | Sdk.CreateMultipartUploadCommand
+  | Sdk.UploadPartCommand
+  | Sdk.CompleteMultipartUploadCommand
+  | Sdk.AbortMultipartUploadCommand
+  | Sdk.PutObjectCommand
+
 /** Bytes of one request; larger files go in parts of this size, or larger ones when there would be too many. */
 const partBytes = 8 * 1024 * 1024
 const maxParts = 9000
-/** Parts in memory at once. */
-const partsAtOnce = 6
+/** Uploads in parts at once, over the whole store, and parts of each. Each has two more parts in memory while it reads. */
+const uploadsAtOnce = 2
+const partsAtOnce = 3
+/** Bytes of one read of a file that goes in parts. Larger ones take less time of the processor and more memory. */
+const readBytes = 1024 * 1024
 const longestPauseMs = 20_000
 /** Attempts where a reason is not likely to pass: a name that nobody knows, a port where nobody listens. */
 const lastingAttempts = 4
@@ -85,8 +107,8 @@ const connect = Effect.fnUntraced(function* (sdk: typeof Sdk, options: Options, 
     requestHandler: {
       connectionTimeout: Math.min(10_000, options.timeoutMs),
       socketTimeout: options.timeoutMs,
-      httpAgent: { keepAlive: true, maxSockets: options.requests + partsAtOnce },
-      httpsAgent: { keepAlive: true, maxSockets: options.requests + partsAtOnce },
+      httpAgent: { keepAlive: true, maxSockets: options.requests },
+      httpsAgent: { keepAlive: true, maxSockets: options.requests },
     },
     ...(options.endpoint === undefined
       ? {}
@@ -118,7 +140,7 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
   const sdk = yield* Effect.promise(() => import("@aws-sdk/client-s3"))
   const { client, region } = yield* connect(sdk, options, unknown)
   const permits = yield* Semaphore.make(options.requests)
-  const parts = yield* Semaphore.make(partsAtOnce)
+  const uploads = yield* Semaphore.make(uploadsAtOnce)
   let etagIsMd5 = false
 
   /** One attempt. */
@@ -286,129 +308,113 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
       ),
     )
 
-  const putPart = <E>(
-    key: string,
-    uploadId: string,
-    number: number,
-    content: Effect.Effect<Uint8Array<ArrayBuffer>, E>,
-  ) =>
+  /** An answer may have been lost, and servers tell of an upload that is gone in many ways: is its object there? */
+  const complete = (key: string, command: Sdk.CompleteMultipartUploadCommand, bytes: number) =>
     insist(
       key,
-      Effect.gen(function* () {
-        const bytes = yield* content
-        const output = yield* call("UploadPart", key, (signal) =>
-          client.send(
-            new sdk.UploadPartCommand({
-              Bucket: bucket,
-              Key: key,
-              UploadId: uploadId,
-              PartNumber: number,
-              Body: bytes,
-              ContentLength: bytes.length,
-            }),
-            signal,
-          ),
-        )
-        yield* compareEtag(output, bytes)
-        return {
-          PartNumber: number,
-          ETag: output.ETag,
-          ...(output.ChecksumCRC32 === undefined ? {} : { ChecksumCRC32: output.ChecksumCRC32 }),
-        }
-      }),
-    ).pipe(parts.withPermits(1))
-
-  /** An answer may have been lost: an upload that is gone was completed when there is an object of its length. */
-  const complete = (key: string, uploadId: string, done: Array<Sdk.CompletedPart>, bytes: number) =>
-    insist(
-      key,
-      call("CompleteMultipartUpload", key, (signal) =>
-        client.send(
-          new sdk.CompleteMultipartUploadCommand({
-            Bucket: bucket,
-            Key: key,
-            UploadId: uploadId,
-            MultipartUpload: { Parts: done },
-          }),
-          signal,
-        ),
-      ).pipe(
+      call("CompleteMultipartUpload", key, (signal) => client.send(command, signal)).pipe(
         Effect.asVoid,
         Effect.catchIf(
-          (fault) => fault.reason._tag === "UploadGone",
+          ({ reason }) => reason._tag === "UploadGone" || reason._tag === "Transient",
           (fault) =>
-            Effect.flatMap(
-              call("HeadObject", key, (signal) =>
-                client.send(new sdk.HeadObjectCommand({ Bucket: bucket, Key: key }), signal),
-              ),
-              (output) => (output.ContentLength === bytes ? Effect.void : Effect.fail(fault)),
+            call("HeadObject", key, (signal) =>
+              client.send(new sdk.HeadObjectCommand({ Bucket: bucket, Key: key }), signal),
+            ).pipe(
+              Effect.mapError(() => fault),
+              Effect.flatMap((output) => (output.ContentLength === bytes ? Effect.void : Effect.fail(fault))),
             ),
         ),
       ),
     )
+
+  /** Forgets an upload, in about the time of one request: whoever waits for it has failed, or wants to end. */
+  const removeParts = (key: string, command: Sdk.AbortMultipartUploadCommand) =>
+    insist(
+      key,
+      Effect.catchIf(
+        Effect.asVoid(call("AbortMultipartUpload", key, (signal) => client.send(command, signal))),
+        (fault) => fault.reason._tag === "UploadGone",
+        () => Effect.void,
+      ),
+    ).pipe(Effect.timeoutOption(options.timeoutMs), Effect.ignore)
+
+  /** The SDK's upload in parts, with requests that are made as all others are. */
+  const putParts = Effect.fnUntraced(
+    function* <E, E2>(
+      key: string,
+      file: LocalFile,
+      fail: (cause: unknown) => E,
+      unchanged: Effect.Effect<void, E2>,
+    ) {
+      const { Upload } = yield* Effect.promise(() => import("@aws-sdk/lib-storage"))
+      const failed = yield* Deferred.make<never, E | E2 | S3Error>()
+      const stop = (error: E | E2 | S3Error) =>
+        Effect.andThen(Deferred.fail(failed, error), Deferred.await(failed))
+      let done: Promise<unknown> = Promise.resolve()
+      // When requests are made no more it ends, after it has removed its parts.
+      yield* Effect.addFinalizer(() => Effect.ignore(Effect.tryPromise(() => done)))
+      const run = yield* FiberSet.makeRuntimePromise()
+      const body = fs.createReadStream(file.path, { end: file.bytes - 1, highWaterMark: readBytes })
+      const whole = Effect.suspend((): Effect.Effect<void, E | E2> =>
+        body.bytesRead === file.bytes ? unchanged : Effect.fail(fail(shorter())),
+      )
+      const request = (command: UploadCommand): Effect.Effect<unknown, E | E2 | S3Error> => {
+        if (command instanceof sdk.CreateMultipartUploadCommand)
+          return insist(
+            key,
+            call("CreateMultipartUpload", key, (signal) => client.send(command, signal)),
+          )
+        if (command instanceof sdk.UploadPartCommand)
+          return insist(
+            key,
+            Effect.tap(
+              call("UploadPart", key, (signal) => client.send(command, signal)),
+              (output) => compareEtag(output, command.input.Body as Uint8Array),
+            ),
+          )
+        if (command instanceof sdk.CompleteMultipartUploadCommand)
+          return Effect.andThen(whole, complete(key, command, file.bytes))
+        return whole
+      }
+      const send = (command: UploadCommand): Promise<unknown> =>
+        command instanceof sdk.AbortMultipartUploadCommand
+          ? Effect.runPromise(removeParts(key, command))
+          : run(Effect.catch(request(command), stop))
+      const upload = new Upload({
+        client: { config: client.config, send } as unknown as Sdk.S3Client,
+        params: {
+          Bucket: bucket,
+          Key: key,
+          Body: body,
+          ContentLength: file.bytes,
+          Metadata: { sha256: file.sha256 },
+        },
+        partSize: Math.max(partBytes, Math.ceil(file.bytes / maxParts)),
+        queueSize: partsAtOnce,
+      })
+      done = upload.done()
+      yield* Effect.tryPromise({ try: () => done, catch: fail }).pipe(
+        Effect.catch(stop),
+        Effect.raceFirst(Deferred.await(failed)),
+      )
+    },
+    Effect.scoped,
+    (effect) => uploads.withPermits(1)(effect),
+  )
 
   /**
    * Writes a file of a known length and digest, in parts when it is large. `unchanged` is asked before it counts.
    */
   const putFile = Effect.fn("s3Requests.putFile")(function* <E, E2>(
     key: string,
-    file: { readonly path: string; readonly bytes: number; readonly sha256: string },
+    file: LocalFile,
     fail: (cause: unknown) => E,
     unchanged: Effect.Effect<void, E2>,
   ) {
-    const content = (from: number, length: number) => readRange(file.path, from, length, fail)
-    if (file.bytes <= partBytes) {
-      const bytes = yield* content(0, file.bytes)
-      yield* unchanged
-      return yield* put(key, bytes, file.sha256)
-    }
-    const size = Math.max(partBytes, Math.ceil(file.bytes / maxParts))
-    yield* Effect.acquireUseRelease(
-      Effect.interruptible(
-        insist(
-          key,
-          call("CreateMultipartUpload", key, (signal) =>
-            client.send(
-              new sdk.CreateMultipartUploadCommand({
-                Bucket: bucket,
-                Key: key,
-                Metadata: { sha256: file.sha256 },
-                ...(options.endpoint === undefined ? { ChecksumAlgorithm: "CRC32" } : {}),
-              }),
-              signal,
-            ),
-          ),
-        ),
-      ),
-      ({ UploadId }) =>
-        Effect.gen(function* () {
-          const count = Math.ceil(file.bytes / size)
-          const done = yield* Effect.forEach(
-            Array.from({ length: count }).keys(),
-            (index) =>
-              putPart(
-                key,
-                UploadId!,
-                index + 1,
-                content(index * size, Math.min(size, file.bytes - index * size)),
-              ),
-            { concurrency: partsAtOnce },
-          )
-          yield* unchanged
-          yield* complete(key, UploadId!, done, file.bytes)
-        }),
-      ({ UploadId }, exit) =>
-        exit._tag === "Success"
-          ? Effect.void
-          : Effect.ignore(
-              call("AbortMultipartUpload", key, (signal) =>
-                client.send(
-                  new sdk.AbortMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: UploadId! }),
-                  signal,
-                ),
-              ),
-            ),
-    )
+    if (file.bytes > partBytes) return yield* putParts(key, file, fail, unchanged)
+    const bytes = yield* readStart(file.path, file.bytes, fail)
+    yield* unchanged
+    return yield* put(key, bytes, file.sha256)
   })
 
   /** Makes an object's time new, by a copy onto itself; not for objects of more than 5 GiB. */
@@ -489,24 +495,14 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
   return { urlOf, head, read, get, put, putFile, touch, remove, page, list, retry, learn }
 })
 
+const shorter = (): Error => new Error("it is shorter than it was")
+
 const md5Of = (bytes: Uint8Array): string => createHash("md5").update(bytes).digest("hex")
 
-/** Some bytes of a file. One that is shorter fails the request that wants to send it. */
-const readRange = <E>(path: string, from: number, length: number, fail: (cause: unknown) => E) =>
-  Effect.acquireUseRelease(
-    attempt(() => fs.openSync(path, "r"), fail),
-    (fd) =>
-      Effect.callback<Uint8Array<ArrayBuffer>, E>((resume) => {
-        const bytes = new Uint8Array(length)
-        const next = (end: number): void => {
-          if (end === length) return resume(Effect.succeed(bytes))
-          fs.read(fd, bytes, end, length - end, from + end, (error, read) => {
-            if (error !== null) return resume(Effect.fail(fail(error)))
-            if (read === 0) return resume(Effect.fail(fail(new Error("it is shorter than it was"))))
-            next(end + read)
-          })
-        }
-        next(0)
-      }).pipe(Effect.uninterruptible),
-    (fd) => Effect.sync(() => fs.closeSync(fd)),
+/** The first bytes of a file. */
+const readStart = <E>(path: string, bytes: number, fail: (cause: unknown) => E) =>
+  Effect.flatMap(
+    Effect.tryPromise({ try: (signal) => fs.promises.readFile(path, { signal }), catch: fail }),
+    (content) =>
+      content.length < bytes ? Effect.fail(fail(shorter())) : Effect.succeed(content.subarray(0, bytes)),
   )
