@@ -144,6 +144,9 @@ const ran = (graph: Graph.Graph, count: number, nodes: ReadonlyArray<Placement.P
 const mean = (values: ReadonlyArray<number>): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length
 
+/** Runs of each case that is compared with its simulation. */
+const rounds = 3
+
 /** Seconds from the submission of one item for each of so many workers until its call, on the mean. */
 const started = (workers: number) =>
   Effect.map(ran(one(1), workers, [onGpus("bench-sleep", workers)]), ({ first, submitted }) =>
@@ -249,19 +252,21 @@ const measured = Effect.gen(function* () {
   ]
   const rows = yield* Effect.forEach(cases, ([name, graph, count, nodes, seconds]) =>
     Effect.gen(function* () {
-      const real = yield* ran(graph, count, nodes)
+      const times = yield* Effect.forEach(Array.from({ length: rounds }), () => ran(graph, count, nodes))
+      const reals = times.map((real) => real.seconds)
+      const real = mean(reals)
       const simulation = yield* simulated(here, graph, count, nodes, seconds)
       return [
         name,
         count,
-        number(real.seconds),
+        `${number(real)} (${number(Math.min(...reals))} to ${number(Math.max(...reals))})`,
         number(simulation.seconds),
-        number(simulation.seconds / real.seconds, 2),
+        number(simulation.seconds / real, 2),
       ]
     }),
   )
   lines.push(
-    `Simulated with the overheads of this cluster (a submission ${number(here.submitSeconds, 2)} s; the start of n workers at once ${number(here.startShareSeconds, 2)} n s, as runs of 1 and 24 workers took; a look for results every 0.3 s) against real runs:`,
+    `Simulated with the overheads of this cluster (a submission ${number(here.submitSeconds, 2)} s; the start of n workers at once ${number(here.startShareSeconds, 2)} n s, as runs of 1 and 24 workers took; a look for results every 0.3 s) against the mean of ${rounds} real runs:`,
     "",
     table(["run", "items", "real, s", "simulated, s", "simulated / real"], rows),
   )

@@ -3,7 +3,8 @@
  *
  * - It waits until no more comes, and then packs: into even shares of what waits for all workers, which stay so large
  *   until all of that is packed; and no more shards than two for each worker, and one, at once.
- * - At its next look it submits a job with a task for every place that is free, and gives each up to some shards.
+ * - At its next look it submits a job with a task for every place that is free, and gives each a fair share of the
+ *   shards in line, some at most.
  *   Nothing is added to a task of an array: when it has made its shards, its place is free for another.
  * - Held workers are given shards before new ones are submitted, each one beyond that which it is at.
  */
@@ -118,6 +119,8 @@ const submit = (run: SimulatedRun, node: Node): void => {
     for (const task of hands)
       if (node.line.length > 0 && (task.idle || !few(task)))
         Worker.give(run, node, task, Waiting.next(run, node, task.workers))
+  const inLine = node.line.reduce((sum, { count }) => sum + count, 0)
+  const fair = Math.max(1, Math.ceil(inLine / Math.max(1, node.where.workers)))
   // A gang is a job of one task.
   let places = how === "gang" ? Math.min(1, placesOf(run, node)) : placesOf(run, node)
   const tasks: Array<Task> = []
@@ -126,7 +129,7 @@ const submit = (run: SimulatedRun, node: Node): void => {
     places -= shards.count
     tasks.push({ workers: shards.count, shards: [shards], since: run.clock.now, idle: false })
   }
-  const rounds = how === "held" ? 1 : node.shard.perTask
+  const rounds = how === "held" ? 1 : Math.min(node.shard.perTask, fair)
   for (let round = 1; round < rounds; round++)
     for (const task of tasks)
       if (node.line.length > 0) task.shards.push(Waiting.next(run, node, task.workers))

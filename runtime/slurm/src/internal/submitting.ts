@@ -45,7 +45,9 @@ const submit = (desk: Desk, node: string, line: Array<Entry>): Effect.Effect<voi
     const free = Math.min(tasksPerJob, Math.floor((site.workers - running) / most))
     // One job for those that ask for the same.
     const alike = line.filter((entry) => askOf(entry) === askOf(first))
-    const taken = alike.slice(0, free * most * (site.held ? 1 : shardsPerSlot))
+    // A fair share for each slot: those that are free a moment later are to find some, too.
+    const perSlot = site.held ? 1 : Math.min(shardsPerSlot, Math.ceil(alike.length / site.workers))
+    const taken = alike.slice(0, free * most * perSlot)
     // A gang is a job of one task.
     const tasks = site.gang ? 1 : Math.min(free, Math.ceil(taken.length / most))
     // What is held is held for more shards to come.
