@@ -99,7 +99,7 @@ export const work = Effect.fn("Worker.work")(function* (options: Options) {
   yield* Effect.logInfo(`${Results.placeOf(attempt, session)} begins`)
   if (rank === 0) yield* hello()
 
-  /** Slots at work, and when the last of them was. */
+  /** Slots at work, and since when there are so many. */
   let active = 0
   let sinceMs = yield* Clock.currentTimeMillis
 
@@ -109,9 +109,8 @@ export const work = Effect.fn("Worker.work")(function* (options: Options) {
     while (true) {
       const found = yield* objects.get(name)
       if (Option.isSome(found)) return yield* decodeOrder(text(found.value))
-      if (active > 0) sinceMs = yield* Clock.currentTimeMillis
-      const idleMs = (yield* Clock.currentTimeMillis) - sinceMs
-      if (idleMs >= idleSeconds * 1000 || (yield* Deferred.isDone(warned))) return undefined
+      const idle = active === 0 && (yield* Clock.currentTimeMillis) - sinceMs >= idleSeconds * 1000
+      if (idle || (yield* Deferred.isDone(warned))) return undefined
       yield* Effect.raceFirst(Effect.sleep(lookMs), Deferred.await(warned))
     }
   })
@@ -136,14 +135,16 @@ export const work = Effect.fn("Worker.work")(function* (options: Options) {
         ;({ idleSeconds, last } = order)
         turn++
       }
-      return (yield* Deferred.isDone(warned)) ? undefined : line.shift()
+      if (yield* Deferred.isDone(warned)) return undefined
+      const given = line.shift()
+      if (given !== undefined) active++
+      return given
     }),
   )
   /** One slot after the other shard, until there is none, or it has to leave one. */
   const serve = (slot: Slot) =>
     Effect.gen(function* () {
       for (let given = yield* next; given !== undefined; given = yield* next) {
-        active++
         const through = yield* Effect.ensuring(
           perform(
             { ...options, attempt: { ...attempt, gpus: slot.gpus } },
@@ -151,7 +152,10 @@ export const work = Effect.fn("Worker.work")(function* (options: Options) {
             given.shard,
             given.perWorker,
           ),
-          Effect.sync(() => void active--),
+          Effect.map(Clock.currentTimeMillis, (now) => {
+            active--
+            sinceMs = now
+          }),
         )
         if (!through) return false
       }

@@ -1,0 +1,141 @@
+/** What one task of a job does, with a store in memory and calls that take as long as the test says. */
+import { assert, describe, it } from "@effect/vitest"
+import { Shard, Workers } from "@reelgraph/engine"
+import { BlobStoreMemory, Objects } from "@reelgraph/store"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import { TestClock } from "effect/testing"
+
+import * as Order from "../src/Order.ts"
+import * as Results from "../src/Results.ts"
+import * as Worker from "../src/Worker.ts"
+
+const session = "test-session"
+const label = "node-0"
+const digest = (text: string): string => text.repeat(64).slice(0, 64)
+
+/** So many items of one node. */
+const shardOf = (items: number): typeof Shard.Shard.Type => ({
+  node: "node",
+  module: "file:///nowhere.ts",
+  operator: "node",
+  version: "1.0.0",
+  source: digest("a"),
+  cardinality: "filter",
+  batchSize: 1,
+  retries: 0,
+  resources: { cores: 1 },
+  params: "{}",
+  sides: {},
+  bound: digest("b"),
+  items: Array.from({ length: items }, (_, i) => ({ digest: digest(String(i)), record: "{}" })),
+})
+
+const slot = (gpus: string, seconds: number, made: Array<string> = []): Worker.Slot => ({
+  gpus,
+  workers: Workers.of({
+    capacity: { name: "here", cores: 1, memoryGiB: 1, gpus: 0 },
+    call: (_job, _resources, _priority, started) =>
+      Effect.gen(function* () {
+        started()
+        yield* Effect.sleep(seconds * 1000)
+        made.push(gpus)
+        return [{ _tag: "Kept" }]
+      }),
+  }),
+})
+
+/** Says what task 0 is to do. */
+const say = (turn: number, shards: ReadonlyArray<number>, last: boolean, idleSeconds = 5) =>
+  Effect.gen(function* () {
+    const objects = yield* Objects
+    const json = (value: unknown) => Buffer.from(JSON.stringify(value))
+    const ids = shards.map((_, i) => `node-${turn}-${i}`)
+    yield* Effect.forEach(shards, (items, i) =>
+      objects.put(Order.shardName(session, ids[i]!), json(shardOf(items))),
+    )
+    const order: Order.Order = {
+      format: Order.format,
+      version: "1",
+      session,
+      label,
+      shards: ids,
+      perWorker: 1,
+      cores: 1,
+      last,
+      idleSeconds,
+    }
+    yield* objects.put(Order.orderName(session, label, 0, turn), json(order))
+  })
+
+const work = (slots: ReadonlyArray<Worker.Slot>) =>
+  Effect.gen(function* () {
+    const warned = yield* Deferred.make<void>()
+    const attempt = { job: 1, task: 0, restart: 0, token: "00000000", node: "n", gpus: "0,1" }
+    const options = { session, label, attempt, slots, rank: 0, ranks: 1, version: "1", graceMs: 0, warned }
+    return { warned, fiber: yield* Effect.forkChild(Worker.work(options)) }
+  })
+
+/** Shards of which there are results, with the GPUs that made them. */
+const results = Effect.gen(function* () {
+  const objects = yield* Objects
+  const folder = Order.resultsFolder(session, label)
+  const names = yield* Stream.runCollect(objects.list(folder))
+  const parts = names.filter((name) => name.endsWith(".ndjson"))
+  return yield* Effect.forEach(parts, (name) =>
+    Effect.gen(function* () {
+      const bytes = yield* objects.get(name)
+      if (bytes._tag === "None") return ""
+      const { head, results: made } = yield* Results.decode(name, bytes.value)
+      return `${head.shard} ${made.length} ${head.whole} GPU ${head.gpus}`
+    }),
+  )
+})
+
+describe("Worker", () => {
+  it.effect("makes a shard in each slot at once, and says which GPUs made it", () =>
+    Effect.gen(function* () {
+      yield* say(0, [1, 1, 1], true)
+      const { fiber } = yield* work([slot("0", 10), slot("1", 10)])
+      yield* TestClock.adjust("11 seconds")
+      assert.deepStrictEqual((yield* results).toSorted(), ["node-0-0 1 true GPU 0", "node-0-1 1 true GPU 1"])
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(yield* Fiber.join(fiber), "through")
+      assert.lengthOf(yield* results, 3)
+    }).pipe(Effect.provide(BlobStoreMemory.layer)),
+  )
+
+  it.effect("is idle since its last shard ended, not while one of its slots is at work", () =>
+    Effect.gen(function* () {
+      yield* say(0, [2, 1], false)
+      const { fiber } = yield* work([slot("0", 10), slot("1", 10)])
+      // One slot has nothing to do for longer than it would wait alone.
+      yield* TestClock.adjust("19 seconds")
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust("4 seconds")
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* say(1, [1], false)
+      yield* TestClock.adjust("13 seconds")
+      assert.isTrue((yield* results).some((line) => line.startsWith("node-1-0 1 true")))
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(yield* Fiber.join(fiber), "idle")
+    }).pipe(Effect.provide(BlobStoreMemory.layer)),
+  )
+
+  it.effect("leaves when it is warned, with what it has", () =>
+    Effect.gen(function* () {
+      yield* say(0, [3, 1], true)
+      const made: Array<string> = []
+      const { fiber, warned } = yield* work([slot("0", 10, made)])
+      yield* TestClock.adjust("12 seconds")
+      yield* Deferred.succeed(warned, undefined)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Fiber.join(fiber), "warned")
+      assert.deepStrictEqual(yield* results, ["node-0-0 1 false GPU 0"])
+      assert.lengthOf(made, 1)
+    }).pipe(Effect.provide(BlobStoreMemory.layer)),
+  )
+})
