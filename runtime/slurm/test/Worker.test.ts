@@ -125,6 +125,17 @@ describe("Worker", () => {
     }).pipe(Effect.provide(BlobStoreMemory.layer)),
   )
 
+  it.effect("waits as long after a long shard as after a short one", () =>
+    Effect.gen(function* () {
+      yield* say(0, [1], false)
+      const { fiber } = yield* work([slot("0", 10)])
+      yield* TestClock.adjust("14 seconds")
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(yield* Fiber.join(fiber), "idle")
+    }).pipe(Effect.provide(BlobStoreMemory.layer)),
+  )
+
   it.effect("leaves when it is warned, with what it has", () =>
     Effect.gen(function* () {
       yield* say(0, [3, 1], true)
