@@ -73,7 +73,7 @@ export const placeOf = ({ gpus, job, node, restart, task }: Attempt, session: st
 
 /** The log, among those of a store, of whoever worked in a place: of the task, with all its restarts. */
 export const logOf = (place: string): string | undefined => {
-  const found = /, job (\d+_\d+).*, session ([\w.-]+)$/u.exec(place)
+  const found = /, job (\d+_\d+).*, session (\w[\w.-]*)$/u.exec(place)
   return found === null ? undefined : `${found[2]}/${found[1]}.log`
 }
 
