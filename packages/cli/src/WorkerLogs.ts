@@ -3,10 +3,10 @@
  * the restarts of its task wrote. A session is what one driver has on the cluster, for one run; the calls of a run say in
  * whose sessions they were made (the earlier ones are of drivers whose jobs it took over).
  */
-import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync } from "node:fs"
+import { readdirSync, statSync } from "node:fs"
 import { join } from "node:path"
 
-import { Results } from "@reelgraph/slurm"
+import { LogEnd, Results } from "@reelgraph/slurm"
 import type { Journal, Run } from "@reelgraph/store"
 
 import * as Format from "./Format.ts"
@@ -49,23 +49,15 @@ const writtenMs = (file: string): number | undefined => otherwise(() => statSync
 const namesIn = (folder: string): ReadonlyArray<string> => otherwise(() => readdirSync(folder), [])
 
 /** The last lines of a log; undefined when it is not here. */
-export const tail = (file: string, lines: number): Tail | undefined =>
-  otherwise(() => {
-    const opened = openSync(file, "r")
-    try {
-      const { size } = fstatSync(opened)
-      const bytes = Buffer.alloc(Math.min(size, lines * lineBytes, mostBytes))
-      const read = readSync(opened, bytes, 0, bytes.length, size - bytes.length)
-      const text = bytes.toString("utf8", 0, read).trimEnd()
-      const all = text === "" ? [] : text.split("\n")
-      const begun = bytes.length < size
-      // What it begins with is the rest of a line.
-      if (begun && all.length > 1) all.shift()
-      return { lines: all.slice(-lines), whole: !begun && all.length <= lines }
-    } finally {
-      closeSync(opened)
-    }
-  }, undefined)
+export const tail = (file: string, lines: number): Tail | undefined => {
+  const end = LogEnd.read(file, Math.min(lines * lineBytes, mostBytes))
+  if (end === undefined) return undefined
+  const text = end.text.trimEnd()
+  const all = text === "" ? [] : text.split("\n")
+  // What it begins with is the rest of a line.
+  if (!end.whole && all.length > 1) all.shift()
+  return { lines: all.slice(-lines), whole: end.whole && all.length <= lines }
+}
 
 /** When a session of a graph began, to the second: it is in its name, such as `curate-20260114-093042-3fa9c1`. */
 const beganAt = (session: string, graph: string): number | undefined => {

@@ -49,8 +49,7 @@ export class Session {
       const fresh = this.#desk.work.ask(Shard.keys(shard), { give, end, fail })
       if (fresh.length === 0) return Effect.void
       const parts = shard.set === undefined ? bySize(shard, fresh) : [shard]
-      const from = { memoryScale: 1, troubles: [], avoid: [] }
-      return Effect.forEach(parts, (part) => enter(this.#desk, part, shard.node, from), { discard: true })
+      return Effect.forEach(parts, (part) => enter(this.#desk, part, shard.node), { discard: true })
     })
   }
 

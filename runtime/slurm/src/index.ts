@@ -1,3 +1,4 @@
+export * as LogEnd from "./LogEnd.ts"
 export * as Accounting from "./Accounting.ts"
 export * as Cluster from "./Cluster.ts"
 export * as Hostlist from "./Hostlist.ts"

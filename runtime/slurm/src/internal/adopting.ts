@@ -1,5 +1,4 @@
 /** What an earlier driver has left: its jobs, which go on, and what they have written. */
-import { Shard } from "@reelgraph/engine"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -8,7 +7,7 @@ import * as Stream from "effect/Stream"
 import * as Order from "../Order.ts"
 import type { Entry } from "../Work.ts"
 import { collect } from "./collecting.ts"
-import { decodeShard, type Desk, type Job, jobName, taskOf, utf8 } from "./desk.ts"
+import { decodeShard, type Desk, entryOf, type Job, jobName, taskOf, utf8 } from "./desk.ts"
 
 const decodeSubmitted = Schema.decodeUnknownEffect(Schema.fromJsonString(Order.Submitted))
 
@@ -62,17 +61,7 @@ const found = (
   Effect.gen(function* () {
     const bytes = Option.getOrUndefined(yield* desk.objects.get(Order.shardName(session, id)))
     if (bytes === undefined) return undefined
-    const keys = Shard.keys(yield* decodeShard(utf8(bytes)))
-    const entry: Entry = {
-      id,
-      session,
-      node,
-      keys,
-      missing: new Set(keys.keys()),
-      troubles: [],
-      avoid: new Set(),
-      memoryScale: 1,
-    }
+    const entry = entryOf(session, node, id, yield* decodeShard(utf8(bytes)))
     desk.work.add(entry)
     return entry
   })

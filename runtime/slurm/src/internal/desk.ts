@@ -144,26 +144,34 @@ export const utf8 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("
 export const json = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value))
 export const decodeShard = Schema.decodeUnknownEffect(Schema.fromJsonString(Shard.Shard))
 
+/** A shard with nothing made of it yet, and what befell its calls before. */
+export const entryOf = (
+  session: string,
+  node: string,
+  id: string,
+  shard: Shard.Shard,
+  before: Pick<Entry, "avoid" | "memoryScale" | "troubles"> = {
+    avoid: new Set(),
+    memoryScale: 1,
+    troubles: [],
+  },
+): Entry => {
+  const keys = Shard.keys(shard)
+  const { avoid, memoryScale, troubles } = before
+  const missing = new Set(keys.keys())
+  return { id, session, node, keys, missing, troubles: [...troubles], avoid: new Set(avoid), memoryScale }
+}
+
 /** Writes a shard down and puts it in line. */
 export const enter = (
   desk: Desk,
   shard: Shard.Shard,
   node: string,
-  from: { memoryScale: number; troubles: Entry["troubles"]; avoid: Iterable<string> },
+  before?: Parameters<typeof entryOf>[4],
 ): Effect.Effect<void, unknown> => {
   const { session } = desk.options
   const id = `${node}-${desk.shards++}`
-  const keys = Shard.keys(shard)
-  const entry: Entry = {
-    id,
-    session,
-    node,
-    keys,
-    missing: new Set(keys.keys()),
-    troubles: [...from.troubles],
-    avoid: new Set(from.avoid),
-    memoryScale: from.memoryScale,
-  }
+  const entry = entryOf(session, node, id, shard, before)
   // In the book before it is in the store: a second one who asks meanwhile shares it.
   desk.work.add(entry)
   return Effect.map(desk.objects.put(Order.shardName(session, id), json(shard)), () => {

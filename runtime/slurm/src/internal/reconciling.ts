@@ -69,7 +69,7 @@ const again = (
     // Not away from all of them: what fails everywhere is not the fault of nodes.
     const nodes = desk.options.sites.get(entry.node)?.nodes ?? 1
     const away = new Set([...entry.avoid, ...avoid])
-    const from = { memoryScale: scale, troubles, avoid: away.size < nodes ? away : [] }
+    const from = { memoryScale: scale, troubles, avoid: away.size < nodes ? away : new Set<string>() }
     const gaveUp =
       troubles.length >= allTroubles || troubles.filter((trouble) => trouble.own).length >= ownTroubles
     if (gaveUp && rest.items.length > 1 && shard.set === undefined) {

@@ -3,11 +3,10 @@
  * one task after another, and is kept away from; or what no node has, such as the installation, the store, or leave to
  * read it: then the run ends, and says what their logs say.
  */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs"
-
 import { LastWords } from "@reelgraph/local"
 
 import type * as JobState from "../JobState.ts"
+import * as LogEnd from "../LogEnd.ts"
 import * as Notes from "../Notes.ts"
 import type { Desk, Job, Task } from "./desk.ts"
 
@@ -38,23 +37,8 @@ export const count = (desk: Desk, job: Job, task: Task, how: JobState.Outcome): 
   known.nodes.add(task.on ?? "a node that Slurm does not name")
   if (known.tasks < tasksAtLeast || known.nodes.size < Math.min(nodesAtLeast, site?.nodes ?? 1))
     return undefined
-  const log = site?.log(job.session, job.id, task.index)
-  const said = log === undefined ? "" : tail(log)
-  return `${known.tasks} workers in pool ${site?.pool} ended before they began, on ${[...known.nodes].toSorted().join(", ")}: ${Notes.endOf(how)}; ${said === "" ? `there is no log ${log}` : `the log of one ends with: ${said}`}`
-}
-
-const tail = (path: string): string => {
-  try {
-    const file = openSync(path, "r")
-    try {
-      const { size } = fstatSync(file)
-      const bytes = Buffer.alloc(Math.min(size, tailBytes))
-      readSync(file, bytes, 0, bytes.length, size - bytes.length)
-      return LastWords.of(bytes.toString("utf8"))
-    } finally {
-      closeSync(file)
-    }
-  } catch {
-    return ""
-  }
+  if (site === undefined) return undefined
+  const log = site.log(job.session, job.id, task.index)
+  const said = LastWords.of(LogEnd.read(log, tailBytes)?.text ?? "")
+  return `${known.tasks} workers in pool ${site.pool} ended before they began, on ${[...known.nodes].toSorted().join(", ")}: ${Notes.endOf(how)}; ${said === "" ? `the log of one, ${log}, has nothing` : `the log of one ends with: ${said}`}`
 }
