@@ -3,7 +3,8 @@ import { createHash } from "node:crypto"
 import { DatabaseSync } from "node:sqlite"
 
 import { Canonical, Digest } from "@reelgraph/core"
-import { Engine, Plan, Workers } from "@reelgraph/engine"
+import { layerInline } from "@reelgraph/call"
+import { Engine, Plan } from "@reelgraph/engine"
 import { Journal, StoreFs } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -137,13 +138,7 @@ const phases = new Map<string | undefined, (task: Task) => Effect.Effect<unknown
 
 const [phase, json] = process.argv.slice(2) as [string, string]
 const task = JSON.parse(json) as Task
-const workers = Layer.succeed(
-  Workers,
-  Workers.of({
-    capacity: { name: "here", cores: 2, memoryGiB: 8, gpus: 0 },
-    call: () => Effect.die("the benchmark has no calls in workers"),
-  }),
-)
+const workers = layerInline({ name: "here", cores: 2, memoryGiB: 8, gpus: 0 })
 const result = phases.get(phase)!(task)
 const provided =
   phase === "floor" ? result : Effect.provide(result, Layer.mergeAll(StoreFs.layer(task.store), workers))

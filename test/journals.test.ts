@@ -3,7 +3,8 @@ import { join } from "node:path"
 
 import { assert, it } from "@effect/vitest"
 import { drop, Graph, keep, Operator, Port } from "@reelgraph/core"
-import { Engine, Places, Workers } from "@reelgraph/engine"
+import { Executor, layerInline } from "@reelgraph/call"
+import { Engine } from "@reelgraph/engine"
 import { BlobStoreMemory, Journal, JournalShared, Lineage, Objects } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -76,13 +77,7 @@ const bucketLayer = (bucket: Map<string, Uint8Array<ArrayBuffer>>) =>
     }),
   )
 
-const noWorkers = Layer.succeed(
-  Workers,
-  Workers.of({
-    capacity: { name: "here", cores: 2, memoryGiB: 8, gpus: 0 },
-    call: () => Effect.die("this test has no workers"),
-  }),
-)
+const inline = layerInline({ name: "here", cores: 2, memoryGiB: 8, gpus: 0 })
 
 /** All that a journal tells of its runs, by digest. */
 const told = (journal: typeof Journal.Service) => {
@@ -132,14 +127,14 @@ it.live(
             Layer.provide(bucketLayer(bucket)),
           ),
           BlobStoreMemory.layer,
-          noWorkers,
+          inline,
         )
       const failed = 6
       const here = yield* Effect.gen(function* () {
-        yield* Effect.provideService(run, Places, {
-          of: () => undefined,
+        yield* Effect.updateService(run, Executor, (executor) => ({
+          ...executor,
           notes: () => ["a node failed (cpu-0)"],
-        })
+        }))
         const cold = made
         made = 0
         yield* run

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 
 import { type Graph, Operator } from "@reelgraph/core"
-import type { Workers } from "@reelgraph/engine"
+import type { Executor } from "@reelgraph/call"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
@@ -45,8 +45,8 @@ export const operators: Effect.Effect<ReadonlyArray<InstalledOperator>> = Effect
   return found.flat()
 })
 
-/** Worker processes on this machine, over the blobs of a store. */
-export const workers = (store: string): Layer.Layer<Workers> =>
+/** Executes on this machine, over the blobs of a store. */
+export const executor = (store: string): Layer.Layer<Executor> =>
   Layer.unwrap(
     Effect.map(
       Effect.promise(() => import("@reelgraph/local")),

@@ -1,6 +1,6 @@
 /** A graph placed on the pools of a person's file, and the workers that this placement asks for. */
 import type { Graph } from "@reelgraph/core"
-import type { Workers } from "@reelgraph/engine"
+import type { Executor } from "@reelgraph/call"
 import type { LocalWorkers } from "@reelgraph/local"
 import { Placement, type Pool } from "@reelgraph/placement"
 import type { Cluster } from "@reelgraph/slurm"
@@ -43,23 +43,23 @@ export interface Away {
   readonly detach: boolean
 }
 
-/** Workers over a store on this machine, and for nodes that are placed under Slurm, its places. */
-export const workers = (
+/** What executes a graph over a store: this machine, and for nodes that are placed under Slurm, its jobs. */
+export const executor = (
   placed: Placed | undefined,
   away: Away,
-): Layer.Layer<Workers, Cluster.ClusterError | GpusHidden | StoreUnsupported, Objects> => {
-  if (placed === undefined) return Installed.workers(away.store)
+): Layer.Layer<Executor, Cluster.ClusterError | GpusHidden | StoreUnsupported, Objects> => {
+  if (placed === undefined) return Installed.executor(away.store)
   return placed.placement.nodes.some(isAway)
-    ? Layer.merge(local(placed, away.store), cluster(placed, away))
+    ? cluster(placed, away).pipe(Layer.provide(local(placed, away.store)))
     : local(placed, away.store)
 }
 
 const isAway = ({ how }: Placement.PlacedNode): boolean => how !== "driver" && how !== "local"
 
 /** As much of this machine as its pools say, and of that for each call what the placement says. */
-const local = ({ placement }: Placed, store: string): Layer.Layer<Workers, GpusHidden> => {
+const local = ({ placement }: Placed, store: string): Layer.Layer<Executor, GpusHidden> => {
   const pools = Object.values(placement.pools.pools).filter(({ _tag }) => _tag === "Local")
-  if (pools.length === 0) return Installed.workers(store)
+  if (pools.length === 0) return Installed.executor(store)
   const sum = (field: "cores" | "memoryGiB") => pools.reduce((total, pool) => total + pool[field], 0)
   const calls = new Map(
     placement.nodes

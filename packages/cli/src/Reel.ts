@@ -48,6 +48,13 @@ const pools = Flag.String("pools").pipe(
   Flag.optional,
 )
 
+const changedCode = Flag.Literals("changed-code", ["auto", "recompute", "reuse"]).pipe(
+  Flag.withDescription(
+    "Cached results of an operator whose code changed under its version: recompute them, reuse them, or auto: recompute those of your own files, reuse those of released packages (default auto)",
+  ),
+  Flag.withDefault("auto" as const),
+)
+
 const run = Command.make(
   "run",
   {
@@ -56,6 +63,7 @@ const run = Command.make(
     set,
     store,
     seed,
+    changedCode,
     maxFailures: Flag.Int("max-failures").pipe(
       Flag.withMetavar("N"),
       Flag.withDescription("Failed items after which the run ends (default: it goes on)"),
@@ -234,16 +242,19 @@ const simulation = {
   ),
 }
 
-const plan = Command.make("plan", { graph, input, set, store, seed, pools, ...simulation, json }, (options) =>
-  Effect.flatMap(
-    Effect.promise(() => import("./commands/Plan.ts")),
-    (command) =>
-      command.run({
-        ...options,
-        pools: Option.getOrUndefined(options.pools),
-        profile: Option.getOrUndefined(options.profile),
-      }),
-  ),
+const plan = Command.make(
+  "plan",
+  { graph, input, set, store, seed, changedCode, pools, ...simulation, json },
+  (options) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./commands/Plan.ts")),
+      (command) =>
+        command.run({
+          ...options,
+          pools: Option.getOrUndefined(options.pools),
+          profile: Option.getOrUndefined(options.profile),
+        }),
+    ),
 ).pipe(
   Command.withDescription(
     "Say what a run would do: per node the results that are there, those that are not, and why; with --pools, where each node would run, and why there; with --simulate, when it would end, and for how much",
@@ -444,6 +455,7 @@ const check = Command.make(
       Flag.withDescription("Write the snapshots that are missing; never changes one"),
       Flag.withDefault(false),
     ),
+    changedCode,
     store,
     json,
   },

@@ -18,9 +18,10 @@ import * as Schema from "effect/Schema"
 
 import type * as Canonical from "./Canonical.ts"
 import type * as CounterRandom from "./CounterRandom.ts"
-import * as Digest from "./Digest.ts"
+import type * as Digest from "./Digest.ts"
 import type { Decision, Drop } from "./Drop.ts"
 import { NameInvalid, VersionInvalid } from "./GraphError.ts"
+import * as CallSites from "./internal/CallSites.ts"
 import * as Names from "./internal/Names.ts"
 import * as Node from "./Node.ts"
 import type * as Port from "./Port.ts"
@@ -166,8 +167,11 @@ export interface Any {
   readonly seeded: boolean
   /** Largest batch; 1 for everything but `batch`. */
   readonly batchSize: number
-  /** Digest of the text of `run`: tells a changed body under an unchanged version. */
-  readonly source: Digest.Digest
+  /**
+   * URLs or paths of the modules whose code made this value, the innermost first: the one that defines it, and, when a
+   * function made it, those of its callers. What the code of an operator is known by begins here.
+   */
+  readonly modules: ReadonlyArray<string>
   readonly run: (input: any, params: any, call: Call<any>) => Effect.Effect<any, any, any>
 }
 
@@ -326,7 +330,7 @@ const make = (
     retries: options.retries ?? 2,
     seeded: options.seeded ?? false,
     batchSize: options.batchSize ?? 1,
-    source: Digest.ofBytes(String(options.run)),
+    modules: CallSites.modules(),
     run: options.run,
   }
   const operator = (params: unknown = {}) => Node.make(operator as unknown as Any, params)

@@ -1,6 +1,6 @@
 /**
- * What the compiler cannot see of a graph, checked on its data: cycles, wiring to nothing, nodes whose
- * results nobody uses, shapes and latent spaces over the whole graph, records, and resources that no pool
+ * What the compiler cannot see of a graph, checked on its data: cycles, wiring to nothing, two operators of one
+ * name and version, nodes whose results nobody uses, shapes and latent spaces over the whole graph, records, and resources that no pool
  * has. Linear in the size of the graph.
  *
  * Runs on every graph before anything else does, also on those made by passes or with types erased.
@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 
 import * as Graph from "./Graph.ts"
 import * as JsonFields from "./internal/JsonFields.ts"
+import type * as Operator from "./Operator.ts"
 import type * as Port from "./Port.ts"
 import { shortfall, type Capacity } from "./Resources.ts"
 import * as Shape from "./Shape.ts"
@@ -18,6 +19,7 @@ import * as Tensor from "./Tensor.ts"
 
 export const Kind = Schema.Literals([
   "duplicate",
+  "operator",
   "cycle",
   "unknown-source",
   "side",
@@ -84,7 +86,18 @@ export const problems = (graph: Graph.Graph, pools: ReadonlyArray<Capacity> = []
     }
   }
   const seen = new Set(Object.keys(graph.inputs))
+  const operators = new Map<string, { readonly id: string; readonly operator: Operator.Any }>()
   for (const { id, input, operator, sides } of graph.nodes) {
+    const named = `${operator.name}@${operator.version}`
+    const other = operators.get(named)
+    if (other === undefined) operators.set(named, { id, operator })
+    else if (other.operator !== operator) {
+      report(
+        "operator",
+        id,
+        `${other.id} and ${id} are two operators of one name, ${named}; give one another name, or make one operator and let params say what differs`,
+      )
+    }
     if (seen.has(id))
       report("duplicate", id, `two nodes or inputs are named ${id}; name one of them otherwise`)
     seen.add(id)

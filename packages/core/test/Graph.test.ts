@@ -318,17 +318,12 @@ describe("Operator", () => {
     assert.isUndefined(Short.output)
   })
 
-  it("source tells bodies apart", () => {
-    const of = (run: () => Effect.Effect<ReturnType<typeof drop>>) =>
-      Operator.filter("f", { version, input: Clip, run }).source
-    assert.strictEqual(
-      of(() => Effect.succeed(drop("a"))),
-      of(() => Effect.succeed(drop("a"))),
-    )
-    assert.notStrictEqual(
-      of(() => Effect.succeed(drop("a"))),
-      of(() => Effect.succeed(drop("b"))),
-    )
+  it("an operator knows the module that made it", () => {
+    const [innermost = ""] = Encode.modules
+    assert.match(innermost, /packages\/core\/test\/wrong\/ports\.ts$/)
+    const factory = () =>
+      Operator.filter("f", { version, input: Clip, run: () => Effect.succeed(drop("no")) })
+    assert.match(factory().modules[0]!, /packages\/core\/test\/Graph\.test\.ts$/)
   })
 
   it("drops say why", () => {

@@ -371,6 +371,19 @@ describe("Verify", () => {
     })
   })
 
+  it("operator", () => {
+    const Taken = port("Taken", {})
+    const [one, another] = [erased("same", Taken, Taken), erased("same", Taken, Taken)]
+    assert.deepStrictEqual(problemsOf(chain(Taken, one().as("a"), one().as("b"))), [])
+    assert.deepStrictEqual(problemsOf(chain(Taken, one().as("a"), another().as("b"))), [
+      [
+        "operator",
+        "b",
+        "a and b are two operators of one name, same@1.0.0; give one another name, or make one operator and let params say what differs",
+      ],
+    ])
+  })
+
   it("every kind of problem has a test here", () => {
     const source = [Verify.Kind.literals].flat()
     assert.deepStrictEqual([...source].sort(), [
@@ -379,6 +392,7 @@ describe("Verify", () => {
       "duplicate",
       "fps",
       "no-output",
+      "operator",
       "range",
       "rank",
       "record",

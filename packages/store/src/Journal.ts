@@ -30,7 +30,7 @@ export interface OperatorRow {
   /** Canonical JSON. */
   readonly params: string
   readonly seed?: number
-  /** Digest of the text of its `run`. */
+  /** Fingerprint of its code. */
   readonly source: string
   /** Row ids of the items given to its side inputs. */
   readonly sides: { readonly [side: string]: number }
@@ -201,6 +201,8 @@ export interface Earlier {
   readonly version: string
   readonly params: string
   readonly seed: number | undefined
+  /** Fingerprint of its code. */
+  readonly source: string
   readonly status: Status
   readonly reason: string | undefined
 }
@@ -259,7 +261,7 @@ export class Journal extends Context.Service<
     readonly earlier: (input: number, name: string) => Earlier | undefined
     /** Mean milliseconds of the done calls of an operator, and how many there are. */
     readonly history: (name: string, version: string) => { readonly calls: number; readonly meanMs: number }
-    /** Digests of the text of `run` under which results of this operator are stored. */
+    /** Fingerprints of the code that results of this operator were made by. */
     readonly sources: (name: string, version: string) => ReadonlyArray<string>
     readonly runs: () => ReadonlyArray<Run>
     readonly run: (name: string) => Run | undefined

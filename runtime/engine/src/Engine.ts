@@ -11,7 +11,8 @@
  * batch, and an operator in workers every call. So a kill costs at most `concurrency` x 256 calls of each node on
  * this thread, `concurrency` x `size` of each `batch` node, and `concurrency` of each node in workers.
  */
-import { type Graph, Ledger, type Verify } from "@reelgraph/core"
+import { Executor, type ExecutorFailed, Fingerprints, RecordCodec } from "@reelgraph/call"
+import { type Graph, Ledger, type Operator, type Verify } from "@reelgraph/core"
 import {
   BlobStore,
   Journal,
@@ -26,25 +27,16 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
-import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 
 import * as GraphChecks from "./internal/graphChecks.ts"
 import * as Flow from "./internal/Flow.ts"
 import type { RunContext } from "./internal/NodeContext.ts"
 import * as NodeRunner from "./internal/NodeRunner.ts"
-import * as RecordCodec from "./RecordCodec.ts"
 import { Tally } from "./internal/Tally.ts"
 import { Underway } from "./internal/Underway.ts"
-import { Places } from "./Places.ts"
-import {
-  InputsMismatch,
-  type PlaceFailed,
-  RecordInvalid,
-  type SideCount,
-  type TooManyFailures,
-} from "./RunError.ts"
-import { Workers } from "./Workers.ts"
+import * as ChangedCode from "./ChangedCode.ts"
+import { InputsMismatch, RecordInvalid, type SideCount, type TooManyFailures } from "./RunError.ts"
 
 /** Records for the inputs of a graph, as their ports describe them. */
 export type Inputs<E = never, R = never> = { readonly [input: string]: Stream.Stream<unknown, E, R> }
@@ -54,6 +46,8 @@ export interface Options {
   readonly seed?: number
   /** Failed calls after which the run ends. @default none: failed items are recorded and the run goes on */
   readonly maxFailures?: number
+  /** What becomes of cached results of other code under the same name and version. @default "auto" */
+  readonly changedCode?: ChangedCode.ChangedCode
   /** Is given the state of the run when it begins, to show while it goes on. */
   readonly observe?: (live: Live) => void
 }
@@ -96,7 +90,7 @@ export type RunError =
   | RecordInvalid
   | SideCount
   | TooManyFailures
-  | PlaceFailed
+  | ExecutorFailed
   | JournalError
 
 /**
@@ -109,20 +103,15 @@ export const run: <E = never, R = never>(
   graph: Graph.Graph,
   inputs: Inputs<E, R>,
   options?: Options,
-) => Effect.Effect<Report, RunError | E, Journal | BlobStore | Workers | R> = Effect.fn("Engine.run")(
+) => Effect.Effect<Report, RunError | E, Journal | BlobStore | Executor | R> = Effect.fn("Engine.run")(
   function* <E, R>(graph: Graph.Graph, inputs: Inputs<E, R>, options: Options = {}) {
     const journal = yield* Journal
     const blobs = yield* BlobStore
-    const workers = yield* Workers
-    const places = yield* Places
+    const executor = yield* Executor
     const clock = yield* Clock.Clock
-    // Of what a person has placed, the placement has been checked.
-    yield* GraphChecks.check(
-      graph,
-      workers.capacity,
-      (node) => places.of(node) !== undefined || workers.resources?.(node) !== undefined,
-    )
+    yield* GraphChecks.check(graph, executor)
     yield* checkInputs(graph, Object.keys(inputs))
+    const code = yield* (yield* Fingerprints.Fingerprints).of(graph.nodes.map(({ operator }) => operator))
 
     const startedMs = clock.currentTimeMillisUnsafe()
     const name = yield* runName(graph.name, startedMs)
@@ -141,7 +130,7 @@ export const run: <E = never, R = never>(
       node,
       tally: new Tally(),
       underway: new Set<Underway>(),
-      away: places.of(node.id)?.state,
+      away: executor.lane(node)?.state,
     }))
     const taken: { [input: string]: { count: number; ended: boolean } } = {}
     for (const input of Object.keys(graph.inputs)) taken[input] = { count: 0, ended: false }
@@ -152,12 +141,14 @@ export const run: <E = never, R = never>(
     const shared: Omit<RunContext, "run"> = {
       journal,
       blobs,
-      workers,
-      places,
+      executor,
+      code,
+      changedCode: options.changedCode ?? "auto",
       clock,
       seed: options.seed ?? 0,
       maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,
       failures: { count: 0 },
+      reused: new Map<Operator.Any, number>(),
     }
     const ledger = (): Ledger.Ledger => Object.fromEntries(nodes.map(({ id, tally }) => [id, tally.ledger()]))
 
@@ -195,21 +186,22 @@ export const run: <E = never, R = never>(
       if (Exit.isSuccess(exit)) return shared.failures.count > 0 ? "finished-with-failures" : "done"
       return exit.cause.reasons.every(({ _tag }) => _tag === "Interrupt") ? "interrupted" : "failed"
     }
-    const changed = GraphChecks.journalErrors(Effect.sync(() => GraphChecks.changedOperators(graph, journal)))
-    let warnings: ReadonlyArray<string> = []
+    const warnings = (): ReadonlyArray<string> => [
+      ...[...shared.reused].map(([operator, count]) => ChangedCode.warning(operator, count)),
+      ...GraphChecks.unreadableCode(code),
+      ...executor.notes(),
+    ]
     const end = (id: number, exit: Exit.Exit<unknown, unknown>) => {
       const problem = Exit.isFailure(exit) ? GraphChecks.problemOf(exit.cause) : undefined
-      const noted = Effect.flatMap(Effect.result(changed), (known) => {
-        // A journal that cannot say what changed is told of its end first.
-        warnings = [...Result.getOrElse(known, () => []), ...places.notes()]
+      const noted = Effect.suspend(() => {
         const row: RunEnd = {
           endedMs: clock.currentTimeMillisUnsafe(),
           status: statusOf(exit),
           ledger: JSON.stringify(ledger()),
           ...(problem === undefined ? {} : { problem }),
-          notes: warnings,
+          notes: warnings(),
         }
-        return Effect.andThen(journal.endRun(id, row), Effect.fromResult(known))
+        return journal.endRun(id, row)
       })
       // What ended a run early is not to be hidden by a journal that cannot say so.
       return Exit.isSuccess(exit) ? noted : Effect.ignore(noted)
@@ -228,7 +220,7 @@ export const run: <E = never, R = never>(
       ledger: ledger(),
       inputs: Object.fromEntries(Object.entries(taken).map(([input, { count }]) => [input, count])),
       outputs: given,
-      warnings,
+      warnings: warnings(),
     } satisfies Report
   },
   GraphChecks.journalErrors,
@@ -325,7 +317,7 @@ const feed = <E, R>(
             id,
             digest: rows[i]!.digest,
             record: rows[i]!.record,
-            value: { schema, record: values[i] },
+            schema,
           }))
           yield* Flow.send(outlets, items)
         }),

@@ -2,15 +2,16 @@
  * Plans: what a run would do, before it does anything. For each node: how many of its items are answered by the
  * journal, how many have to be called for and why, and how many cannot be known before others have run.
  */
-import { type Canonical, Difference, type Graph } from "@reelgraph/core"
+import { Binding, Fingerprints, RecordCodec } from "@reelgraph/call"
+import { type Canonical, Difference, Digest, type Graph, type Operator, type Verify } from "@reelgraph/core"
 import { Journal, type JournalError, Status } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 
+import * as ChangedCode from "./ChangedCode.ts"
 import type { Inputs } from "./Engine.ts"
-import * as Bind from "./internal/bind.ts"
+import * as Cached from "./internal/cached.ts"
 import * as GraphChecks from "./internal/graphChecks.ts"
-import * as RecordCodec from "./RecordCodec.ts"
 
 export interface NodePlan {
   readonly id: string
@@ -45,10 +46,20 @@ interface Known {
 export const make = <E = never, R = never>(
   graph: Graph.Graph,
   inputs: Inputs<E, R>,
-  options: { readonly seed?: number } = {},
-): Effect.Effect<Plan, E | JournalError, Journal | R> =>
+  options: { readonly seed?: number; readonly changedCode?: ChangedCode.ChangedCode } = {},
+): Effect.Effect<Plan, E | JournalError | Verify.GraphInvalid, Journal | R> =>
   Effect.gen(function* () {
     const journal = yield* Journal
+    yield* GraphChecks.check(graph)
+    const code = yield* (yield* Fingerprints.Fingerprints).of(graph.nodes.map(({ operator }) => operator))
+    const reused = new Map<Operator.Any, number>()
+    const looking = {
+      journal,
+      code,
+      reused,
+      seed: options.seed ?? 0,
+      changedCode: options.changedCode ?? "auto",
+    }
     const edges = new Map<string, Known>()
     const counts: { [input: string]: number } = {}
     for (const [input, port] of Object.entries(graph.inputs)) {
@@ -57,7 +68,7 @@ export const make = <E = never, R = never>(
       counts[input] = known.ids.length + known.fresh
     }
     const nodes = graph.nodes.map((node): NodePlan => {
-      const { known, plan } = planNode(journal, node, edges, options.seed ?? 0)
+      const { known, plan } = planNode({ ...looking, node }, edges)
       edges.set(node.id, known)
       return plan
     })
@@ -68,8 +79,26 @@ export const make = <E = never, R = never>(
       digest,
       inputs: counts,
       nodes,
-      warnings: GraphChecks.changedOperators(graph, journal),
+      warnings: [
+        ...[...reused].map(([operator, count]) => ChangedCode.warning(operator, count)),
+        ...GraphChecks.unreadableCode(code),
+      ],
     }
+  }).pipe(GraphChecks.journalErrors)
+
+/** A sentence for each operator of a graph that has cached results of other code, and what a run does about them. */
+export const changedOperators = (
+  graph: Graph.Graph,
+  changedCode: ChangedCode.ChangedCode = "auto",
+): Effect.Effect<ReadonlyArray<string>, JournalError, Journal> =>
+  Effect.gen(function* () {
+    const journal = yield* Journal
+    const code = yield* (yield* Fingerprints.Fingerprints).of(graph.nodes.map(({ operator }) => operator))
+    return [...code].flatMap(([operator, fingerprint]) =>
+      journal.sources(operator.name, operator.version).some((source) => source !== fingerprint.digest)
+        ? [ChangedCode.notice(operator, ChangedCode.reuses(changedCode, fingerprint))]
+        : [],
+    )
   }).pipe(GraphChecks.journalErrors)
 
 type JournalService = typeof Journal.Service
@@ -94,12 +123,18 @@ const takeIn = <E, R>(
     ({ fresh, ids }) => ({ ids, fresh: fresh.size, more: false }),
   )
 
-const planNode = (
-  journal: JournalService,
-  node: Graph.Placed,
-  edges: ReadonlyMap<string, Known>,
-  seed: number,
-) => {
+/** What a node is planned with. */
+interface Planning {
+  readonly journal: JournalService
+  readonly node: Graph.Placed
+  readonly seed: number
+  readonly code: ReadonlyMap<Operator.Any, Fingerprints.Fingerprint>
+  readonly changedCode: ChangedCode.ChangedCode
+  readonly reused: Map<Operator.Any, number>
+}
+
+const planNode = (planning: Planning, edges: ReadonlyMap<string, Known>) => {
+  const { code, journal, node, reused, seed } = planning
   const input = edges.get(node.input)!
   const misses: { [reason: string]: number } = {}
   const miss = (reason: string, count = 1) => void (misses[reason] = (misses[reason] ?? 0) + count)
@@ -107,20 +142,23 @@ const planNode = (
   let hits = 0
 
   const sides = sideItems(journal, node, edges)
-  const bound = sides === undefined ? undefined : Bind.row(node, seed, sides)
+  const bound =
+    sides === undefined ? undefined : Binding.row(node, code.get(node.operator)!.digest, seed, sides)
   const operator = bound === undefined ? undefined : journal.boundOperator(bound.digest)
+  const others = sides === undefined ? [] : Cached.othersOf(planning, sides)
   const answered = (item: number): boolean => {
-    const hit = operator === undefined ? undefined : journal.find(item, operator)
-    if (hit === undefined || hit.status === Status.failed) return false
+    const found = Cached.find(journal, node, { operator, others }, item)
+    if (found === undefined) return false
     hits++
-    for (const output of hit.outputs) outputs.push(output)
+    if (found.reused) reused.set(node.operator, (reused.get(node.operator) ?? 0) + 1)
+    for (const output of found.hit.outputs) outputs.push(output)
     return true
   }
   if (input.fresh > 0 && node.operator.cardinality !== "collect") miss("new item", input.fresh)
   if (node.operator.cardinality === "collect") {
     const complete = input.fresh === 0 && !input.more
     const set = complete
-      ? journal.itemByDigest(Bind.setDigest(distinctDigests(journal, input.ids)))
+      ? journal.itemByDigest(Binding.setDigest(distinctDigests(journal, input.ids)))
       : undefined
     if (set === undefined) {
       if (!input.more || input.ids.length + input.fresh > 0)
@@ -152,7 +190,7 @@ const distinctDigests = (journal: JournalService, ids: ReadonlyArray<number>): R
 
 /** The items given to the side inputs; nothing while they are not all known. */
 const sideItems = (journal: JournalService, node: Graph.Placed, edges: ReadonlyMap<string, Known>) => {
-  const items: { [side: string]: Bind.SideItem } = {}
+  const items: { [side: string]: Binding.SideItem } = {}
   for (const [side, from] of Object.entries(node.sides)) {
     const { fresh, ids, more } = edges.get(from)!
     if (fresh > 0 || more) return undefined
@@ -161,19 +199,22 @@ const sideItems = (journal: JournalService, node: Graph.Placed, edges: ReadonlyM
         ? ids.length === 1
           ? journal.item(ids[0]!)
           : undefined
-        : journal.itemByDigest(Bind.setDigest(ids.map((id) => journal.item(id)!.digest)))
+        : journal.itemByDigest(Binding.setDigest(ids.map((id) => journal.item(id)!.digest)))
     if (item === undefined) return undefined
     items[side] = item
   }
   return items
 }
 
+/** What stood in the place of a fingerprint in journals of earlier versions. */
+const legacySource = ({ operator }: Graph.Placed): string => Digest.ofBytes(String(operator.run))
+
 /** Why a call is not in the journal: what is different from the latest one of this operator on the same item. */
 const reasonFor = (
   journal: JournalService,
   item: number,
   node: Graph.Placed,
-  bound: ReturnType<typeof Bind.row> | undefined,
+  bound: ReturnType<typeof Binding.row> | undefined,
 ): string => {
   const { name, version } = node.operator
   const earlier = journal.earlier(item, name)
@@ -184,6 +225,8 @@ const reasonFor = (
   }
   if (bound !== undefined && earlier.seed !== bound.seed)
     return `seed ${earlier.seed ?? "none"} -> ${bound.seed ?? "none"}`
+  if (bound !== undefined && earlier.source !== bound.source)
+    return earlier.source === legacySource(node) ? "cached by an earlier reelgraph" : "its code changed"
   if (earlier.status === Status.failed) return `failed before: ${earlier.reason ?? "?"}`
   return "a side input changed"
 }

@@ -51,14 +51,3 @@ export class InputsMismatch extends Schema.TaggedError<InputsMismatch>()("Inputs
     return `graph ${this.graph}${missing}${missing !== "" && unknown !== "" ? " and" : ""}${unknown}`
   }
 }
-
-/** The place where a node's calls are to be made takes none: its jobs are refused, or it cannot be reached. */
-export class PlaceFailed extends Schema.TaggedError<PlaceFailed>()("PlaceFailed", {
-  node: Schema.String,
-  place: Schema.String,
-  problem: Schema.String,
-}) {
-  override get message() {
-    return `${this.node} cannot run in ${this.place}: ${this.problem}`
-  }
-}

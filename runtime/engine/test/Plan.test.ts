@@ -73,13 +73,13 @@ const inputs = (count: number, factor = 3) => ({ in: nums(count), factor: [num(f
 
 const plan = (
   graph: Graph.Graph,
-  given: ReturnType<typeof inputs>,
+  given: Partial<ReturnType<typeof inputs>>,
   options: { readonly seed?: number } = {},
 ) =>
   Effect.map(
     Plan.make(
       graph,
-      { in: Stream.fromIterable(given.in), factor: Stream.fromIterable(given.factor) },
+      { in: Stream.fromIterable(given.in ?? []), factor: Stream.fromIterable(given.factor ?? []) },
       options,
     ),
     ({ nodes }) =>
@@ -178,27 +178,37 @@ describe("Plan", () => {
     }).pipe(Effect.provide(memory)),
   )
 
-  it.effect("warns about an operator whose code changed under its version", () =>
-    Effect.gen(function* () {
-      const changed = (body: (record: Num) => Effect.Effect<Num>) =>
-        Graph.make("changed", { version }, (g) => ({
-          out: g
-            .input("in", Num)
-            .pipe(Operator.map("changed", { version, input: Num, output: Num, run: body })()),
-        }))
-      const first = yield* go(
-        changed((record) => Effect.succeed(record)),
-        { in: nums(2) },
-      )
-      assert.deepStrictEqual(first.report.warnings, [])
-      const second = yield* go(
-        changed(({ n }) => Effect.succeed(num(n + 1))),
-        { in: nums(2) },
-      )
-      assert.deepStrictEqual(second.report.warnings, [
-        "operator changed@1.0.0 has stored results that were made with other code under the same version; give it a new version if results may differ",
-      ])
-    }).pipe(Effect.provide(memory)),
+  it.effect(
+    "makes results again when code changed under a version, or reuses them when asked to, with a warning",
+    () =>
+      Effect.gen(function* () {
+        const changed = (body: (record: Num) => Effect.Effect<Num>) =>
+          Graph.make("changed", { version }, (g) => ({
+            out: g
+              .input("in", Num)
+              .pipe(Operator.map("changed", { version, input: Num, output: Num, run: body })()),
+          }))
+        const first = yield* go(
+          changed((record) => Effect.succeed(record)),
+          { in: nums(2) },
+        )
+        assert.deepStrictEqual(first.report.warnings, [])
+        const edited = changed(({ n }) => Effect.succeed(num(n + 1)))
+        assert.deepStrictEqual((yield* plan(edited, { in: nums(2) }))["changed"]!.misses, {
+          "its code changed": 2,
+        })
+        assert.deepStrictEqual(yield* Plan.changedOperators(edited), [
+          "changed@1.0.0 has cached results of other code under the same version; a run makes them again (--changed-code reuse reuses them)",
+        ])
+        const reusing = yield* go(edited, { in: nums(2) }, { changedCode: "reuse" })
+        assert.deepStrictEqual(reusing.numbers(), [0, 1])
+        assert.deepStrictEqual(reusing.report.warnings, [
+          "2 cached results of changed@1.0.0 came from other code under the same version and are reused; --changed-code recompute makes them again",
+        ])
+        const second = yield* go(edited, { in: nums(2) })
+        assert.deepStrictEqual(second.numbers(), [1, 2])
+        assert.deepStrictEqual(second.report.warnings, [])
+      }).pipe(Effect.provide(memory)),
   )
 })
 

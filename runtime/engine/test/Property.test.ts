@@ -45,7 +45,7 @@ const operatorOf = ({ concurrency, kind }: Node, hook: Effect.Effect<void>): any
   const failing = (n: number) => (poisonous(n) ? Effect.fail("poison") : Effect.succeed(n))
   switch (kind) {
     case "map":
-      return Operator.map("map", {
+      return Operator.map(`map-${concurrency}`, {
         ...common,
         run: ({ n }, { by }) =>
           Effect.andThen(
@@ -54,17 +54,17 @@ const operatorOf = ({ concurrency, kind }: Node, hook: Effect.Effect<void>): any
           ),
       })
     case "filter":
-      return Operator.filter("filter", {
+      return Operator.filter(`filter-${concurrency}`, {
         ...common,
         run: ({ n }, { by }) => Effect.as(hook, kept(n, by) ? keep : drop("dropped")),
       })
     case "flatMap":
-      return Operator.flatMap("flat-map", {
+      return Operator.flatMap(`flat-map-${concurrency}`, {
         ...common,
         run: ({ n }, { by }) => Effect.as(hook, many(n, by).map(num)),
       })
     case "batch":
-      return Operator.batch("batch", {
+      return Operator.batch(`batch-${concurrency}`, {
         ...common,
         size: 3,
         run: (records, { by }) =>
@@ -74,7 +74,7 @@ const operatorOf = ({ concurrency, kind }: Node, hook: Effect.Effect<void>): any
           ),
       })
     case "collect":
-      return Operator.collect("collect", {
+      return Operator.collect(`collect-${concurrency}`, {
         ...common,
         run: (records, { by }) =>
           Effect.as(hook, [
@@ -86,7 +86,7 @@ const operatorOf = ({ concurrency, kind }: Node, hook: Effect.Effect<void>): any
           ]),
       })
     case "side":
-      return Operator.map("side", {
+      return Operator.map(`side-${concurrency}`, {
         ...common,
         sides: { all: Operator.all(Num) },
         run: ({ n }, { by }, { sides }) =>
@@ -98,8 +98,12 @@ const operatorOf = ({ concurrency, kind }: Node, hook: Effect.Effect<void>): any
 const graphOf = (nodes: ReadonlyArray<Node>, hook: Effect.Effect<void>) =>
   Graph.make("random", { version }, (g) => {
     const edges: Array<any> = [g.input("a", Num), g.input("b", Num)]
+    // One value for each name: a graph holds no two operators of one name.
+    const operators = new Map<string, any>()
     nodes.forEach((node, i) => {
-      const placed = operatorOf(node, hook)({ by: node.by }).as(`n${i}`)
+      const name = `${node.kind} ${node.concurrency}`
+      if (!operators.has(name)) operators.set(name, operatorOf(node, hook))
+      const placed = operators.get(name)({ by: node.by }).as(`n${i}`)
       const side = edges[node.side % edges.length]
       edges.push(
         edges[node.from % edges.length].pipe(node.kind === "side" ? placed.with({ all: side }) : placed),

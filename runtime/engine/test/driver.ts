@@ -4,6 +4,7 @@
  */
 import { openSync, writeSync } from "node:fs"
 
+import { Failure } from "@reelgraph/call"
 import { Graph, Operator } from "@reelgraph/core"
 import { Journal, StoreFs } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
@@ -11,8 +12,8 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 
-import { Engine, Failure } from "../src/index.ts"
-import { noWorkers, Num, num, nums, version } from "./harness.ts"
+import { Engine } from "../src/index.ts"
+import { inline, Num, num, nums, version } from "./harness.ts"
 
 export interface Task {
   readonly store: string
@@ -58,7 +59,7 @@ const run = Effect.gen(function* () {
     .map((id) => journal.item(id)!.record)
     .sort()
   return { report, outputs } satisfies Result
-}).pipe(Effect.provide(Layer.mergeAll(StoreFs.layer(store, { durability: "none" }), noWorkers)))
+}).pipe(Effect.provide(Layer.mergeAll(StoreFs.layer(store, { durability: "none" }), inline)))
 
 void Effect.runPromise(Effect.exit(run)).then((exit) => {
   const result: Result = Exit.isSuccess(exit) ? exit.value : { failure: Failure.fromCause(exit.cause) }

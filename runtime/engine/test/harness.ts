@@ -1,5 +1,6 @@
 /** What the tests of the engine run graphs with: ports, a store in memory, and a run that checks its own books. */
 import { assert } from "@effect/vitest"
+import { layerInline } from "@reelgraph/call"
 import { type Graph, Ledger, Port } from "@reelgraph/core"
 import { BlobStoreMemory, Journal, JournalSqlite } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
@@ -7,7 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
-import { Engine, Workers } from "../src/index.ts"
+import { Engine } from "../src/index.ts"
 
 export const version = "1.0.0"
 
@@ -19,15 +20,9 @@ export const nums = (count: number, start = 0): ReadonlyArray<Num> =>
   Array.from({ length: count }, (_, i) => num(start + i))
 
 /** No test of the engine alone makes calls in worker processes. */
-export const noWorkers = Layer.succeed(
-  Workers,
-  Workers.of({
-    capacity: { name: "here", cores: 2, memoryGiB: 8, gpus: 0 },
-    call: () => Effect.die("this test has no workers"),
-  }),
-)
+export const inline = layerInline({ name: "here", cores: 2, memoryGiB: 8, gpus: 0 })
 
-export const memory = Layer.mergeAll(JournalSqlite.layerMemory, BlobStoreMemory.layer, noWorkers)
+export const memory = Layer.mergeAll(JournalSqlite.layerMemory, BlobStoreMemory.layer, inline)
 
 /** What a finished run gave, read back from the journal. */
 export interface Finished {

@@ -5,11 +5,13 @@
  */
 import { availableParallelism, totalmem } from "node:os"
 
-import type { Resources } from "@reelgraph/core"
-import { Failure, Workers } from "@reelgraph/engine"
+import { Attempts, type Call, Executor, Failure, type Lane, type RunOptions } from "@reelgraph/call"
+import { type Graph, Resources } from "@reelgraph/core"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 
 import { Processes, type Seat } from "./internal/Processes.ts"
 import { ResourcePool } from "./internal/ResourcePool.ts"
@@ -52,9 +54,26 @@ export class CallsStopped extends Schema.TaggedError<CallsStopped>()("CallsStopp
   }
 }
 
-export const layer = (options: Options): Layer.Layer<Workers> =>
-  Layer.effect(
-    Workers,
+/** Calls in worker processes of this machine. */
+export class LocalWorkers extends Context.Service<
+  LocalWorkers,
+  {
+    /** What calls share. */
+    readonly capacity: Resources.Capacity
+    /** Makes the calls of a shard. Each result is given as soon as it is there; interrupting it kills their workers. */
+    readonly perform: (
+      shard: Call.Shard,
+      options: Attempts.Options & RunOptions,
+    ) => Stream.Stream<Call.Result>
+  }
+>()("reelgraph/local/LocalWorkers") {}
+
+/**
+ * Worker processes over a store, and the executor that makes the calls of operators with a `worker` in them; all others
+ * are made in the process of the engine.
+ */
+export const layer = (options: Options): Layer.Layer<LocalWorkers | Executor> =>
+  Layer.effectContext(
     Effect.gen(function* () {
       const capacity = {
         name: "this machine",
@@ -82,21 +101,58 @@ export const layer = (options: Options): Layer.Layer<Workers> =>
         visible: options.gpus === undefined ? undefined : held.map((device) => devices[device]!),
         memoryGiB: held.length === 0 ? 0 : (gpu?.memoryGiB ?? gpuMemoryGiB),
       })
-      return Workers.of({
-        capacity,
-        ...(options.resources === undefined ? {} : { resources: options.resources }),
-        call: (job, resources, priority, started, report) =>
-          pool.use(resources, priority, (held) =>
+      const make =
+        ({ priority, report }: RunOptions): Attempts.Make =>
+        (call, started) =>
+          pool.use(call.resources, priority, (held) =>
             Effect.suspend(() =>
               stopped
-                ? Effect.fail(Failure.fromError(new CallsStopped({ node: job.node })))
+                ? Effect.fail(Failure.fromError(new CallsStopped({ node: call.node })))
                 : Effect.acquireUseRelease(
-                    processes.take(seatOf(held, resources)),
-                    (worker) => worker.call(job, started, report),
+                    processes.take(seatOf(held, call.resources)),
+                    (worker) => worker.call(call, started, report),
                     (worker) => processes.giveBack(worker),
                   ),
             ).pipe(Effect.mapError((failure) => (stopped ? { ...failure, retryable: false } : failure))),
-          ),
+          )
+      const workers = LocalWorkers.of({
+        capacity,
+        perform: (shard, options) => Attempts.perform(shard, options, make(options)),
       })
+      return Context.make(LocalWorkers, workers).pipe(
+        Context.add(Executor, executorOf(workers, options.resources ?? (() => undefined))),
+      )
     }),
   )
+
+const executorOf = (
+  { capacity, perform }: typeof LocalWorkers.Service,
+  resourcesOf: (node: string) => Resources.Resources | undefined,
+): typeof Executor.Service => {
+  const laneOf = (node: Graph.Placed): Lane => {
+    const { batchSize, cardinality, concurrency } = node.operator
+    const resources = resourcesOf(node.id) ?? node.operator.resources
+    const slots = Math.max(1, concurrency ?? Math.floor(capacity.cores / resources.cores))
+    return {
+      slots,
+      shards: slots,
+      waiting: Math.max(waitingItems, batchSize),
+      packing: { _tag: "Fixed", items: cardinality === "batch" ? batchSize : 1 },
+      run: (shard, options) =>
+        Stream.map(perform({ ...shard, resources }, { ...options, concurrency: 1 }), (result) => ({
+          results: [result],
+        })),
+    }
+  }
+  return Executor.of({
+    capacity,
+    // What a placement gives a node has been checked against its pool.
+    lacks: ({ id, operator }) =>
+      resourcesOf(id) === undefined ? Resources.shortfall(operator.resources, capacity) : [],
+    lane: (node) => (node.operator.worker === undefined ? undefined : laneOf(node)),
+    notes: () => [],
+  })
+}
+
+/** Items that wait in front of workers: some for each of the machine's cores. */
+const waitingItems = 256

@@ -6,7 +6,8 @@ import { fileURLToPath } from "node:url"
 
 import { assert, describe, it } from "@effect/vitest"
 import { Graph, Ledger } from "@reelgraph/core"
-import { Engine, Workers } from "@reelgraph/engine"
+import { Executor, type Lane } from "@reelgraph/call"
+import { Engine } from "@reelgraph/engine"
 import { Journal, StoreFs } from "@reelgraph/store"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -282,16 +283,26 @@ describe("LocalWorkers", { timeout: 60_000 }, () => {
       let live: Engine.Live | undefined
       let received = 0
       const watched = { details: new Set<string>(), left: new Array<number>() }
+      const counted = (lane: Lane): Lane => ({
+        ...lane,
+        run: (shard, options) =>
+          lane.run(shard, {
+            ...options,
+            report: (progress) => {
+              received++
+              options.report(progress)
+            },
+          }),
+      })
       const counting = Layer.effect(
-        Workers,
-        Effect.map(Workers, (workers) =>
-          Workers.of({
-            ...workers,
-            call: (job, resources, priority, started, report) =>
-              workers.call(job, resources, priority, started, (progress) => {
-                received++
-                report(progress)
-              }),
+        Executor,
+        Effect.map(Executor, (executor) =>
+          Executor.of({
+            ...executor,
+            lane: (node) => {
+              const lane = executor.lane(node)
+              return lane === undefined ? undefined : counted(lane)
+            },
           }),
         ),
       ).pipe(Layer.provideMerge(runtime(store)))

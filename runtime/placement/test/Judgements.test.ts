@@ -1,7 +1,8 @@
 /** What is made of simulations: bottlenecks, balanced pools, scores, and profiles of what has run. */
 import { assert, describe, it } from "@effect/vitest"
 import { drop, Graph, keep, Operator } from "@reelgraph/core"
-import { Engine, Workers } from "@reelgraph/engine"
+import { layerInline } from "@reelgraph/call"
+import { Engine } from "@reelgraph/engine"
 import { BlobStoreMemory, Journal, JournalSqlite } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -21,13 +22,7 @@ import {
 } from "../src/index.ts"
 import { chain, Num, profile, site } from "./simulating.ts"
 
-const noWorkers = Layer.succeed(
-  Workers,
-  Workers.of({
-    capacity: { name: "here", cores: 1, memoryGiB: 1, gpus: 0 },
-    call: () => Effect.die("no operator has a worker"),
-  }),
-)
+const inline = layerInline({ name: "here", cores: 1, memoryGiB: 1, gpus: 0 })
 
 /** Two stages, each in a pool of its own. */
 const twoPools = (left: number, right: number) => {
@@ -174,7 +169,7 @@ describe("MeasuredProfile", () => {
     for (const { operator } of graph.nodes.slice(0, 3)) edge = edge.pipe((operator as any)())
     return { sum: edge }
   })
-  const services = Layer.mergeAll(JournalSqlite.layerMemory, BlobStoreMemory.layer, noWorkers)
+  const services = Layer.mergeAll(JournalSqlite.layerMemory, BlobStoreMemory.layer, inline)
 
   it.live("reads seconds, shares and fan-out from what has run", () =>
     Effect.gen(function* () {

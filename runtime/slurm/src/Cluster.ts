@@ -1,6 +1,6 @@
 /**
- * Graphs on a cluster: the engine's `Places`, filled from a placement. Nodes of the graph that are placed in a Slurm
- * pool are made in its jobs; all others here.
+ * Graphs on a cluster: an executor filled from a placement. Calls of nodes that are placed in a Slurm pool are made in
+ * its jobs; all others as the executor beneath makes them.
  */
 import { createHash, randomBytes } from "node:crypto"
 import { mkdirSync } from "node:fs"
@@ -8,7 +8,7 @@ import { hostname } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
-import { type Part, type Place, Places, RunError, type Shard } from "@reelgraph/engine"
+import { type Call, Executor, ExecutorFailed, type Lane, type Part } from "@reelgraph/call"
 import { type Placement, Pool } from "@reelgraph/placement"
 import { Objects, StoreLocation, StoreUnwritable } from "@reelgraph/store"
 import type * as Cause from "effect/Cause"
@@ -143,6 +143,9 @@ const gangNodes = ({ ranks, resources }: Placement.PlacedNode, pool: Pool.Slurm)
   return nodes
 }
 
+/** Items that may wait to be packed: row ids, which take little. */
+const waitingItems = 65_536
+
 /** What the engine gives to workers of this many, of so many items that wait. */
 const shardItems =
   ({ perWorker, workers }: Placement.PlacedNode) =>
@@ -156,15 +159,15 @@ const shardItems =
 const streamOf = (
   session: Session.Session,
   pool: string,
-  shard: Shard.Shard,
-): Stream.Stream<Part, RunError.PlaceFailed> =>
+  shard: Call.Shard,
+): Stream.Stream<Part, ExecutorFailed> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const parts = yield* Queue.unbounded<Part, RunError.PlaceFailed | Cause.Done>()
+      const parts = yield* Queue.unbounded<Part, ExecutorFailed | Cause.Done>()
       const give = (part: Part) => void Queue.offerUnsafe(parts, part)
       const fail = (problem: string) =>
         void Effect.runFork(
-          Queue.fail(parts, new RunError.PlaceFailed({ node: shard.node, place: `pool ${pool}`, problem })),
+          Queue.fail(parts, new ExecutorFailed({ node: shard.node, place: `pool ${pool}`, problem })),
         )
       const end = () => void Effect.runFork(Queue.end(parts))
       yield* Effect.addFinalizer(() => Effect.sync(() => session.forget(shard, give)))
@@ -200,14 +203,17 @@ const checkPools = (placement: Placement.Placement) =>
   })
 
 /**
- * The places of a placement, with a session that lasts as long as the layer. What drivers of this store that have
+ * The executor of a placement, with a session that lasts as long as the layer. What drivers of this store that have
  * ended left in the queue or in the store is taken over. At the end jobs that still run are cancelled, unless the
  * driver was interrupted and is to be detached.
  */
-export const layer = (options: Options): Layer.Layer<never, ClusterError, Objects | SlurmClient> =>
+export const layer = (
+  options: Options,
+): Layer.Layer<Executor, ClusterError, Executor | Objects | SlurmClient> =>
   Layer.effect(
-    Places,
+    Executor,
     Effect.gen(function* () {
+      const beneath = yield* Executor
       const objects = yield* Objects
       const slurm = yield* SlurmClient
       const { placement } = options
@@ -233,15 +239,15 @@ export const layer = (options: Options): Layer.Layer<never, ClusterError, Object
         objects,
         slurm,
       )
-      const places = new Map<string, Place>()
+      const lanes = new Map<string, Lane>()
       for (const placed of placement.nodes) {
         const site = sites.get(placed.node)
         if (site === undefined) continue
-        places.set(placed.node, {
+        lanes.set(placed.node, {
           slots: site.workers * site.perWorker,
           shards: site.workers * ahead + 1,
-          shardItems: shardItems(placed),
-          lingerMs,
+          waiting: waitingItems,
+          packing: { _tag: "Gathered", lingerMs, items: shardItems(placed) },
           state: () => session.state(placed.node),
           run: (shard) => streamOf(session, placed.pool, shard),
         })
@@ -270,7 +276,12 @@ export const layer = (options: Options): Layer.Layer<never, ClusterError, Object
             yield* Effect.forEach([name, ...before], (each) => Drivers.end(objects, each), { discard: true })
         }).pipe(Effect.ignore),
       )
-      return { of: (node: string) => places.get(node), notes: () => session.notes.lines }
+      return Executor.of({
+        capacity: beneath.capacity,
+        lacks: (node) => (lanes.has(node.id) ? [] : beneath.lacks(node)),
+        lane: (node) => lanes.get(node.id) ?? beneath.lane(node),
+        notes: () => [...beneath.notes(), ...session.notes.lines],
+      })
     }),
   )
 

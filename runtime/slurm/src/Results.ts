@@ -9,7 +9,7 @@
  */
 import { createHash } from "node:crypto"
 
-import { Shard } from "@reelgraph/engine"
+import { Call } from "@reelgraph/call"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
@@ -99,7 +99,7 @@ export const parseName = (name: string): Name | undefined => {
 
 export const encode = (
   head: Omit<Head, "results" | "sha256">,
-  results: ReadonlyArray<Shard.Result>,
+  results: ReadonlyArray<Call.Result>,
 ): Uint8Array => {
   const body = results.map((result) => `${JSON.stringify(result)}\n`).join("")
   const sha256 = createHash("sha256").update(body).digest("hex")
@@ -107,12 +107,12 @@ export const encode = (
 }
 
 const decodeHead = Schema.decodeUnknownSync(Schema.fromJsonString(Head))
-const decodeResult = Schema.decodeUnknownSync(Schema.fromJsonString(Shard.Result))
+const decodeResult = Schema.decodeUnknownSync(Schema.fromJsonString(Call.Result))
 
 export const decode = (
   name: string,
   bytes: Uint8Array,
-): Effect.Effect<{ readonly head: Head; readonly results: ReadonlyArray<Shard.Result> }, ResultsDamaged> =>
+): Effect.Effect<{ readonly head: Head; readonly results: ReadonlyArray<Call.Result> }, ResultsDamaged> =>
   Effect.try({
     try: () => {
       const end = bytes.indexOf(10)

@@ -2,7 +2,7 @@
  * A session: a driver with its jobs. Looks into the store for results, asks Slurm now and then how its jobs are, has
  * made again elsewhere what did not come through, and submits what waits.
  */
-import { type Part, Shard } from "@reelgraph/engine"
+import { Call, type Part } from "@reelgraph/call"
 import type { Objects } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
@@ -40,13 +40,13 @@ export class Session {
 
   /** Has the calls of a shard made. */
   ask(
-    shard: Shard.Shard,
+    shard: Call.Shard,
     give: (part: Part) => void,
     end: () => void,
     fail: (problem: string) => void,
   ): Effect.Effect<void, unknown> {
     return Effect.suspend(() => {
-      const fresh = this.#desk.work.ask(Shard.keys(shard), { give, end, fail })
+      const fresh = this.#desk.work.ask(Call.keys(shard), { give, end, fail })
       if (fresh.length === 0) return Effect.void
       const parts = shard.set === undefined ? bySize(shard, fresh) : [shard]
       return Effect.forEach(parts, (part) => enter(this.#desk, part, shard.node), { discard: true })
@@ -54,8 +54,8 @@ export class Session {
   }
 
   /** One who asked does not wait any more. */
-  forget(shard: Shard.Shard, give: (part: Part) => void): void {
-    this.#desk.work.forget(Shard.keys(shard), give)
+  forget(shard: Call.Shard, give: (part: Part) => void): void {
+    this.#desk.work.forget(Call.keys(shard), give)
   }
 
   /**
@@ -133,8 +133,8 @@ export class Session {
 const shardBytes = 8 * 1024 * 1024
 
 /** The items at some positions of a shard, as shards that are not too large. */
-const bySize = (shard: Shard.Shard, positions: ReadonlyArray<number>): ReadonlyArray<Shard.Shard> => {
-  const parts: Array<Array<Shard.Shard["items"][number]>> = [[]]
+const bySize = (shard: Call.Shard, positions: ReadonlyArray<number>): ReadonlyArray<Call.Shard> => {
+  const parts: Array<Array<Call.Shard["items"][number]>> = [[]]
   let bytes = 0
   for (const at of positions) {
     const item = shard.items[at]!

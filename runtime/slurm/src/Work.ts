@@ -4,7 +4,7 @@
  * A call is known by its key, which is the same in every run and every session. So a result counts once, whichever
  * attempt, task or session brought it first; and a driver that takes over finds what is on its way by the same keys.
  */
-import { type Part, Shard } from "@reelgraph/engine"
+import { Call, type Part } from "@reelgraph/call"
 import * as Effect from "effect/Effect"
 
 /** Why a shard did not come through in a task, and what to do otherwise next time. */
@@ -39,7 +39,7 @@ interface Source {
 
 interface Early {
   readonly session: string
-  readonly result: Shard.Result
+  readonly result: Call.Result
   readonly place: string
   readonly source: Source
 }
@@ -135,12 +135,12 @@ export class Work {
    */
   take(
     entry: Entry,
-    results: ReadonlyArray<Shard.Result>,
+    results: ReadonlyArray<Call.Result>,
     place: string,
     remove: Effect.Effect<void>,
   ): number {
     const source: Source = { open: 1, remove }
-    const groups = new Map<Group, Array<Shard.Result>>()
+    const groups = new Map<Group, Array<Call.Result>>()
     let fresh = 0
     for (const result of results) {
       if (!entry.missing.delete(result.at)) continue
@@ -177,7 +177,7 @@ export class Work {
     for (const group of groups) group.fail(problem)
   }
 
-  #give(group: Group, place: string, source: Source, results: ReadonlyArray<Shard.Result>): void {
+  #give(group: Group, place: string, source: Source, results: ReadonlyArray<Call.Result>): void {
     source.open += results.length
     group.give({ results, place, committed: settled(source, results.length) })
     group.open -= results.length

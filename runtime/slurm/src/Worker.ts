@@ -10,7 +10,8 @@
  * The ranks of a gang are workers with the same orders, which make the same calls one after the other. Rank 0 alone
  * says anything. A call that fails in a way that may pass, or on another rank alone, ends the gang.
  */
-import { Shard, Workers } from "@reelgraph/engine"
+import { Call } from "@reelgraph/call"
+import type { LocalWorkers } from "@reelgraph/local"
 import { Objects } from "@reelgraph/store"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -57,7 +58,7 @@ export interface Slot {
   /** Its devices, as in CUDA_VISIBLE_DEVICES; empty: none. */
   readonly gpus: string
   /** Its processes. */
-  readonly workers: typeof Workers.Service
+  readonly workers: typeof LocalWorkers.LocalWorkers.Service
 }
 
 export interface Options {
@@ -79,7 +80,7 @@ export interface Options {
 }
 
 const decodeOrder = Schema.decodeUnknownEffect(Schema.fromJsonString(Order.Order))
-const decodeShard = Schema.decodeUnknownEffect(Schema.fromJsonString(Shard.Shard))
+const decodeShard = Schema.decodeUnknownEffect(Schema.fromJsonString(Call.Shard))
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8")
 
 /** Works until there is nothing more to do, or it was warned. Gives why it leaves. */
@@ -188,7 +189,7 @@ const perform = Effect.fnUntraced(function* (options: Options, slot: Slot, id: s
     `shard ${id}: ${shard.items.length} items of ${shard.node} (${shard.operator}@${shard.version})${skip.size === 0 ? "" : `, ${skip.size} of them done before`}`,
   )
   let part = 0
-  let held: Array<Shard.Result> = []
+  let held: Array<Call.Result> = []
   let heldBytes = 0
   let failures = 0
   let left = 0
@@ -205,7 +206,7 @@ const perform = Effect.fnUntraced(function* (options: Options, slot: Slot, id: s
   const flush = Effect.suspend(() => (held.length === 0 ? Effect.void : write(false)))
   const flusher = Effect.forever(Effect.andThen(Effect.sleep(flushMs), flush))
   const patience = Deferred.await(warned).pipe(Effect.andThen(flush), Effect.andThen(Effect.sleep(graceMs)))
-  const take = (result: Shard.Result) =>
+  const take = (result: Call.Result) =>
     Effect.gen(function* () {
       const { at, what } = result
       if (what._tag === "Failed") {
@@ -226,8 +227,9 @@ const perform = Effect.fnUntraced(function* (options: Options, slot: Slot, id: s
       heldBytes += bytesOf(result)
       if (heldBytes >= flushBytes || Deferred.isDoneUnsafe(warned)) yield* write(false)
     })
-  const calls = Stream.runForEach(Shard.perform(shard, { concurrency, skip }), take).pipe(
-    Effect.provideService(Workers, slot.workers),
+  const calls = Stream.runForEach(
+    slot.workers.perform(shard, { concurrency, skip, priority: 0, report: () => {} }),
+    take,
   )
   const ended = yield* Effect.raceFirst(
     Effect.raceFirst(Effect.as(calls, true), flusher),
@@ -244,7 +246,7 @@ const perform = Effect.fnUntraced(function* (options: Options, slot: Slot, id: s
   return through
 })
 
-const bytesOf = ({ what }: Shard.Result): number =>
+const bytesOf = ({ what }: Call.Result): number =>
   200 + (what._tag === "Made" ? what.items.reduce((sum, { record }) => sum + record.length, 0) : 0)
 
 /** What attempts of this task have written of a shard. */

@@ -6,7 +6,6 @@
 import { randomBytes } from "node:crypto"
 import { hostname } from "node:os"
 
-import { Workers } from "@reelgraph/engine"
 import { LocalWorkers } from "@reelgraph/local"
 import { StoreAt } from "@reelgraph/store"
 import * as Config from "effect/Config"
@@ -60,7 +59,7 @@ const slotsOf = (rank: Rank.Rank, warned: Deferred.Deferred<void>) => {
     })
     return Effect.map(Layer.build(workers), (built): Worker.Slot => ({
       gpus: gpus.join(","),
-      workers: Context.get(built, Workers),
+      workers: Context.get(built, LocalWorkers.LocalWorkers),
     }))
   })
 }

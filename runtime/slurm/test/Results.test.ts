@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { Shard } from "@reelgraph/engine"
+import type { Call } from "@reelgraph/call"
 import * as Effect from "effect/Effect"
 
 import * as Results from "../src/Results.ts"
@@ -14,7 +14,7 @@ const attempt: Results.Attempt = {
 }
 const head = { ...attempt, shard: "paint-7", part: 2, whole: true }
 
-const result = (at: number): Shard.Result => ({
+const result = (at: number): Call.Result => ({
   at,
   what: { _tag: "Dropped", reason: "dark", detail: `${at} ümläut\n` },
   attempts: 1,

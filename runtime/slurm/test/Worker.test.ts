@@ -1,6 +1,7 @@
 /** What one task of a job does, with a store in memory and calls that take as long as the test says. */
 import { assert, describe, it } from "@effect/vitest"
-import { Shard, Workers } from "@reelgraph/engine"
+import { Attempts, type Call } from "@reelgraph/call"
+import { LocalWorkers } from "@reelgraph/local"
 import { BlobStoreMemory, Objects } from "@reelgraph/store"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -17,12 +18,12 @@ const label = "node-0"
 const digest = (text: string): string => text.repeat(64).slice(0, 64)
 
 /** So many items of one node. */
-const shardOf = (items: number): typeof Shard.Shard.Type => ({
+const shardOf = (items: number): Call.Shard => ({
   node: "node",
   module: "file:///nowhere.ts",
   operator: "node",
   version: "1.0.0",
-  source: digest("a"),
+  code: digest("a"),
   cardinality: "filter",
   batchSize: 1,
   retries: 0,
@@ -35,15 +36,17 @@ const shardOf = (items: number): typeof Shard.Shard.Type => ({
 
 const slot = (gpus: string, seconds: number, made: Array<string> = []): Worker.Slot => ({
   gpus,
-  workers: Workers.of({
+  workers: LocalWorkers.LocalWorkers.of({
     capacity: { name: "here", cores: 1, memoryGiB: 1, gpus: 0 },
-    call: (_job, _resources, _priority, started) =>
-      Effect.gen(function* () {
-        started()
-        yield* Effect.sleep(seconds * 1000)
-        made.push(gpus)
-        return [{ _tag: "Kept" }]
-      }),
+    perform: (shard, options) =>
+      Attempts.perform(shard, options, (_call, started) =>
+        Effect.gen(function* () {
+          started()
+          yield* Effect.sleep(seconds * 1000)
+          made.push(gpus)
+          return [{ _tag: "Kept" }]
+        }),
+      ),
   }),
 })
 

@@ -3,7 +3,7 @@ import * as fs from "node:fs"
 import { dirname, join } from "node:path"
 
 import { type Canonical, Snapshot, Verify } from "@reelgraph/core"
-import { Plan } from "@reelgraph/engine"
+import { type ChangedCode, Plan } from "@reelgraph/engine"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
@@ -19,6 +19,7 @@ export interface Options {
   readonly graph: string | undefined
   readonly update: boolean
   readonly store: string
+  readonly changedCode: ChangedCode.ChangedCode
   readonly json: boolean
 }
 
@@ -56,14 +57,14 @@ export const run: (options: Options) => Task = Effect.fn("reel.check")(function*
 const isBad = ({ problems, snapshot }: Finding): boolean =>
   problems.length > 0 || snapshot === "changed" || snapshot === "missing"
 
-const examine = Effect.fnUntraced(function* (found: GraphSource.Found, { store, update }: Options) {
+const examine = Effect.fnUntraced(function* (
+  found: GraphSource.Found,
+  { changedCode, store, update }: Options,
+) {
   const { graph } = found
   const { differences, snapshot } = yield* compare(found, update)
   const warnings = (yield* StoreFolder.exists(store))
-    ? yield* Effect.provide(
-        Effect.map(Plan.make(graph, {}), (plan) => plan.warnings),
-        StoreFolder.layerJournal(store),
-      )
+    ? yield* Effect.provide(Plan.changedOperators(graph, changedCode), StoreFolder.layerJournal(store))
     : []
   return {
     graph: GraphSource.label(graph),

@@ -85,7 +85,9 @@ export const run: (options: Options) => Task = Effect.fn("reel.generate")(functi
   const vae = yield* Shipped.file("vae", options.vae, Shipped.vae)
   const found = yield* GraphSource.find("generate")
   const graph = yield* Settings.apply(found.graph, options.set)
-  const services = Installed.workers(options.store).pipe(Layer.provideMerge(StoreFolder.layer(options.store)))
+  const services = Installed.executor(options.store).pipe(
+    Layer.provideMerge(StoreFolder.layer(options.store)),
+  )
   yield* Effect.provide(execute(graph, { denoiser: model, vae }, options), services)
 })
 

@@ -1,5 +1,5 @@
 /** `reel plan`: what a run would do, before it does anything. */
-import { Plan } from "@reelgraph/engine"
+import { type ChangedCode, Plan } from "@reelgraph/engine"
 import * as Effect from "effect/Effect"
 
 import * as Format from "../Format.ts"
@@ -19,6 +19,7 @@ export interface Options {
   readonly set: ReadonlyArray<string>
   readonly store: string
   readonly seed: number
+  readonly changedCode: ChangedCode.ChangedCode
   /** File of the pools to place the graph on. */
   readonly pools: string | undefined
   /** Whether to simulate the run on its pools instead. */
@@ -35,7 +36,10 @@ export const run: (options: Options) => Task = Effect.fn("reel.plan")(function* 
   const placed = options.pools === undefined ? undefined : yield* Placed.of(graph, options.pools)
   const planned = Effect.gen(function* () {
     const prepared = yield* InputSource.prepare(graph, options.input)
-    const making = Plan.make(graph, prepared.inputs, { seed: options.seed })
+    const making = Plan.make(graph, prepared.inputs, {
+      seed: options.seed,
+      changedCode: options.changedCode,
+    })
     return { plan: yield* Effect.provide(making, StoreFolder.layer(options.store)), prepared }
   })
   if (options.simulate) {

@@ -1,5 +1,5 @@
 /** `reel run`: runs a graph, shows how it goes, and reports what became of every item. */
-import { Engine } from "@reelgraph/engine"
+import { type ChangedCode, Engine } from "@reelgraph/engine"
 import { Journal } from "@reelgraph/store"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -27,6 +27,7 @@ export interface Options {
   readonly set: ReadonlyArray<string>
   readonly store: string
   readonly seed: number
+  readonly changedCode: ChangedCode.ChangedCode
   readonly maxFailures: number | undefined
   readonly out: string | undefined
   /** File of the pools to place the graph on. */
@@ -47,7 +48,7 @@ export const run: (options: Options) => Task = Effect.fn("reel.run")(function* (
     screen.tell([...PlacementReport.table(placed), ...PlacementReport.warnings(placed)].join("\n"))
   }
   const away = { graph: graph.name, store: options.store, detach: options.detach }
-  const services = Placed.workers(placed, away).pipe(Layer.provideMerge(StoreFolder.layer(options.store)))
+  const services = Placed.executor(placed, away).pipe(Layer.provideMerge(StoreFolder.layer(options.store)))
   yield* Effect.provide(execute(graph, prepared, options, placed), services)
 })
 
@@ -74,7 +75,10 @@ const execute = Effect.fnUntraced(function* (
 })
 
 /** What a run needs to know of its command. */
-export interface Running extends Pick<Options, "store" | "seed" | "maxFailures" | "json"> {}
+export interface Running extends Pick<Options, "store" | "seed" | "maxFailures" | "json"> {
+  /** @default "auto" */
+  readonly changedCode?: ChangedCode.ChangedCode
+}
 
 /**
  * Runs a graph to its end, showing how it goes. A run that ends early is told of here; of one that is complete, what
@@ -93,6 +97,7 @@ export const complete = Effect.fnUntraced(function* (
       const { observe } = yield* Progress.show(prepared.totals)
       return yield* Engine.run(graph, prepared.inputs, {
         seed: options.seed,
+        ...(options.changedCode === undefined ? {} : { changedCode: options.changedCode }),
         ...(options.maxFailures === undefined ? {} : { maxFailures: options.maxFailures }),
         observe: (live) => {
           name = live.name

@@ -91,7 +91,7 @@ export const run: (options: Options) => Task = Effect.fn("reel.train")(function*
     graph,
     Object.entries(inputs).map(([name, path]) => `${name}=${path}`),
   )
-  const services = Installed.workers(store).pipe(Layer.provideMerge(StoreFolder.layer(store)))
+  const services = Installed.executor(store).pipe(Layer.provideMerge(StoreFolder.layer(store)))
   yield* Effect.provide(execute(graph, prepared, options), services)
 })
 

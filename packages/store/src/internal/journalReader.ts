@@ -214,7 +214,7 @@ export const make = (db: DatabaseSync, file: string) => {
         | undefined,
     earlier: (input: number, name: string) => {
       const row = get(
-        "SELECT operators.version, operators.params, operators.seed, calls.status, calls.reason FROM calls JOIN operators ON operators.id = calls.operator WHERE calls.input = ? AND operators.name = ? ORDER BY calls.id DESC LIMIT 1",
+        "SELECT operators.version, operators.params, operators.seed, operators.source, calls.status, calls.reason FROM calls JOIN operators ON operators.id = calls.operator WHERE calls.input = ? AND operators.name = ? ORDER BY calls.id DESC LIMIT 1",
         input,
         name,
       )
@@ -224,6 +224,7 @@ export const make = (db: DatabaseSync, file: string) => {
             version: row["version"] as string,
             params: row["params"] as string,
             seed: row["seed"] === null ? undefined : (row["seed"] as number),
+            source: row["source"] as string,
             status: row["status"] as Hit["status"],
             reason: text(row["reason"]),
           }

@@ -1,14 +1,15 @@
 /** A `collect` node: one call for everything that comes in. */
+import { Attempts, Binding } from "@reelgraph/call"
 import { Status } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
 import { TooManyFailures } from "../RunError.ts"
-import * as Bind from "./bind.ts"
-import { callSet, here } from "./Calls.ts"
+import * as Cached from "./cached.ts"
 import * as Flow from "./Flow.ts"
+import { calling } from "./inline.ts"
+import * as LaneRunner from "./laneRunner.ts"
 import { lostArtifacts } from "./lostArtifacts.ts"
 import type { Bound, NodeContext, Spool } from "./NodeContext.ts"
-import * as ShardRunner from "./ShardRunner.ts"
 
 /** Runs a `collect` on everything that came in, sorted by digest. Items that came in more than once count once. */
 export const runCollect = (context: NodeContext, bound: Bound, spool: Spool) =>
@@ -22,7 +23,7 @@ export const runCollect = (context: NodeContext, bound: Bound, spool: Spool) =>
     const repeated = spool.length - items.length
     if (repeated > 0) tally.drop("repeated", repeated)
     const set = yield* journal.set(
-      Bind.setDigest(items.map(({ digest }) => digest)),
+      Binding.setDigest(items.map(({ digest }) => digest)),
       items.map(({ id }) => id),
     )
 
@@ -35,19 +36,21 @@ export const runCollect = (context: NodeContext, bound: Bound, spool: Spool) =>
         outputs.map((id) => ({ id })),
       )
     }
-    const hit = journal.find(set.id, bound.operator)
+    const found = Cached.find(journal, context.node, bound, set.id)
+    const hit = found?.hit
     const lost = hit !== undefined && (yield* lostArtifacts(context, [hit])).size > 0
-    if (hit !== undefined && hit.status !== Status.failed && !lost) {
+    if (hit !== undefined && !lost) {
       tally.cached += items.length
+      if (found!.reused) context.reused.set(context.node.operator, items.length)
       yield* journal.hits(run, index, [hit.call])
       if (hit.status === Status.dropped) return tally.drop(hit.reason ?? "?", items.length)
       return yield* finish(hit.outputs, journal.drops(hit.call))
     }
-    const place = context.places.of(context.node.id)
+    const lane = context.executor.lane(context.node)
     const called =
-      place === undefined
-        ? yield* callSet(here(context, bound), items, set)
-        : yield* ShardRunner.collect(context, bound, items, set, place)
+      lane === undefined
+        ? yield* Attempts.callSet(calling(context, bound), items, set)
+        : yield* LaneRunner.collect(context, bound, items, set, lane)
     const { attempts, ms, outcome, startedMs } = called
     const base = {
       input: set.id,
@@ -56,7 +59,7 @@ export const runCollect = (context: NodeContext, bound: Bound, spool: Spool) =>
       startedMs,
       ms,
       ...(called.place === undefined ? {} : { place: called.place }),
-      ...(lost ? { replaces: hit.call } : {}),
+      ...(lost && !found!.reused ? { replaces: hit.call } : {}),
     }
     if (!("_tag" in outcome) || outcome._tag !== "Collected") {
       // A collect that fails or drops has nothing to give: all its items share the fate.

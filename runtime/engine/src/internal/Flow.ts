@@ -12,8 +12,8 @@ export interface Item {
   readonly id: number
   digest?: string
   record?: string
-  /** The decoded record, and the schema that decoded it. */
-  value?: { readonly schema: object; readonly record: unknown }
+  /** The schema by which this process has encoded the record. */
+  schema?: object
 }
 
 /** Items waiting in front of one consumer. */

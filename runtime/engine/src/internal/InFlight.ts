@@ -3,9 +3,9 @@ import { type CallRow, type Committed, Status } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
 import { TooManyFailures } from "../RunError.ts"
-import { type Called, rowOf } from "./Calls.ts"
 import type * as Flow from "./Flow.ts"
 import { send } from "./Flow.ts"
+import { type Called, rowOf } from "./inline.ts"
 import type { Bound, NodeContext, NodeError } from "./NodeContext.ts"
 
 /** An item that is called for, or waits for it. */
@@ -96,12 +96,12 @@ const resultOf = (
   const schema = node.operator.output?.record
   const outputs =
     "_tag" in outcome && outcome._tag === "Made" && schema !== undefined
-      ? outcome.items.map((made, i): Flow.Item => {
-          const base = { id: committed.outputs[i]!, digest: made.digest, record: made.record }
-          return outcome.values === undefined
-            ? base
-            : { ...base, value: { schema, record: outcome.values[i] } }
-        })
+      ? outcome.items.map(({ digest, record }, i): Flow.Item => ({
+          id: committed.outputs[i]!,
+          digest,
+          record,
+          schema,
+        }))
       : committed.outputs.map((id) => (id === item.id ? item : { id }))
   return { status: row.status, reason: row.reason, outputs }
 }

@@ -1,12 +1,12 @@
 /** What the code of one node works with while a run goes on. */
-import type { Graph } from "@reelgraph/core"
+import type { Executor, ExecutorFailed, Fingerprints } from "@reelgraph/call"
+import type { Graph, Operator } from "@reelgraph/core"
 import type { BlobStore, Journal, JournalError } from "@reelgraph/store"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
-import type { PlaceFailed, RecordInvalid, SideCount, TooManyFailures } from "../RunError.ts"
-import type { Places } from "../Places.ts"
-import type { Workers } from "../Workers.ts"
+import type { ChangedCode } from "../ChangedCode.ts"
+import type { RecordInvalid, SideCount, TooManyFailures } from "../RunError.ts"
 import * as Flow from "./Flow.ts"
 import type { Tally } from "./Tally.ts"
 import type { Underway } from "./Underway.ts"
@@ -16,13 +16,16 @@ export interface RunContext {
   readonly run: number
   readonly journal: typeof Journal.Service
   readonly blobs: typeof BlobStore.Service
-  readonly workers: typeof Workers.Service
-  readonly places: typeof Places.Service
+  readonly executor: typeof Executor.Service
+  readonly code: ReadonlyMap<Operator.Any, Fingerprints.Fingerprint>
+  readonly changedCode: ChangedCode
   readonly clock: Clock.Clock
   readonly seed: number
   readonly maxFailures: number
   /** Counts failed calls over all nodes. */
   readonly failures: { count: number }
+  /** Counts results of other code that were reused, by operator. */
+  readonly reused: Map<Operator.Any, number>
 }
 
 export interface NodeContext extends RunContext {
@@ -35,7 +38,7 @@ export interface NodeContext extends RunContext {
   readonly outlets: ReadonlyArray<Flow.Inlet>
 }
 
-export type NodeError = JournalError | RecordInvalid | SideCount | TooManyFailures | PlaceFailed
+export type NodeError = JournalError | RecordInvalid | SideCount | TooManyFailures | ExecutorFailed
 
 /** Milliseconds on a clock that only goes forward. */
 export const now = ({ clock }: NodeContext): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
@@ -56,6 +59,12 @@ export interface Bound {
   readonly operator: number
   /** Of the operator and everything it is bound to. */
   readonly digest: string
+  /** Fingerprint of the operator's code. */
+  readonly code: string
+  /** Rows of the same operator bound to the same with other code, the latest first, whose results may be reused. */
+  readonly others: ReadonlyArray<number>
+  /** What every call shares: not to be changed. */
+  readonly params: unknown
   readonly sides: { readonly [side: string]: unknown }
   readonly sideJson: { readonly [side: string]: string | ReadonlyArray<string> }
 }

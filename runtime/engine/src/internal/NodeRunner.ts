@@ -2,15 +2,16 @@
  * One node while a run goes on: items are looked up in the journal in chunks; what is there passes on, what is
  * missing is called for, committed, and passed on after that.
  */
-import { type Hit, Status } from "@reelgraph/store"
+import { Attempts } from "@reelgraph/call"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 
-import { resourcesOf } from "../Workers.ts"
-import { callBatch, type Called, type Calling, callOne, here } from "./Calls.ts"
+import * as Cached from "./cached.ts"
 import { runCollect } from "./CollectRunner.ts"
 import * as Flow from "./Flow.ts"
 import { commit, InFlight, settle } from "./InFlight.ts"
+import { type Called, calling as callingOf } from "./inline.ts"
+import * as LaneRunner from "./laneRunner.ts"
 import { lostArtifacts } from "./lostArtifacts.ts"
 import {
   type Bound,
@@ -21,7 +22,6 @@ import {
   type Spool,
   spoolItems,
 } from "./NodeContext.ts"
-import * as ShardRunner from "./ShardRunner.ts"
 import { bind, gatherSides } from "./SideInputs.ts"
 
 /** Results are committed when this much time has gone by, also in the middle of a chunk. */
@@ -55,13 +55,11 @@ export const run = (
 
 const runItems = (context: NodeContext, bound: Bound, inlet: Flow.Inlet, spool: Spool) =>
   Effect.gen(function* () {
-    const { batchSize } = context.node.operator
-    const place = context.places.of(context.node.id)
-    const waiting =
-      place === undefined
-        ? Math.min(Flow.capacity, Math.max(Flow.chunk, batchSize))
-        : ShardRunner.waitingAtMost
-    const misses = yield* Flow.inlet(waiting)
+    const { batchSize, concurrency } = context.node.operator
+    const lane = context.executor.lane(context.node)
+    const misses = yield* Flow.inlet(
+      lane?.waiting ?? Math.min(Flow.capacity, Math.max(Flow.chunk, batchSize)),
+    )
     const inFlight = new InFlight()
     const lookup = lookUp(context, bound, misses, inFlight)
     const feed = Effect.gen(function* () {
@@ -72,17 +70,13 @@ const runItems = (context: NodeContext, bound: Bound, inlet: Flow.Inlet, spool: 
       yield* Flow.end([misses])
     })
     const runners =
-      place === undefined
-        ? Array.from({ length: concurrencyOf(context) }, () => runner(context, bound, misses, inFlight))
-        : [ShardRunner.run(context, bound, misses, inFlight, place)]
+      lane === undefined
+        ? Array.from({ length: Math.max(1, concurrency ?? 1) }, () =>
+            runner(context, bound, misses, inFlight),
+          )
+        : [LaneRunner.run(context, bound, misses, inFlight, lane)]
     yield* Effect.all([feed, ...runners], { concurrency: "unbounded", discard: true })
   })
-
-const concurrencyOf = ({ node, workers }: NodeContext): number => {
-  const { concurrency, worker } = node.operator
-  const { cores } = resourcesOf(workers, node)
-  return Math.max(1, concurrency ?? (worker === undefined ? 1 : Math.floor(workers.capacity.cores / cores)))
-}
 
 /** Looks a chunk up: results that are there are passed on, the rest is put before the runners. */
 const lookUp =
@@ -91,7 +85,7 @@ const lookUp =
     Effect.gen(function* () {
       const { index, journal, outlets, run, tally } = context
       tally.in += items.length
-      const found: Array<{ readonly item: Flow.Item; readonly hit: Hit }> = []
+      const found: Array<{ readonly item: Flow.Item } & Cached.Found> = []
       const missing: Array<Flow.Item> = []
       const miss = (item: Flow.Item, replaces: number | undefined) => {
         const waiting = inFlight.waiting.get(item.id)
@@ -105,9 +99,11 @@ const lookUp =
           tally.cached++
           continue
         }
-        const hit = inFlight.waiting.has(item.id) ? undefined : journal.find(item.id, bound.operator)
-        if (hit === undefined || hit.status === Status.failed) miss(item, undefined)
-        else found.push({ item, hit })
+        const result = inFlight.waiting.has(item.id)
+          ? undefined
+          : Cached.find(journal, context.node, bound, item.id)
+        if (result === undefined) miss(item, undefined)
+        else found.push({ item, ...result })
       }
       const lost = yield* lostArtifacts(
         context,
@@ -115,10 +111,11 @@ const lookUp =
       )
       const passed: Array<Flow.Item> = []
       const calls: Array<number> = []
-      for (const { hit, item } of found) {
-        if (lost.has(hit.call)) miss(item, hit.call)
+      for (const { hit, item, reused } of found) {
+        if (lost.has(hit.call)) miss(item, reused ? undefined : hit.call)
         else {
           calls.push(hit.call)
+          if (reused) noteReuse(context, 1)
           tally.cached++
           settle(context, item, hit.status, hit.outputs, hit.reason, passed)
         }
@@ -128,10 +125,14 @@ const lookUp =
       yield* Flow.send([misses], missing)
     })
 
+/** Counts results of other code that are used, for the report to warn of. */
+export const noteReuse = ({ node, reused }: NodeContext, count: number): void =>
+  void reused.set(node.operator, (reused.get(node.operator) ?? 0) + count)
+
 /** One fiber that makes calls: as many at a stretch as take a few milliseconds, committed together. */
 const runner = (context: NodeContext, bound: Bound, misses: Flow.Inlet, inFlight: InFlight) => {
-  const { batchSize, cardinality, worker } = context.node.operator
-  const calling = here(context, bound)
+  const { batchSize, cardinality } = context.node.operator
+  const calling = callingOf(context, bound)
   let stretch = 1
   const size = () =>
     cardinality === "batch"
@@ -141,10 +142,10 @@ const runner = (context: NodeContext, bound: Bound, misses: Flow.Inlet, inFlight
     Effect.gen(function* () {
       const begun = now(context)
       if (cardinality === "batch")
-        return yield* commit(context, bound, inFlight, yield* callBatch(calling, items))
+        return yield* commit(context, bound, inFlight, yield* Attempts.callBatch(calling, items))
       if (items.length === 1) {
-        const only = yield* callOne(calling, items[0]!)
-        stretch = worker === undefined && now(context) - begun < chunkMs ? 2 : 1
+        const only = yield* Attempts.callOne(calling, items[0]!)
+        stretch = now(context) - begun < chunkMs ? 2 : 1
         return yield* commit(context, bound, inFlight, [only])
       }
       const worked = yield* callStretch(context, calling, bound, inFlight, items)
@@ -159,7 +160,7 @@ const runner = (context: NodeContext, bound: Bound, misses: Flow.Inlet, inFlight
  */
 const callStretch = (
   context: NodeContext,
-  calling: Calling,
+  calling: ReturnType<typeof callingOf>,
   bound: Bound,
   inFlight: InFlight,
   items: ReadonlyArray<Flow.Item>,
@@ -189,7 +190,7 @@ const callStretch = (
     let worked = 0
     for (const item of items) {
       const begun = now(context)
-      const one = yield* callOne(calling, item)
+      const one = yield* Attempts.callOne(calling, item)
       pending.push(one)
       const ended = now(context)
       worked += ended - begun

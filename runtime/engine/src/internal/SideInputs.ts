@@ -1,15 +1,15 @@
 /** Side inputs: gathered before a node begins, and part of what its operator is bound to. */
+import { Binding, Invoke, RecordCodec } from "@reelgraph/call"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 
-import * as RecordCodec from "../RecordCodec.ts"
 import { RecordInvalid, SideCount } from "../RunError.ts"
-import * as Bind from "./bind.ts"
+import { othersOf } from "./cached.ts"
 import * as Flow from "./Flow.ts"
 import { type Bound, eager, type NodeContext, type NodeError, type Spool, spoolItems } from "./NodeContext.ts"
 
 /** A side input: the decoded records that `run` sees, their JSON for workers, and what the cache key needs. */
-export interface SideInput extends Bind.SideItem {
+export interface SideInput extends Binding.SideItem {
   readonly value: unknown
   readonly json: string | ReadonlyArray<string>
 }
@@ -74,7 +74,7 @@ const sideInput = (
       return { id: first.id, digest: first.digest, value, json: first.record }
     }
     const set = yield* journal.set(
-      Bind.setDigest(loaded.map(({ digest }) => digest)),
+      Binding.setDigest(loaded.map(({ digest }) => digest)),
       loaded.map(({ id }) => id),
     )
     return {
@@ -90,11 +90,17 @@ export const bind = (
   context: NodeContext,
   sides: { readonly [side: string]: SideInput },
 ): Effect.Effect<Bound, NodeError> => {
-  const row = Bind.row(context.node, context.seed, sides)
+  const { node } = context
+  const code = context.code.get(node.operator)!.digest
+  const row = Binding.row(node, code, context.seed, sides)
   return Effect.map(context.journal.operator(row), (operator) => ({
     operator,
     digest: row.digest,
-    sides: Object.fromEntries(Object.entries(sides).map(([side, { value }]) => [side, value])),
+    code,
+    others: othersOf(context, sides),
+    // What calls share, none of them may change: another would see it.
+    params: Invoke.frozen(node.value),
+    sides: Invoke.frozen(Object.fromEntries(Object.entries(sides).map(([side, { value }]) => [side, value]))),
     sideJson: Object.fromEntries(Object.entries(sides).map(([side, { json }]) => [side, json])),
   }))
 }

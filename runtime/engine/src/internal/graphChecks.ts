@@ -1,21 +1,26 @@
 /** What is checked of a graph before it runs, and said of it afterwards. */
-import { Canonical, Digest, type Graph, GraphJson, type Resources, Verify } from "@reelgraph/core"
-import { type Journal, JournalError } from "@reelgraph/store"
+import { type Executor, Failure, type Fingerprints } from "@reelgraph/call"
+import { Canonical, Digest, type Graph, GraphJson, Verify } from "@reelgraph/core"
+import { JournalError } from "@reelgraph/store"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 
-import * as Failure from "../Failure.ts"
-
-/** Fails when a graph cannot run on a machine with this capacity, but for the nodes that are checked elsewhere. */
+/** Fails when a graph cannot run, or its executor lacks what a node asks for. */
 export const check = (
   graph: Graph.Graph,
-  capacity: Resources.Capacity,
-  elsewhere: (node: string) => boolean,
+  executor?: typeof Executor.Service,
 ): Effect.Effect<void, Verify.GraphInvalid> =>
   Effect.suspend(() => {
-    const problems = Verify.problems(graph, [capacity]).filter(
-      ({ at, kind }) => kind !== "resources" || !elsewhere(at),
-    )
+    const lacking =
+      executor === undefined
+        ? []
+        : graph.nodes.flatMap((node): ReadonlyArray<Verify.Problem> => {
+            const lacks = executor.lacks(node)
+            if (lacks.length === 0) return []
+            const message = `${node.id} asks for more than any pool has; the nearest is ${executor.capacity.name}, short of ${lacks.join(", ")}`
+            return [{ kind: "resources", at: node.id, message }]
+          })
+    const problems = [...Verify.problems(graph), ...lacking]
     return problems.length === 0
       ? Effect.void
       : Effect.fail(new Verify.GraphInvalid({ graph: graph.name, problems }))
@@ -37,20 +42,14 @@ export const journalErrors = <A, E, R>(
 /** One line on what ended a run early. */
 export const problemOf = (cause: Cause.Cause<unknown>): string => Failure.fromCause(cause).message
 
-/** A warning for each operator whose `run` is not the one that some stored results were made with. */
-export const changedOperators = (
-  graph: Graph.Graph,
-  journal: typeof Journal.Service,
-): ReadonlyArray<string> => {
-  const operators = new Map(
-    graph.nodes.map(({ operator }) => [`${operator.name}@${operator.version}`, operator]),
-  )
-  return [...operators].flatMap(([label, operator]) => {
-    const sources = journal.sources(operator.name, operator.version)
-    return sources.length === 0 || (sources.length === 1 && sources[0] === operator.source)
+/** A warning for each operator whose code cannot be read: changes of it go unnoticed. */
+export const unreadableCode = (
+  code: ReadonlyMap<Graph.Placed["operator"], Fingerprints.Fingerprint>,
+): ReadonlyArray<string> =>
+  [...code].flatMap(([{ name, version }, { unreadable }]) =>
+    unreadable.length === 0
       ? []
       : [
-          `operator ${label} has stored results that were made with other code under the same version; give it a new version if results may differ`,
-        ]
-  })
-}
+          `the code of ${name}@${version} cannot be read (${unreadable.join(", ")}): results are reused even when it changes; define it in a file`,
+        ],
+  )

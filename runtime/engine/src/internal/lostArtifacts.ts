@@ -1,8 +1,8 @@
 /** Results that name blobs which are gone. */
+import { RecordCodec } from "@reelgraph/call"
 import { artifactsIn, type Hit } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
-import * as RecordCodec from "../RecordCodec.ts"
 import type { NodeContext } from "./NodeContext.ts"
 
 /** Calls among hits whose results name blobs that the store no longer has. */

@@ -2,8 +2,8 @@
 import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 
+import { type Call, Failure } from "@reelgraph/call"
 import type { Progress } from "@reelgraph/core"
-import { Failure, type Invocation } from "@reelgraph/engine"
 import * as Effect from "effect/Effect"
 
 import * as LastWords from "../LastWords.ts"
@@ -15,7 +15,7 @@ const main = fileURLToPath(new URL("./workerMain.ts", import.meta.url))
 const startMs = 300_000
 
 type Report = (progress: Progress.Progress) => void
-type Outcomes = ReadonlyArray<Invocation.Outcome>
+type Outcomes = ReadonlyArray<Call.Outcome>
 
 /** The call that a process is at. */
 interface Current {
@@ -78,15 +78,15 @@ export class WorkerProcess {
    * Makes a call; interrupting it, or its taking too long, kills the process. `started` is called when the operator
    * begins; from then on the call's `timeoutMs` count.
    */
-  call(job: Invocation.Job, started: () => void, report: Report): Effect.Effect<Outcomes, Failure.Failure> {
+  call(call: Call.Call, started: () => void, report: Report): Effect.Effect<Outcomes, Failure.Failure> {
     return Effect.callback<Outcomes, Failure.Failure>((resume) => {
-      if (this.#ended !== undefined) return resume(Effect.fail(this.#lostFailure(job.node, this.#ended)))
+      if (this.#ended !== undefined) return resume(Effect.fail(this.#lostFailure(call.node, this.#ended)))
       let timer: NodeJS.Timeout | undefined
       const limit = (ms: number, failure: () => Failure.Failure) => {
         clearTimeout(timer)
         timer = setTimeout(() => this.#finish(Effect.andThen(this.kill, Effect.fail(failure()))), ms)
       }
-      const { node, timeoutMs } = job
+      const { node, timeoutMs } = call
       this.#calls++
       this.#current = {
         node,
@@ -105,7 +105,7 @@ export class WorkerProcess {
       limit(startMs, () =>
         this.#lostFailure(node, `its operator's module took more than ${startMs} ms to load`),
       )
-      this.#send({ _tag: "Call", id: this.#calls, job })
+      this.#send({ _tag: "Call", id: this.#calls, call })
       return Effect.andThen(
         Effect.sync(() => {
           clearTimeout(timer)

@@ -1,17 +1,17 @@
 /** What the driver and its worker processes say to each other over IPC (structured clones). */
+import type { Call, Failure } from "@reelgraph/call"
 import type { Progress } from "@reelgraph/core"
-import type { Failure, Invocation } from "@reelgraph/engine"
 
 /** Environment variable by which a worker process is told which store to work on: a folder or a URL, never a secret. */
 export const storeVariable = "REELGRAPH_WORKER_STORE"
 
 export type Request =
-  | { readonly _tag: "Call"; readonly id: number; readonly job: Invocation.Job }
+  | { readonly _tag: "Call"; readonly id: number; readonly call: Call.Call }
   /** Calls are to come to an end: see `stopping` of an operator's call. */
   | { readonly _tag: "Stop" }
 
 export type Result =
-  | { readonly _tag: "Done"; readonly outcomes: ReadonlyArray<Invocation.Outcome> }
+  | { readonly _tag: "Done"; readonly outcomes: ReadonlyArray<Call.Outcome> }
   | { readonly _tag: "Failed"; readonly failure: Failure.Failure }
 
 export type Reply =

@@ -6,12 +6,16 @@ import { Worker } from "node:worker_threads"
 
 import { Operator, Params, type Progress } from "@reelgraph/core"
 // One by one: a process that is started for each slot of a cluster loads no more than it needs.
-import * as Failure from "@reelgraph/engine/Failure"
-import * as Invocation from "@reelgraph/engine/Invocation"
-import * as RecordCodec from "@reelgraph/engine/RecordCodec"
+import * as Call from "@reelgraph/call/Call"
+import * as Failure from "@reelgraph/call/Failure"
+import * as Fingerprints from "@reelgraph/call/Fingerprints"
+import * as Invoke from "@reelgraph/call/Invoke"
+import * as LoadedModules from "@reelgraph/call/LoadedModules"
+import * as RecordCodec from "@reelgraph/call/RecordCodec"
 import * as StoreAt from "@reelgraph/store/StoreAt"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Schema from "effect/Schema"
 
@@ -45,33 +49,46 @@ new Worker(new URL("./watchdog.ts", import.meta.url), {
 const reply = (message: Reply) => void process.send!(message)
 
 // oxlint-disable-next-line node/no-process-env -- a process boundary: set by the driver that forked this process
-const runtime = ManagedRuntime.make(StoreAt.layer(process.env[storeVariable]!))
+const runtime = ManagedRuntime.make(
+  Layer.merge(StoreAt.layer(process.env[storeVariable]!), Fingerprints.layer),
+)
+
+// Operators are loaded from here on: what they were then is what results are made by.
+LoadedModules.record()
 
 /** Whether the driver has said that calls are to come to an end. */
 let stopping = false
 
-const find = (job: Invocation.Job): Effect.Effect<Operator.Any, OperatorNotExported> =>
-  Effect.flatMap(
-    Effect.promise((): Promise<Record<string, unknown>> => import(job.module)),
-    (exports) => {
-      const operator = Object.values(exports).find(
-        (value): value is Operator.Any =>
-          Operator.isOperator(value) && value.name === job.operator && value.version === job.version,
-      )
-      return operator === undefined
-        ? Effect.fail(
-            new OperatorNotExported({ operator: job.operator, version: job.version, module: job.module }),
-          )
-        : Effect.succeed(operator)
-    },
-  )
-
-const perform = (id: number, job: Invocation.Job, report: (progress: Progress.Progress) => void) =>
+/** The operator of a call, by the code that the run began with. */
+const find = (call: Call.Call) =>
   Effect.gen(function* () {
-    const operator = yield* find(job)
-    const { value } = Params.resolve(operator, JSON.parse(job.params))
+    const exports = yield* Effect.promise((): Promise<Record<string, unknown>> => import(call.module))
+    const operator = Object.values(exports).find(
+      (value): value is Operator.Any =>
+        Operator.isOperator(value) && value.name === call.operator && value.version === call.version,
+    )
+    if (operator === undefined)
+      return yield* new OperatorNotExported({
+        operator: call.operator,
+        version: call.version,
+        module: call.module,
+      })
+    const fingerprints = yield* Fingerprints.Fingerprints
+    const code = (yield* fingerprints.of([operator])).get(operator)
+    if (code?.digest !== call.code)
+      return yield* new Failure.CodeChanged({
+        node: call.node,
+        operator: `${call.operator}@${call.version}`,
+      })
+    return operator
+  })
+
+const perform = (id: number, call: Call.Call, report: (progress: Progress.Progress) => void) =>
+  Effect.gen(function* () {
+    const operator = yield* find(call)
+    const { value } = Params.resolve(operator, JSON.parse(call.params))
     const sides = Object.fromEntries(
-      Object.entries(job.sides).map(([side, records]) => {
+      Object.entries(call.sides).map(([side, records]) => {
         const codec = RecordCodec.of(operator.sides[side]!.port.record)
         return [
           side,
@@ -79,39 +96,39 @@ const perform = (id: number, job: Invocation.Job, report: (progress: Progress.Pr
         ]
       }),
     )
-    const call = new Invocation.Call({
-      operator: job.operator,
-      items: () => job.items,
-      key: () => job.key,
-      seed: job.seed,
-      attempt: job.attempt,
-      sides,
+    const view = new Invoke.View({
+      operator: call.operator,
+      items: () => Call.digestsOf(call),
+      key: () => Call.keyOf(call),
+      seed: call.seed,
+      attempt: call.attempt,
+      // As in the engine's own process, where calls share them.
+      sides: Invoke.frozen(sides),
       report,
       stopping: () => stopping,
     })
-    const records = yield* Invocation.decode(job.node, operator, job.records)
+    const records = yield* Invoke.decode(
+      call.node,
+      operator,
+      call.items.map(({ record }) => record),
+    )
     yield* Effect.sync(() => reply({ _tag: "Started", id }))
-    return yield* Invocation.invoke(job.node, operator, value, records, call)
+    return yield* Invoke.invoke(call.node, operator, Invoke.frozen(value), records, view)
   })
 
-const resultOf = (exit: Exit.Exit<ReadonlyArray<Invocation.Outcome>, unknown>): Result =>
+const resultOf = (exit: Exit.Exit<ReadonlyArray<Call.Outcome>, unknown>): Result =>
   Exit.isSuccess(exit)
-    ? {
-        _tag: "Done",
-        outcomes: exit.value.map((outcome) =>
-          outcome._tag === "Made" ? { _tag: "Made", items: outcome.items } : outcome,
-        ),
-      }
+    ? { _tag: "Done", outcomes: exit.value }
     : { _tag: "Failed", failure: Failure.fromCause(exit.cause) }
 
 process.on("message", (request: Request) => {
   if (request._tag === "Stop") return void (stopping = true)
-  const { id, job } = request
+  const { call, id } = request
   const reports = new Throttle<Progress.Progress>(reportMs, (progress) =>
     reply({ _tag: "Reported", id, progress }),
   )
   runtime.runCallback(
-    perform(id, job, (progress) => reports.offer(progress)),
+    perform(id, call, (progress) => reports.offer(progress)),
     {
       onExit: (exit) => {
         reports.close()

@@ -2,7 +2,7 @@
  * What a driver has in hand while a session lasts: its jobs with their tasks, the book of calls, and shards in line.
  * One driver, one thread: whoever changes something here does so between two waits.
  */
-import { Shard } from "@reelgraph/engine"
+import { Call } from "@reelgraph/call"
 import type { Objects } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -142,21 +142,21 @@ export const idOf = ({ index, job }: SlurmTask.Task): SlurmTask.Id => ({
 
 export const utf8 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8")
 export const json = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value))
-export const decodeShard = Schema.decodeUnknownEffect(Schema.fromJsonString(Shard.Shard))
+export const decodeShard = Schema.decodeUnknownEffect(Schema.fromJsonString(Call.Shard))
 
 /** A shard with nothing made of it yet, and what befell its calls before. */
 export const entryOf = (
   session: string,
   node: string,
   id: string,
-  shard: Shard.Shard,
+  shard: Call.Shard,
   before: Pick<Entry, "avoid" | "memoryScale" | "troubles"> = {
     avoid: new Set(),
     memoryScale: 1,
     troubles: [],
   },
 ): Entry => {
-  const keys = Shard.keys(shard)
+  const keys = Call.keys(shard)
   const { avoid, memoryScale, troubles } = before
   const missing = new Set(keys.keys())
   return { id, session, node, keys, missing, troubles: [...troubles], avoid: new Set(avoid), memoryScale }
@@ -165,7 +165,7 @@ export const entryOf = (
 /** Writes a shard down and puts it in line. */
 export const enter = (
   desk: Desk,
-  shard: Shard.Shard,
+  shard: Call.Shard,
   node: string,
   before?: Parameters<typeof entryOf>[4],
 ): Effect.Effect<void, unknown> => {

@@ -1,5 +1,5 @@
 /** What becomes of tasks that are over without having brought everything. */
-import { Shard } from "@reelgraph/engine"
+import { Call } from "@reelgraph/call"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -84,9 +84,9 @@ const again = (
     yield* Effect.ignore(desk.objects.remove(name))
   })
 
-const giveUp = (desk: Desk, shard: Shard.Shard, entry: Entry, text: string): Effect.Effect<void> =>
+const giveUp = (desk: Desk, shard: Call.Shard, entry: Entry, text: string): Effect.Effect<void> =>
   Effect.map(Clock.currentTimeMillis, (now) => {
-    const keys = Shard.keys(shard)
+    const keys = Call.keys(shard)
     const last: Entry = { ...entry, keys, missing: new Set(keys.keys()) }
     desk.work.add(last)
     const failure = {
@@ -96,7 +96,7 @@ const giveUp = (desk: Desk, shard: Shard.Shard, entry: Entry, text: string): Eff
     }
     desk.work.take(
       last,
-      keys.map((_, at) => Shard.failed(at, failure, now)),
+      keys.map((_, at) => Call.failed(at, failure, now)),
       "",
       Effect.void,
     )

@@ -1,5 +1,8 @@
-/** Binding: an operator with everything that its results depend on, beside the items themselves. */
-import { Canonical, Digest, type Graph } from "@reelgraph/core"
+/**
+ * Binding: an operator with everything that its results depend on, beside the items themselves: its name and version,
+ * its code, its ports and cardinality, params, side inputs, and the seed if it draws from it.
+ */
+import { Canonical, Digest, type Graph, Port } from "@reelgraph/core"
 import type { OperatorRow } from "@reelgraph/store"
 
 /** An item or a set given to a side input. */
@@ -8,9 +11,13 @@ export interface SideItem {
   readonly digest: string
 }
 
-/** The journal's row of a node's operator: equal digests give equal results for equal items. */
+/**
+ * The journal's row of a node's operator: equal digests give equal results for equal items. `code` is the fingerprint of
+ * its code.
+ */
 export const row = (
   node: Graph.Placed,
+  code: string,
   seed: number,
   sides: { readonly [side: string]: SideItem },
 ): OperatorRow => {
@@ -22,6 +29,11 @@ export const row = (
     digest: Digest.ofJson({
       name: operator.name,
       version: operator.version,
+      code,
+      cardinality: operator.cardinality,
+      takes: Port.toJson(operator.input),
+      // What a filter gives is what it takes, whichever edge it is on.
+      gives: operator.output === undefined ? "same" : Port.toJson(operator.output),
       params: node.params,
       ...seeded,
       sides: sideDigests,
@@ -30,7 +42,7 @@ export const row = (
     version: operator.version,
     params,
     ...seeded,
-    source: operator.source,
+    source: code,
     sides: Object.fromEntries(Object.entries(sides).map(([side, { id }]) => [side, id])),
   }
 }

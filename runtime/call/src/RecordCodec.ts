@@ -1,16 +1,22 @@
 /**
  * Records to and from what the journal keeps: the schema's JSON form, canonical, with its digest and the blobs
  * that it names.
+ *
+ * Records are values: what an operator is given is always read from that JSON, each time anew. So it is the same whether
+ * it was just made or cached, and nobody sees what another does to it.
  */
 import { Canonical, Digest, type Port } from "@reelgraph/core"
 import { artifactsIn, type NewItem } from "@reelgraph/store"
 import * as Schema from "effect/Schema"
+import type * as SchemaAST from "effect/SchemaAST"
 
 export interface RecordCodec {
   /** @throws when the value is not what the schema describes */
   readonly encode: (value: unknown) => NewItem
   /** @throws when the JSON is not what the schema describes */
   readonly decode: (record: string) => unknown
+  /** The same for JSON that this codec has encoded in this process: its form is known. */
+  readonly restore: (record: string) => unknown
   /** Whether records of this port may name blobs. */
   readonly hasArtifacts: boolean
 }
@@ -24,8 +30,33 @@ export const of = (record: Port.RecordSchema): RecordCodec => {
   return codec
 }
 
+/** Whether values of a schema are their JSON: no classes, no transformations. */
+const isPlain = (ast: SchemaAST.AST, within: ReadonlySet<SchemaAST.AST> = new Set()): boolean => {
+  if (within.has(ast)) return true
+  if (ast.encoding !== undefined) return false
+  const inner = new Set(within).add(ast)
+  switch (ast._tag) {
+    case "Declaration":
+      return false
+    case "Objects":
+      return (
+        ast.propertySignatures.every(({ type }) => isPlain(type, inner)) &&
+        ast.indexSignatures.every(({ parameter, type }) => isPlain(parameter, inner) && isPlain(type, inner))
+      )
+    case "Arrays":
+      return [...ast.elements, ...ast.rest].every((element) => isPlain(element, inner))
+    case "Union":
+      return ast.types.every((type) => isPlain(type, inner))
+    case "Suspend":
+      return isPlain(ast.thunk(), inner)
+    default:
+      return true
+  }
+}
+
 const make = (record: Port.RecordSchema): RecordCodec => {
   const json = Schema.toCodecJson(record)
+  const plain = isPlain(json.ast)
   const encode = Schema.encodeUnknownSync(json)
   const decode = Schema.decodeUnknownSync(json)
   const hasArtifacts = JSON.stringify(Schema.toJsonSchemaDocument(record)).includes('"Artifact"')
@@ -40,6 +71,7 @@ const make = (record: Port.RecordSchema): RecordCodec => {
       }
     },
     decode: (text) => decode(JSON.parse(text)),
+    restore: plain ? (text) => JSON.parse(text) as unknown : (text) => decode(JSON.parse(text)),
     hasArtifacts,
   }
 }

@@ -1,30 +1,15 @@
 /**
- * One call of an operator: from decoded records to what the journal keeps. The same code runs on the main
- * thread and in workers.
+ * One attempt at one call: from records to what the journal keeps. The same code runs in the process of the engine and
+ * in workers.
  */
 import { CounterRandom, type Digest, Drop, keep, type Operator, Progress } from "@reelgraph/core"
-import type { NewItem } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
-import { InputInvalid, OutputInvalid } from "./Failure.ts"
+import type { Emitted, Outcome } from "./Call.ts"
+import { InputInvalid, NotAnEffect, OutputInvalid } from "./Failure.ts"
 import * as RecordCodec from "./RecordCodec.ts"
 
-/** What came of one item. `values` are the decoded records, when the call ran in this process. */
-export type Outcome =
-  | { readonly _tag: "Kept" }
-  | { readonly _tag: "Dropped"; readonly reason: string; readonly detail: string }
-  | {
-      readonly _tag: "Made"
-      readonly items: ReadonlyArray<NewItem>
-      readonly values?: ReadonlyArray<unknown>
-    }
-  | { readonly _tag: "Collected"; readonly emissions: ReadonlyArray<Emitted> }
-
-/** An emission of `collect` as plain data. */
-export type Emitted =
-  | { readonly _tag: "Emit"; readonly record: NewItem; readonly from: ReadonlyArray<number> }
-  | { readonly _tag: "Pass"; readonly at: number }
-  | { readonly _tag: "Drop"; readonly at: number; readonly reason: string; readonly detail: string }
+const problemOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
 /** The records of an operator's input from their JSON. */
 export const decode = (
@@ -37,8 +22,7 @@ export const decode = (
       const codec = RecordCodec.of(operator.input.record)
       return records.map((record) => codec.decode(record))
     },
-    catch: (cause) =>
-      new InputInvalid({ node, problem: cause instanceof Error ? cause.message : String(cause) }),
+    catch: (cause) => new InputInvalid({ node, problem: problemOf(cause) }),
   })
 
 const kept: Outcome = { _tag: "Kept" }
@@ -57,7 +41,12 @@ export const invoke = (
 ): Effect.Effect<ReadonlyArray<Outcome>, unknown, any> => {
   const several = operator.cardinality === "batch" || operator.cardinality === "collect"
   const result = Effect.scoped(
-    Effect.suspend(() => operator.run(several ? records : records[0], params, call)),
+    Effect.suspend(() => {
+      const given: unknown = operator.run(several ? records : records[0], params, call)
+      return Effect.isEffect(given)
+        ? (given as Effect.Effect<any, any, any>)
+        : Effect.fail(new NotAnEffect({ node, given: kindOf(given) }))
+    }),
   )
   return Effect.matchEffect(result, {
     onFailure: (error) =>
@@ -66,11 +55,17 @@ export const invoke = (
       Effect.try({
         try: () => outcomes(node, operator, value, records.length),
         catch: (cause) =>
-          cause instanceof OutputInvalid
-            ? cause
-            : new OutputInvalid({ node, problem: cause instanceof Error ? cause.message : String(cause) }),
+          cause instanceof OutputInvalid ? cause : new OutputInvalid({ node, problem: problemOf(cause) }),
       }),
   })
+}
+
+/** What a value is, in a word or two: `a Promise`, `undefined`, `an array`. */
+const kindOf = (value: unknown): string => {
+  if (value === undefined || value === null) return "nothing"
+  if (typeof (value as { readonly then?: unknown }).then === "function") return "a Promise"
+  if (Array.isArray(value)) return "an array"
+  return typeof value === "object" ? "an object" : `a ${typeof value}`
 }
 
 const outcomes = (node: string, operator: Operator.Any, value: any, size: number): ReadonlyArray<Outcome> => {
@@ -78,8 +73,11 @@ const outcomes = (node: string, operator: Operator.Any, value: any, size: number
   const made = (values: ReadonlyArray<unknown>): Outcome => ({
     _tag: "Made",
     items: values.map((one) => codec!.encode(one)),
-    values,
   })
+  const arrayOf = (what: string): ReadonlyArray<unknown> => {
+    if (Array.isArray(value)) return value
+    throw new OutputInvalid({ node, problem: `${what} gives an array, this one gave ${kindOf(value)}` })
+  }
   switch (operator.cardinality) {
     case "map":
       return [made([value])]
@@ -88,23 +86,25 @@ const outcomes = (node: string, operator: Operator.Any, value: any, size: number
       if (value instanceof Drop) return [dropped(value)]
       throw new OutputInvalid({
         node,
-        problem: `a filter gives keep or drop(reason), this one gave ${String(value)}`,
+        problem: `a filter gives keep or drop(reason), this one gave ${kindOf(value)}`,
       })
     case "flatMap":
-      return [made(value)]
-    case "batch":
-      if (!Array.isArray(value) || value.length !== size) {
+      return [made(arrayOf("a flatMap"))]
+    case "batch": {
+      const results = arrayOf("a batch")
+      if (results.length !== size)
         throw new OutputInvalid({
           node,
-          problem: `a batch of ${size} gives ${size} results, this one gave ${Array.isArray(value) ? value.length : String(value)}`,
+          problem: `a batch of ${size} gives ${size} results, this one gave ${results.length}`,
         })
-      }
-      return value.map((one) => (one instanceof Drop ? dropped(one) : made([one])))
+      return results.map((one) => (one instanceof Drop ? dropped(one) : made([one])))
+    }
     case "collect":
       return [
         {
           _tag: "Collected",
-          emissions: (value as ReadonlyArray<Operator.Emission<unknown>>).map((emission): Emitted => {
+          emissions: arrayOf("a collect").map((given): Emitted => {
+            const emission = given as Operator.Emission<unknown>
             checkPositions(node, emission, size)
             if (emission._tag === "Emit") return { ...emission, record: codec!.encode(emission.record) }
             if (emission._tag === "Pass") return emission
@@ -121,8 +121,8 @@ const turn = Effect.callback<void>((resume) => void setImmediate(() => resume(Ef
 
 const noKey: CounterRandom.Key = { k0: 0, k1: 0 }
 
-/** What a call is made from. */
-export interface CallFacts {
+/** What an operator's view of its call is made from. */
+export interface ViewFacts {
   readonly operator: string
   /** The digests of the records (of their set, for `collect`). */
   readonly items: () => ReadonlyArray<string>
@@ -138,14 +138,14 @@ export interface CallFacts {
 }
 
 /** What an operator sees of its call. Digests are only read when asked for. */
-export class Call implements Operator.Call<unknown> {
+export class View implements Operator.Call<unknown> {
   readonly attempt: number
   readonly sides: unknown
   readonly progress: (report: Progress.Progress) => Effect.Effect<void>
   readonly stopping: Effect.Effect<boolean>
-  readonly #facts: CallFacts
+  readonly #facts: ViewFacts
 
-  constructor(facts: CallFacts) {
+  constructor(facts: ViewFacts) {
     this.#facts = facts
     this.attempt = facts.attempt
     this.sides = facts.sides
@@ -172,34 +172,26 @@ export class Call implements Operator.Call<unknown> {
   }
 }
 
+/**
+ * Makes a value that calls share unchangeable, with all it holds: what one call did to it, another would see. Typed
+ * arrays cannot be, and are left as they are.
+ */
+export const frozen = <A>(value: A): A => {
+  const queue: Array<unknown> = [value]
+  for (let next = queue.pop(); queue.length > 0 || next !== undefined; next = queue.pop()) {
+    if (typeof next !== "object" || next === null || Object.isFrozen(next) || ArrayBuffer.isView(next))
+      continue
+    Object.freeze(next)
+    for (const inner of Object.values(next)) queue.push(inner)
+  }
+  return value
+}
+
 const checkPositions = (node: string, emission: Operator.Emission<unknown>, size: number): void => {
-  for (const at of emission._tag === "Emit" ? emission.from : [emission.at]) {
+  const positions = emission._tag === "Emit" ? emission.from : [emission.at]
+  for (const at of positions) {
     if (!Number.isInteger(at) || at < 0 || at >= size) {
       throw new OutputInvalid({ node, problem: `it refers to input ${at} of ${size}` })
     }
   }
-}
-
-/** What a worker needs to make a call: plain data that can be sent to another process. */
-export interface Job {
-  readonly node: string
-  /** URL of the module that exports the operator. */
-  readonly module: string
-  readonly operator: string
-  readonly version: string
-  /** Canonical JSON. */
-  readonly params: string
-  /** Canonical JSON of the records. */
-  readonly records: ReadonlyArray<string>
-  /** Canonical JSON of the records of the side inputs; an array for `all`. */
-  readonly sides: { readonly [side: string]: string | ReadonlyArray<string> }
-  /** Digests of the records; for `collect`, of their set. */
-  readonly items: ReadonlyArray<string>
-  /** What the work of this call is known by, in every attempt and every run. */
-  readonly key: string
-  /** The seed of the run, for operators that draw random numbers. */
-  readonly seed: number | undefined
-  readonly attempt: number
-  /** Milliseconds after which the worker is killed, counted from when the operator begins. */
-  readonly timeoutMs: number | undefined
 }

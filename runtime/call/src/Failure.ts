@@ -1,5 +1,6 @@
 /** The ways in which a call fails. A failure is recorded with its item, and the run goes on. */
-import * as Cause from "effect/Cause"
+import { JournalError } from "@reelgraph/store"
+import type * as Cause from "effect/Cause"
 import * as Schema from "effect/Schema"
 
 /** A call took longer than its operator's `timeoutMs`. */
@@ -42,6 +43,30 @@ export class InputInvalid extends Schema.TaggedError<InputInvalid>()("InputInval
   }
 }
 
+/** An operator's `run` gave something that is no Effect. */
+export class NotAnEffect extends Schema.TaggedError<NotAnEffect>()("NotAnEffect", {
+  node: Schema.String,
+  given: Schema.String,
+}) {
+  override get message() {
+    const advice =
+      this.given === "a Promise"
+        ? "wrap it: Effect.tryPromise(() => ...)"
+        : "return one, such as Effect.succeed(value) or Effect.sync(() => ...)"
+    return `run of ${this.node} gave ${this.given} instead of an Effect; ${advice}`
+  }
+}
+
+/** A worker has other code of the operator than the run that asked for the call. */
+export class CodeChanged extends Schema.TaggedError<CodeChanged>()("CodeChanged", {
+  node: Schema.String,
+  operator: Schema.String,
+}) {
+  override get message() {
+    return `the code of ${this.operator} that a worker of ${this.node} loaded is not the one that this run began with: it was edited since, or another version is installed there; run again`
+  }
+}
+
 /** A failure as the journal keeps it. */
 export interface Failure {
   /** Tag of the error; `Defect` when an operator threw. */
@@ -66,7 +91,14 @@ export const fromCause = (cause: Cause.Cause<unknown>): Failure => {
   return { tag: "Interrupted", message: "the call was interrupted", retryable: true }
 }
 
-/** What a worker says of a call is a failure already. */
+/** What is not the fault of an item and ends the run: a journal that cannot be read. */
+export const ending = (cause: Cause.Cause<unknown>): JournalError | undefined => {
+  for (const reason of cause.reasons)
+    if (reason._tag === "Die" && reason.defect instanceof JournalError) return reason.defect
+  return undefined
+}
+
+/** What a worker reports of a call is a failure already. */
 const isFailure = (error: object): error is Failure =>
   "tag" in error && typeof error.tag === "string" && "retryable" in error && !("_tag" in error)
 

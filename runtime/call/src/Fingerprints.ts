@@ -1,0 +1,74 @@
+/**
+ * What the code of an operator is known by: a digest of the modules that make it and of everything of the same project
+ * that they import, with the versions of packages. It is indifferent to comments, formatting and types, and to where
+ * the project lies, so that machines agree on it.
+ *
+ * An operator that calls run in workers is known by the module that they load. Any other is known by the modules whose
+ * functions made its value: where a factory makes it, that of the factory and those of its callers. Not seen: what code
+ * reads while it runs (files, variables of the environment, a network). Such things are for params.
+ */
+import { join } from "node:path"
+
+import { Digest, type Operator } from "@reelgraph/core"
+import { StoreLocation } from "@reelgraph/store"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+
+import * as ModuleGraph from "./internal/moduleGraph.ts"
+import { SyntaxCache } from "./internal/syntaxCache.ts"
+
+export interface Fingerprint {
+  readonly digest: string
+  /** Whether the code is a package in `node_modules`, whose changes are announced by versions. */
+  readonly released: boolean
+  /** Modules that could not be read: the code that they hold is not part of the digest. */
+  readonly unreadable: ReadonlyArray<string>
+}
+
+/** Gives fingerprints of operators. What a process has loaded stays: an operator keeps its first one. */
+export const Fingerprints = Context.Reference<Service>("reelgraph/call/Fingerprints", {
+  defaultValue: () => make(undefined),
+})
+
+export interface Service {
+  readonly of: (operators: Iterable<Operator.Any>) => Effect.Effect<ReadonlyMap<Operator.Any, Fingerprint>>
+}
+
+/** Fingerprints whose parsed modules are cached in a file of this user. */
+export const layer: Layer.Layer<never> = Layer.effect(
+  Fingerprints,
+  Effect.map(StoreLocation.userCache, (folder) => make(join(folder, "syntax.json"))),
+)
+
+const make = (file: string | undefined): Service => {
+  const cache = new SyntaxCache(file)
+  const known = new WeakMap<Operator.Any, Fingerprint>()
+  return {
+    of: (operators) =>
+      Effect.sync(() => {
+        const modules = new ModuleGraph.Modules((path, source) => cache.module(path, source))
+        const found = new Map<Operator.Any, Fingerprint>()
+        for (const operator of operators) {
+          const fingerprint = known.get(operator) ?? fingerprintOf(operator, modules, cache)
+          known.set(operator, fingerprint)
+          found.set(operator, fingerprint)
+        }
+        cache.save()
+        return found
+      }),
+  }
+}
+
+const fingerprintOf = (
+  operator: Operator.Any,
+  modules: ModuleGraph.Modules,
+  cache: SyntaxCache,
+): Fingerprint => {
+  if (operator.worker !== undefined) return ModuleGraph.of([operator.worker], modules)
+  const graph = ModuleGraph.of(operator.modules, modules)
+  if (graph.released) return graph
+  // One module may make several values of a name, with bodies of their own.
+  const body = cache.body(String(operator.run))
+  return { ...graph, digest: Digest.ofBytes(`${graph.digest}\n${body.digest}`) }
+}

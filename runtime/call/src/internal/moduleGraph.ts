@@ -1,0 +1,147 @@
+/**
+ * The modules of a project that a module leads to: itself, what it imports from files outside `node_modules`, and the
+ * files that it names by URL; of packages, name and version.
+ */
+import { createHash } from "node:crypto"
+import { readFileSync, realpathSync, statSync } from "node:fs"
+import { isBuiltin } from "node:module"
+import { fileURLToPath, pathToFileURL } from "node:url"
+
+import { Digest } from "@reelgraph/core"
+import { resolve } from "import-meta-resolve"
+
+import * as LoadedModules from "../LoadedModules.ts"
+import type { Syntax } from "./moduleSyntax.ts"
+import { PackageVersions } from "./packageVersions.ts"
+
+/** Files named by URL are read up to this size; of larger ones, size and time count. */
+const fileBytesAtMost = 64 * 1024 * 1024
+/** Modules that are read for one operator, at most. */
+const modulesAtMost = 20_000
+
+/** Gives the syntax of bytes, from a cache where it is there. */
+export type Parse = (path: string, source: Uint8Array) => Syntax
+
+export interface ModuleGraph {
+  /** Independent of where the project lies. */
+  readonly digest: string
+  /** Whether every entry is part of a package in `node_modules`. */
+  readonly released: boolean
+  /** What could not be read: what a result depends on beyond this is not known. */
+  readonly unreadable: ReadonlyArray<string>
+}
+
+/** The file of a module by its URL or path, links followed; undefined: it is no file. */
+const fileOf = (module: string): string | undefined => {
+  try {
+    const url = module.startsWith("/") ? pathToFileURL(module) : new URL(LoadedModules.fileOf(module))
+    return url.protocol === "file:" ? realpathSync(fileURLToPath(url)) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** What a file refers to: files of the project, or what is known by a text. */
+type Reference = { readonly file: string } | { readonly text: string }
+
+interface Module {
+  readonly digest: string
+  readonly references: ReadonlyArray<Reference>
+}
+
+/** Modules as they are read for some graphs: each once, so that all graphs see the same. */
+export class Modules {
+  readonly #parse: Parse
+  readonly packages = new PackageVersions()
+  readonly #read = new Map<string, Module | undefined>()
+
+  constructor(parse: Parse) {
+    this.#parse = parse
+  }
+
+  /** What a file says; undefined: it cannot be read. */
+  get(file: string): Module | undefined {
+    if (!this.#read.has(file)) this.#read.set(file, this.#make(file))
+    return this.#read.get(file)
+  }
+
+  #make(file: string): Module | undefined {
+    const url = pathToFileURL(file).href
+    let syntax: Syntax
+    try {
+      const loaded = LoadedModules.sourceOf(url)
+      const source = loaded ?? readFileSync(file)
+      if (loaded === undefined) LoadedModules.expect(url, source)
+      syntax = this.#parse(file, source)
+    } catch {
+      return undefined
+    }
+    const imported = syntax.imports.map((specifier) => this.#imported(specifier, url))
+    const named = syntax.files.map((name) => this.#named(new URL(name, url).href))
+    return { digest: syntax.digest, references: [...imported, ...named] }
+  }
+
+  #imported(specifier: string, parent: string): Reference {
+    if (isBuiltin(specifier)) return { text: specifier }
+    try {
+      const url = LoadedModules.resolutionOf(specifier, parent) ?? resolve(specifier, parent)
+      const file = fileOf(url)
+      return file === undefined ? { text: url } : this.#reference(file)
+    } catch {
+      return { text: `absent ${specifier}` }
+    }
+  }
+
+  #named(url: string): Reference {
+    const file = fileOf(url)
+    if (file === undefined) return { text: "absent" }
+    return isModule.test(file) ? this.#reference(file) : { text: this.packages.of(file) ?? contentOf(file) }
+  }
+
+  #reference(file: string): Reference {
+    const text = this.packages.of(file)
+    return text === undefined ? { file } : { text }
+  }
+}
+
+const isModule = /\.[cm]?[jt]s$/
+
+/** The graph of some entry modules (URLs or paths). Depends on the order of the entries. */
+export const of = (entries: ReadonlyArray<string>, modules: Modules): ModuleGraph => {
+  const order = new Map<string, number>()
+  const unreadable: Array<string> = []
+  /** Files are known by when they were met first, whatever their names. */
+  const enter = (file: string): string => {
+    if (!order.has(file)) order.set(file, order.size)
+    return `#${order.get(file)}`
+  }
+  let released = entries.length > 0
+  const roots = entries.map((entry) => {
+    const file = fileOf(entry)
+    if (file === undefined) unreadable.push(entry)
+    const text = file === undefined ? "absent" : modules.packages.of(file)
+    released &&= file !== undefined && text !== undefined
+    return text ?? enter(file!)
+  })
+  const lines: Array<string> = []
+  for (const file of order.keys()) {
+    const module = lines.length < modulesAtMost ? modules.get(file) : undefined
+    if (module === undefined) unreadable.push(file)
+    const references = (module?.references ?? []).map((to) => ("file" in to ? enter(to.file) : to.text))
+    lines.push([module?.digest ?? "absent", ...references].join("\n"))
+  }
+  return { digest: Digest.ofBytes([...roots, ...lines].join("\n\n")), released, unreadable }
+}
+
+/** What a file that is no module is known by. */
+const contentOf = (file: string): string => {
+  try {
+    const status = statSync(file)
+    if (status.isDirectory()) return "folder"
+    if (!status.isFile()) return "special"
+    if (status.size > fileBytesAtMost) return `size ${status.size} time ${status.mtimeMs}`
+    return createHash("sha256").update(readFileSync(file)).digest("hex")
+  } catch {
+    return "absent"
+  }
+}

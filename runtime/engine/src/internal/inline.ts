@@ -1,0 +1,114 @@
+/** Calls that the engine's own process makes: those of operators without a worker. */
+import { Binding, Call, Failure, Invoke, RecordCodec, type Attempts } from "@reelgraph/call"
+import { type CallRow, Status } from "@reelgraph/store"
+import * as Effect from "effect/Effect"
+
+import * as Flow from "./Flow.ts"
+import type { Bound, NodeContext } from "./NodeContext.ts"
+import { Underway } from "./Underway.ts"
+
+export type Called = Attempts.Called<Flow.Item>
+
+/** The journal's row of a call. */
+export const rowOf = (bound: Bound, { attempts, item, ms, outcome, place, startedMs }: Called): CallRow => {
+  const base = {
+    input: item.id,
+    operator: bound.operator,
+    attempts,
+    startedMs,
+    ms,
+    ...(place === undefined ? {} : { place }),
+  }
+  if (!("_tag" in outcome))
+    return { ...base, status: Status.failed, outputs: [], reason: outcome.tag, detail: outcome.message }
+  switch (outcome._tag) {
+    case "Kept":
+      return { ...base, status: Status.done, outputs: [item.id] }
+    case "Dropped":
+      return {
+        ...base,
+        status: Status.dropped,
+        outputs: [],
+        reason: outcome.reason,
+        detail: outcome.detail,
+      }
+    case "Made":
+      return { ...base, status: Status.done, outputs: outcome.items }
+    case "Collected":
+      throw new Error("only collect gives emissions")
+  }
+}
+
+/** How one fiber of a node makes its calls, one after another. */
+export const calling = (context: NodeContext, bound: Bound): Attempts.Calling<Flow.Item, any> => {
+  const { clock, journal, node, seed, tally } = context
+  const { operator } = node
+  const { cardinality, retries, timeoutMs } = operator
+  const drawn = operator.seeded ? seed : undefined
+  let underway: Underway | undefined
+  return {
+    clock,
+    retries,
+    attempted: (items, ms, again) => {
+      underway?.end()
+      tally.busyMs += ms
+      tally.executed += items
+      if (again) tally.retries++
+    },
+    invoke: (items, lead, attempt) => {
+      const digests = () =>
+        (cardinality === "batch" ? items : [lead]).map((item) => Flow.load(journal, item).digest)
+      const key = () =>
+        cardinality === "batch"
+          ? Binding.batchKey(bound.digest, digests())
+          : Binding.callKey(bound.digest, digests()[0]!)
+      const current = (underway = new Underway(context.underway, clock))
+      const report: Invoke.ViewFacts["report"] = (progress) => current.report(progress)
+      const made = Effect.suspend(() =>
+        Effect.flatMap(recordsOf(context, items), (records) =>
+          Invoke.invoke(
+            node.id,
+            operator,
+            bound.params,
+            records,
+            new Invoke.View({
+              operator: operator.name,
+              items: digests,
+              key,
+              seed: drawn,
+              attempt,
+              sides: bound.sides,
+              report,
+            }),
+          ),
+        ),
+      )
+      if (timeoutMs === undefined) return made
+      return Effect.timeoutOrElse(made, {
+        duration: timeoutMs,
+        orElse: () => Effect.fail(new Failure.CallTimeout({ node: node.id, timeoutMs })),
+      })
+    },
+  }
+}
+
+/** The records of items, read anew: each call has its own. */
+const recordsOf = (
+  { journal, node }: NodeContext,
+  items: ReadonlyArray<Flow.Item>,
+): Effect.Effect<ReadonlyArray<unknown>, Failure.InputInvalid> => {
+  const schema = node.operator.input.record
+  if (items.every((item) => item.schema === schema && item.record !== undefined)) {
+    const codec = RecordCodec.of(schema)
+    return Effect.sync(() => items.map((item) => codec.restore(item.record!)))
+  }
+  return Invoke.decode(
+    node.id,
+    node.operator,
+    items.map((item) => Flow.load(journal, item).record),
+  )
+}
+
+/** What all calls of a node have in common, as other processes are told it. */
+export const factsOf = ({ node, seed }: NodeContext, bound: Bound): Call.Facts =>
+  Call.factsOf(node, bound.code, bound.digest, seed, bound.sideJson)
