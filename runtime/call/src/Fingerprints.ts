@@ -4,8 +4,9 @@
  * the project lies, so that machines agree on it.
  *
  * An operator that calls run in workers is known by the module that they load. Any other is known by the modules whose
- * functions made its value: where a factory makes it, that of the factory and those of its callers. Not seen: what code
- * reads while it runs (files, variables of the environment, a network). Such things are for params.
+ * functions made its value: where a factory makes it, that of the factory and those of its callers, and the constants
+ * that it captured there. Not seen: variables of modules that come from outside, and what code reads while it runs
+ * (files, variables of the environment, a network). Such things are for params.
  */
 import { join } from "node:path"
 
@@ -13,8 +14,8 @@ import { Digest, type Operator } from "@reelgraph/core"
 import { StoreLocation } from "@reelgraph/store"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 
+import * as Closure from "./internal/closure.ts"
 import * as ModuleGraph from "./internal/moduleGraph.ts"
 import { SyntaxCache } from "./internal/syntaxCache.ts"
 
@@ -26,22 +27,20 @@ export interface Fingerprint {
   readonly unreadable: ReadonlyArray<string>
 }
 
-/** Gives fingerprints of operators. What a process has loaded stays: an operator keeps its first one. */
+/**
+ * Gives fingerprints of operators. What a process has loaded stays: an operator keeps its first one. Parsed modules are
+ * cached in a file of this user.
+ */
 export const Fingerprints = Context.Reference<Service>("reelgraph/call/Fingerprints", {
-  defaultValue: () => make(undefined),
+  defaultValue: () => make(join(Effect.runSync(StoreLocation.userCache), "syntax.json")),
 })
 
 export interface Service {
   readonly of: (operators: Iterable<Operator.Any>) => Effect.Effect<ReadonlyMap<Operator.Any, Fingerprint>>
 }
 
-/** Fingerprints whose parsed modules are cached in a file of this user. */
-export const layer: Layer.Layer<never> = Layer.effect(
-  Fingerprints,
-  Effect.map(StoreLocation.userCache, (folder) => make(join(folder, "syntax.json"))),
-)
-
-const make = (file: string | undefined): Service => {
+/** Fingerprints whose parsed modules are cached in a file: where others may write to it, it is not used. */
+export const make = (file: string): Service => {
   const cache = new SyntaxCache(file)
   const known = new WeakMap<Operator.Any, Fingerprint>()
   return {
@@ -68,7 +67,13 @@ const fingerprintOf = (
   if (operator.worker !== undefined) return ModuleGraph.of([operator.worker], modules)
   const graph = ModuleGraph.of(operator.modules, modules)
   if (graph.released) return graph
-  // One module may make several values of a name, with bodies of their own.
+  // One module may make several values of a name, with bodies of their own, or by a factory with other arguments.
   const body = cache.body(String(operator.run))
-  return { ...graph, digest: Digest.ofBytes(`${graph.digest}\n${body.digest}`) }
+  const assigned = modules.assigned(operator.modules)
+  const captured = Closure.of(operator.run, {
+    bodyOf: (text) => cache.body(text),
+    isConstant: (name) => !assigned.has(name),
+  })
+  const parts = [graph.digest, body.digest, ...(captured === undefined ? [] : [captured])]
+  return { ...graph, digest: Digest.ofBytes(parts.join("\n")) }
 }

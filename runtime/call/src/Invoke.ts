@@ -43,9 +43,10 @@ export const invoke = (
   const result = Effect.scoped(
     Effect.suspend(() => {
       const given: unknown = operator.run(several ? records : records[0], params, call)
-      return Effect.isEffect(given)
-        ? (given as Effect.Effect<any, any, any>)
-        : Effect.fail(new NotAnEffect({ node, given: kindOf(given) }))
+      if (Effect.isEffect(given)) return given as Effect.Effect<any, any, any>
+      // A Promise that nobody waits for would end the process when it rejects.
+      if (isThenable(given)) given.then(undefined, () => {})
+      return Effect.fail(new NotAnEffect({ node, given: kindOf(given) }))
     }),
   )
   return Effect.matchEffect(result, {
@@ -60,10 +61,13 @@ export const invoke = (
   })
 }
 
+const isThenable = (value: unknown): value is PromiseLike<unknown> =>
+  typeof (value as { readonly then?: unknown } | null | undefined)?.then === "function"
+
 /** What a value is, in a word or two: `a Promise`, `undefined`, `an array`. */
 const kindOf = (value: unknown): string => {
   if (value === undefined || value === null) return "nothing"
-  if (typeof (value as { readonly then?: unknown }).then === "function") return "a Promise"
+  if (isThenable(value)) return "a Promise"
   if (Array.isArray(value)) return "an array"
   return typeof value === "object" ? "an object" : `a ${typeof value}`
 }
@@ -178,7 +182,8 @@ export class View implements Operator.Call<unknown> {
  */
 export const frozen = <A>(value: A): A => {
   const queue: Array<unknown> = [value]
-  for (let next = queue.pop(); queue.length > 0 || next !== undefined; next = queue.pop()) {
+  while (queue.length > 0) {
+    const next = queue.pop()
     if (typeof next !== "object" || next === null || Object.isFrozen(next) || ArrayBuffer.isView(next))
       continue
     Object.freeze(next)

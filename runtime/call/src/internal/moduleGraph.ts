@@ -31,21 +31,13 @@ export interface ModuleGraph {
   readonly unreadable: ReadonlyArray<string>
 }
 
-/** The file of a module by its URL or path, links followed; undefined: it is no file. */
-const fileOf = (module: string): string | undefined => {
-  try {
-    const url = module.startsWith("/") ? pathToFileURL(module) : new URL(LoadedModules.fileOf(module))
-    return url.protocol === "file:" ? realpathSync(fileURLToPath(url)) : undefined
-  } catch {
-    return undefined
-  }
-}
-
 /** What a file refers to: files of the project, or what is known by a text. */
 type Reference = { readonly file: string } | { readonly text: string }
 
 interface Module {
   readonly digest: string
+  /** Names that it assigns to. */
+  readonly assigned: ReadonlyArray<string>
   readonly references: ReadonlyArray<Reference>
 }
 
@@ -54,6 +46,8 @@ export class Modules {
   readonly #parse: Parse
   readonly packages = new PackageVersions()
   readonly #read = new Map<string, Module | undefined>()
+  readonly #files = new Map<string, string | undefined>()
+  readonly #resolved = new Map<string, string>()
 
   constructor(parse: Parse) {
     this.#parse = parse
@@ -78,22 +72,43 @@ export class Modules {
     }
     const imported = syntax.imports.map((specifier) => this.#imported(specifier, url))
     const named = syntax.files.map((name) => this.#named(new URL(name, url).href))
-    return { digest: syntax.digest, references: [...imported, ...named] }
+    return { digest: syntax.digest, assigned: syntax.names, references: [...imported, ...named] }
+  }
+
+  /** The file of a module by its URL or path, links followed; undefined: it is no file. */
+  fileOf(module: string): string | undefined {
+    if (!this.#files.has(module)) this.#files.set(module, realFile(module))
+    return this.#files.get(module)
+  }
+
+  /** Names that any of some modules (URLs or paths) assigns to. */
+  assigned(modules: ReadonlyArray<string>): ReadonlySet<string> {
+    const files = modules.map((module) => this.fileOf(module)).filter((file) => file !== undefined)
+    return new Set(files.flatMap((file) => this.get(file)?.assigned ?? []))
   }
 
   #imported(specifier: string, parent: string): Reference {
     if (isBuiltin(specifier)) return { text: specifier }
     try {
-      const url = LoadedModules.resolutionOf(specifier, parent) ?? resolve(specifier, parent)
-      const file = fileOf(url)
+      const url = LoadedModules.resolutionOf(specifier, parent) ?? this.#resolve(specifier, parent)
+      const file = this.fileOf(url)
       return file === undefined ? { text: url } : this.#reference(file)
     } catch {
       return { text: `absent ${specifier}` }
     }
   }
 
+  #resolve(specifier: string, parent: string): string {
+    if (/^\.{0,2}\//.test(specifier)) return new URL(specifier, parent).href
+    // What a package is does not depend on which module of a folder asks for it.
+    const key = `${parent.slice(0, parent.lastIndexOf("/"))}\n${specifier}`
+    let url = this.#resolved.get(key)
+    if (url === undefined) this.#resolved.set(key, (url = resolve(specifier, parent)))
+    return url
+  }
+
   #named(url: string): Reference {
-    const file = fileOf(url)
+    const file = this.fileOf(url)
     if (file === undefined) return { text: "absent" }
     return isModule.test(file) ? this.#reference(file) : { text: this.packages.of(file) ?? contentOf(file) }
   }
@@ -101,6 +116,15 @@ export class Modules {
   #reference(file: string): Reference {
     const text = this.packages.of(file)
     return text === undefined ? { file } : { text }
+  }
+}
+
+const realFile = (module: string): string | undefined => {
+  try {
+    const url = module.startsWith("/") ? pathToFileURL(module) : new URL(LoadedModules.fileOf(module))
+    return url.protocol === "file:" ? realpathSync(fileURLToPath(url)) : undefined
+  } catch {
+    return undefined
   }
 }
 
@@ -117,7 +141,7 @@ export const of = (entries: ReadonlyArray<string>, modules: Modules): ModuleGrap
   }
   let released = entries.length > 0
   const roots = entries.map((entry) => {
-    const file = fileOf(entry)
+    const file = modules.fileOf(entry)
     if (file === undefined) unreadable.push(entry)
     const text = file === undefined ? "absent" : modules.packages.of(file)
     released &&= file !== undefined && text !== undefined

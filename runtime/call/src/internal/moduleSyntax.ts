@@ -14,6 +14,8 @@ export interface Syntax {
   readonly imports: ReadonlyArray<string>
   /** Files that it names by `new URL("./name", import.meta.url)`: threads, weights, tables. */
   readonly files: ReadonlyArray<string>
+  /** Of a function: the names that it uses. Of a module: those that it assigns to, or whose contents it changes. */
+  readonly names: ReadonlyArray<string>
 }
 
 const typeScript = /\.[cm]?ts$/
@@ -21,11 +23,11 @@ const javaScript = /\.[cm]?js$/
 
 /** The syntax of a module, from the bytes of its file. */
 export const of = (path: string, source: Uint8Array): Syntax => {
-  const raw = (): Syntax => ({ digest: Digest.ofBytes(source), imports: [], files: [] })
+  const raw = (): Syntax => ({ digest: Digest.ofBytes(source), imports: [], files: [], names: [] })
   const text = Buffer.from(source).toString("utf8")
   try {
     if (path.endsWith(".json"))
-      return { digest: Digest.ofJson(JSON.parse(text) as Canonical.Json), imports: [], files: [] }
+      return { digest: Digest.ofJson(JSON.parse(text) as Canonical.Json), imports: [], files: [], names: [] }
     if (typeScript.test(path)) return parsed(stripped(text), path.endsWith(".cts"))
     if (javaScript.test(path)) return parsed(text, path.endsWith(".cjs"))
   } catch {
@@ -38,12 +40,12 @@ export const of = (path: string, source: Uint8Array): Syntax => {
 export const ofFunction = (text: string): Syntax => {
   for (const whole of [`(${text})`, `({${text}})`]) {
     try {
-      return parsed(whole, false)
+      return parsed(whole, false, "used")
     } catch {
       // A method is no expression by itself.
     }
   }
-  return { digest: Digest.ofBytes(text), imports: [], files: [] }
+  return { digest: Digest.ofBytes(text), imports: [], files: [], names: [] }
 }
 
 // Only what is not in the cache is parsed: most processes never load these.
@@ -56,7 +58,7 @@ const stripped = (text: string): string => amaro().transformSync(text, { mode: "
 
 type Tree = { readonly type?: string; readonly [key: string]: unknown }
 
-const parsed = (code: string, script: boolean): Syntax => {
+const parsed = (code: string, script: boolean, names: "used" | "assigned" = "assigned"): Syntax => {
   const tree = acorn().parse(code, {
     ecmaVersion: "latest",
     sourceType: script ? "script" : "module",
@@ -64,18 +66,22 @@ const parsed = (code: string, script: boolean): Syntax => {
     allowReturnOutsideFunction: script,
     allowAwaitOutsideFunction: !script,
   })
-  const imports = new Set<string>()
-  const files = new Set<string>()
+  const found: Found = { imports: new Set(), files: new Set(), used: new Set(), assigned: new Set() }
   const text = JSON.stringify(tree, function (this: Tree, key: string, value: unknown) {
     if (key === "start" || key === "end" || key === "raw") return undefined
     if (typeof value === "bigint") return `${value}n`
     if (Array.isArray(value)) return value.filter((entry: Tree | null) => entry?.type !== "EmptyStatement")
     if (typeof value !== "object" || value === null) return value
     const node = value as Tree
-    note(node, imports, files)
+    note(node, found)
     return plain(node)
   })
-  return { digest: Digest.ofBytes(text), imports: [...imports], files: [...files] }
+  return {
+    digest: Digest.ofBytes(text),
+    imports: [...found.imports],
+    files: [...found.files],
+    names: [...found[names]],
+  }
 }
 
 /** Different ways to write the same thing are one. */
@@ -108,8 +114,52 @@ const isLoop = ({ type }: Tree): boolean =>
 
 const isDeclaration = ({ type }: Tree): boolean => type?.endsWith("Declaration") === true
 
-const note = (node: Tree, imports: Set<string>, files: Set<string>): void => {
+interface Found {
+  readonly imports: Set<string>
+  readonly files: Set<string>
+  readonly used: Set<string>
+  readonly assigned: Set<string>
+}
+
+/** Methods that change what they are called on. */
+const mutators = new Set(
+  "push pop shift unshift splice sort reverse fill copyWithin set add delete clear append".split(" "),
+)
+
+/** The variables that an assignment to a pattern changes, or what they hold. */
+const assign = (target: Tree | null | undefined, assigned: Set<string>): void => {
+  switch (target?.type) {
+    case "Identifier":
+      return void assigned.add(target["name"] as string)
+    case "MemberExpression":
+      return assign(target["object"] as Tree, assigned)
+    case "ObjectPattern":
+      for (const property of target["properties"] as ReadonlyArray<Tree>)
+        assign((property["value"] ?? property["argument"]) as Tree, assigned)
+      return
+    case "ArrayPattern":
+      for (const element of target["elements"] as ReadonlyArray<Tree | null>) assign(element, assigned)
+      return
+    case "AssignmentPattern":
+      return assign(target["left"] as Tree, assigned)
+    case "RestElement":
+      return assign(target["argument"] as Tree, assigned)
+  }
+}
+
+const note = (node: Tree, { assigned, files, imports, used }: Found): void => {
   switch (node.type) {
+    case "Identifier":
+      return void used.add(node["name"] as string)
+    case "AssignmentExpression":
+    case "ForInStatement":
+    case "ForOfStatement":
+      return assign(node["left"] as Tree, assigned)
+    case "UpdateExpression":
+    case "UnaryExpression":
+      if (node.type === "UpdateExpression" || node["operator"] === "delete")
+        assign(node["argument"] as Tree, assigned)
+      return
     case "ImportDeclaration":
     case "ExportNamedDeclaration":
     case "ExportAllDeclaration":
@@ -124,6 +174,8 @@ const note = (node: Tree, imports: Set<string>, files: Set<string>): void => {
       const from = literal(first)
       if (callee.type === "Identifier" && callee["name"] === "require" && from !== undefined)
         imports.add(from)
+      if (callee.type === "MemberExpression" && mutators.has((callee["property"] as Tree)["name"] as string))
+        assign(callee["object"] as Tree, assigned)
       return
     }
     case "NewExpression": {

@@ -2,6 +2,7 @@
  * Syntax of modules by the digest of their bytes, kept on this machine between processes: parsing takes a hundred times
  * longer than reading. A cache: whatever is wrong with its file, it is made anew.
  */
+import { randomUUID } from "node:crypto"
 import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
 
@@ -15,18 +16,23 @@ const format = 1
 const entriesAtMost = 20_000
 const bytesAtMost = 64 * 1024 * 1024
 
-type Entry = readonly [digest: string, imports: ReadonlyArray<string>, files: ReadonlyArray<string>]
+type Entry = readonly [
+  digest: string,
+  imports: ReadonlyArray<string>,
+  files: ReadonlyArray<string>,
+  names: ReadonlyArray<string>,
+]
 
 /** What parses differently gives other digests. */
 const header = (): string => `reelgraph syntax ${format} ${process.versions.node}`
 
 export class SyntaxCache {
-  readonly #file: string | undefined
+  readonly #file: string
   #entries: Map<string, Entry> | undefined
   #changed = false
 
-  /** In a file that only its user may write, or in memory alone. */
-  constructor(file: string | undefined) {
+  /** In a file that only its user may write. */
+  constructor(file: string) {
     this.#file = file
   }
 
@@ -45,22 +51,23 @@ export class SyntaxCache {
     const entries = (this.#entries ??= this.#read())
     const known = entries.get(key)
     if (known !== undefined) {
-      const [digest, imports, files] = known
-      return { digest, imports, files }
+      const [digest, imports, files, names] = known
+      return { digest, imports, files, names }
     }
     const syntax = parse()
-    entries.set(key, [syntax.digest, syntax.imports, syntax.files])
+    entries.set(key, [syntax.digest, syntax.imports, syntax.files, syntax.names])
     this.#changed = true
     return syntax
   }
 
   /** Writes what is new. Failing to is no harm. */
   save(): void {
-    if (this.#file === undefined || !this.#changed) return
+    if (!this.#changed) return
     this.#changed = false
     try {
-      const entries = [...this.#entries!].slice(-entriesAtMost)
-      const temporary = `${this.#file}.${process.pid}`
+      // What other processes have written meanwhile is kept.
+      const entries = [...new Map([...this.#read(), ...this.#entries!])].slice(-entriesAtMost)
+      const temporary = `${this.#file}.${randomUUID()}`
       mkdirSync(dirname(this.#file), { recursive: true, mode: 0o700 })
       writeFileSync(temporary, JSON.stringify([header(), entries]), { mode: 0o600, flag: "wx" })
       renameSync(temporary, this.#file)
@@ -72,7 +79,6 @@ export class SyntaxCache {
   #read(): Map<string, Entry> {
     try {
       const file = this.#file
-      if (file === undefined) return new Map()
       const { mode, size, uid } = statSync(file)
       // What others may write could make two different modules one.
       if (size > bytesAtMost || (mode & 0o022) !== 0 || uid !== process.getuid?.()) return new Map()

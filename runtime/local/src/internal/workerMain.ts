@@ -15,7 +15,6 @@ import * as RecordCodec from "@reelgraph/call/RecordCodec"
 import * as StoreAt from "@reelgraph/store/StoreAt"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Schema from "effect/Schema"
 
@@ -49,9 +48,7 @@ new Worker(new URL("./watchdog.ts", import.meta.url), {
 const reply = (message: Reply) => void process.send!(message)
 
 // oxlint-disable-next-line node/no-process-env -- a process boundary: set by the driver that forked this process
-const runtime = ManagedRuntime.make(
-  Layer.merge(StoreAt.layer(process.env[storeVariable]!), Fingerprints.layer),
-)
+const runtime = ManagedRuntime.make(StoreAt.layer(process.env[storeVariable]!))
 
 // Operators are loaded from here on: what they were then is what results are made by.
 LoadedModules.record()
