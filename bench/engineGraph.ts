@@ -32,18 +32,22 @@ export const lineBytes = 10
 
 export const graph = ({ edited = false, log, poison = false }: Variant): Graph.Graph => {
   const file = log === undefined ? undefined : openSync(log, "a")
-  const step = (name: "one" | "two" | "three" | "four" | "five", index: number) =>
-    Operator.map(name, {
-      version: edited && name === "three" ? "1.1.0" : "1.0.0",
+  const step = (name: "one" | "two" | "three" | "four" | "five", index: number) => {
+    // What `run` captures is part of what its results are known by: of each operator its own.
+    const isEdited = edited && name === "three"
+    const isPoisoned = poison && name === "two"
+    return Operator.map(name, {
+      version: isEdited ? "1.1.0" : "1.0.0",
       input: Row,
       output: Row,
       run: (row) => {
         if (file !== undefined) writeSync(file, `${index} ${String(row.id).padStart(7, "0")}\n`)
-        return poison && name === "two" && row.id % 100 === 0
+        return isPoisoned && row.id % 100 === 0
           ? Effect.fail(new Error("poison"))
-          : Effect.succeed({ ...row, [name]: row.id + index + (edited && name === "three" ? 1000 : 0) })
+          : Effect.succeed({ ...row, [name]: row.id + index + (isEdited ? 1000 : 0) })
       },
     })()
+  }
   return Graph.make("bench", { version: "1.0.0" }, (g) => {
     const rows = g.input("in", Row)
     return {

@@ -36,7 +36,8 @@ export type GraphSourceError =
   | GraphAmbiguous
 
 /** `curate@1.0.0` */
-export const label = (graph: Graph.Graph): string => `${graph.name}@${graph.version}`
+export const label = (graph: { readonly name: string; readonly version: string }): string =>
+  `${graph.name}@${graph.version}`
 
 const isPath = (given: string): boolean =>
   /\.[cm]?[jt]s$/.test(given) || given.startsWith(".") || given.includes("/") || given.includes("\\")
@@ -46,12 +47,12 @@ export const find = (given: string): Effect.Effect<Found, GraphSourceError> =>
   isPath(given) ? fromFile(given) : fromName(given)
 
 const fromName = (given: string): Effect.Effect<Found, GraphUnknown> =>
-  Effect.flatMap(Installed.graphs, (graphs) => {
-    const named = graphs.filter(({ graph }) => graph.name === given || label(graph) === given)
-    const [found] = named.sort((a, b) => compareVersions(b.graph.version, a.graph.version))
-    return found === undefined
-      ? Effect.fail(new GraphUnknown({ name: given, known: graphs.map(({ graph }) => label(graph)) }))
-      : Effect.succeed({ graph: found.graph, file: undefined, snapshots: found.snapshots })
+  Effect.gen(function* () {
+    const graphs = yield* Installed.graphs
+    const named = graphs.filter((graph) => graph.name === given || label(graph) === given)
+    const [found] = named.sort((a, b) => compareVersions(b.version, a.version))
+    if (found === undefined) return yield* new GraphUnknown({ name: given, known: graphs.map(label) })
+    return { graph: yield* found.graph, file: undefined, snapshots: found.snapshots }
   })
 
 const compareVersions = (a: string, b: string): number => {

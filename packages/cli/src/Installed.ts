@@ -9,15 +9,19 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
 export interface InstalledGraph {
-  readonly graph: Graph.Graph
+  readonly name: string
+  readonly version: string
   /** Folder of its committed snapshots. */
   readonly snapshots: string
+  /** Loads it, and the operators that it is made of. */
+  readonly graph: Effect.Effect<Graph.Graph>
 }
 
 /** The graphs that can be run by name. */
 export const graphs: Effect.Effect<ReadonlyArray<InstalledGraph>> = Effect.map(
   Effect.promise(() => import("@reelgraph/graphs")),
-  ({ graphs }) => graphs,
+  ({ released, snapshots }) =>
+    released.map(({ load, name, version }) => ({ name, version, snapshots, graph: Effect.promise(load) })),
 )
 
 export interface InstalledOperator {

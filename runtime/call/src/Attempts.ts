@@ -82,8 +82,12 @@ interface Attempted {
   readonly result: Exit.Exit<ReadonlyArray<Call.Outcome>, unknown>
 }
 
-const attempts = <Item, R>(calling: Calling<Item, R>, items: ReadonlyArray<Item>, lead: Item) => {
-  const { clock, retries } = calling
+const attempts = <Item, R>(
+  calling: Calling<Item, R>,
+  items: ReadonlyArray<Item>,
+  lead: Item,
+): Effect.Effect<Attempted, never, R> => {
+  const { attempted, clock, invoke, retries } = calling
   const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
   let attempt = 0
   /** Fails with what was attempted when another attempt may help. */
@@ -96,16 +100,30 @@ const attempts = <Item, R>(calling: Calling<Item, R>, items: ReadonlyArray<Item>
       startedMs = clock.currentTimeMillisUnsafe()
       begun = now()
     }
-    return Effect.flatMap(Effect.exit(calling.invoke(items, lead, attempt, started)), (result) => {
-      const attempted: Attempted = { attempt, ms: now() - begun, result, startedMs }
-      const failure = Exit.isFailure(result) ? Failure.ending(result.cause) : undefined
-      if (failure !== undefined) return Effect.die(failure)
-      const again = Exit.isFailure(result) && attempt <= retries && Failure.fromCause(result.cause).retryable
-      calling.attempted?.(items.length, attempted.ms, again)
-      return again ? Effect.fail(attempted) : Effect.succeed(attempted)
+    return Effect.flatMap(Effect.exit(invoke(items, lead, attempt, started)), (result) => {
+      const made: Attempted = { attempt, ms: now() - begun, result, startedMs }
+      if (Exit.isSuccess(result)) {
+        attempted?.(items.length, made.ms, false)
+        return Effect.succeed(made)
+      }
+      const ending = Failure.ending(result.cause)
+      if (ending !== undefined) return Effect.die(ending)
+      const again = attempt <= retries && Failure.fromCause(result.cause).retryable
+      attempted?.(items.length, made.ms, again)
+      return again ? Effect.fail(made) : Effect.succeed(made)
     })
   })
-  return Effect.catch(Effect.retry(once, backoff), (last) => Effect.succeed(last))
+  // Most calls succeed at once: only those that do not pay for a schedule.
+  return Effect.catch(once, (first) => {
+    let before: Attempted | undefined = first
+    const next = Effect.suspend(() => {
+      if (before === undefined) return once
+      const failed = before
+      before = undefined
+      return Effect.fail(failed)
+    })
+    return Effect.catch(Effect.retry(next, backoff), (last) => Effect.succeed(last))
+  })
 }
 
 /** One attempt at a call, by whatever makes it. */

@@ -4,6 +4,7 @@
  */
 import { CounterRandom, type Digest, Drop, keep, type Operator, Progress } from "@reelgraph/core"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 
 import type { Emitted, Outcome } from "./Call.ts"
 import { InputInvalid, NotAnEffect, OutputInvalid } from "./Failure.ts"
@@ -40,25 +41,41 @@ export const invoke = (
   call: Operator.Call<unknown>,
 ): Effect.Effect<ReadonlyArray<Outcome>, unknown, any> => {
   const several = operator.cardinality === "batch" || operator.cardinality === "collect"
-  const result = Effect.scoped(
-    Effect.suspend(() => {
-      const given: unknown = operator.run(several ? records : records[0], params, call)
-      if (Effect.isEffect(given)) return given as Effect.Effect<any, any, any>
+  return Effect.suspend(() => {
+    const given: unknown = operator.run(several ? records : records[0], params, call)
+    if (!Effect.isEffect(given)) {
       // A Promise that nobody waits for would end the process when it rejects.
       if (isThenable(given)) given.then(undefined, () => {})
       return Effect.fail(new NotAnEffect({ node, given: kindOf(given) }))
-    }),
-  )
-  return Effect.matchEffect(result, {
-    onFailure: (error) =>
-      error instanceof Drop ? Effect.succeed(records.map(() => dropped(error))) : Effect.fail(error),
-    onSuccess: (value) =>
-      Effect.try({
-        try: () => outcomes(node, operator, value, records.length),
-        catch: (cause) =>
-          cause instanceof OutputInvalid ? cause : new OutputInvalid({ node, problem: problemOf(cause) }),
-      }),
+    }
+    const settle = (exit: Exit.Exit<unknown, unknown>) => outcomesOf(node, operator, records.length, exit)
+    // What is there already needs no scope.
+    return Exit.isExit(given)
+      ? settle(given as Exit.Exit<unknown, unknown>)
+      : Effect.flatMap(Effect.exit(Effect.scoped(given as Effect.Effect<unknown, unknown, any>)), settle)
   })
+}
+
+/** What came of the effect that `run` gave: outcomes of its records, or its failure. */
+const outcomesOf = (
+  node: string,
+  operator: Operator.Any,
+  size: number,
+  exit: Exit.Exit<unknown, unknown>,
+): Exit.Exit<ReadonlyArray<Outcome>, unknown> => {
+  if (Exit.isSuccess(exit)) {
+    try {
+      return Exit.succeed(outcomes(node, operator, exit.value, size))
+    } catch (cause) {
+      return Exit.fail(
+        cause instanceof OutputInvalid ? cause : new OutputInvalid({ node, problem: problemOf(cause) }),
+      )
+    }
+  }
+  const [reason] = exit.cause.reasons
+  return reason?._tag === "Fail" && reason.error instanceof Drop
+    ? Exit.succeed(Array<Outcome>(size).fill(dropped(reason.error)))
+    : Exit.failCause(exit.cause)
 }
 
 const isThenable = (value: unknown): value is PromiseLike<unknown> =>

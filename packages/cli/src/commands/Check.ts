@@ -46,7 +46,9 @@ export const run: (options: Options) => Task = Effect.fn("reel.check")(function*
   const screen = yield* Screen
   const graphs: ReadonlyArray<GraphSource.Found> =
     options.graph === undefined
-      ? (yield* Installed.graphs).map(({ graph, snapshots }) => ({ graph, snapshots, file: undefined }))
+      ? yield* Effect.forEach(yield* Installed.graphs, ({ graph, snapshots }) =>
+          Effect.map(graph, (loaded) => ({ graph: loaded, snapshots, file: undefined })),
+        )
       : [yield* GraphSource.find(options.graph)]
   const findings = yield* Effect.forEach(graphs, (found) => examine(found, options))
   if (options.json) screen.print(JSON.stringify(findings, null, 2))

@@ -25,7 +25,7 @@ export const run: (options: Options) => Task = Effect.fn("reel.graphs")(function
       return yield* new FlagsConflict({
         problem: "a drawing is of one graph; name it, as in `reel graphs curate --mermaid`",
       })
-    const graphs = (yield* Installed.graphs).map(({ graph }) => graph)
+    const graphs = yield* Effect.forEach(yield* Installed.graphs, ({ graph }) => graph)
     if (options.json) screen.print(JSON.stringify(graphs.map(GraphJson.fromGraph), null, 2))
     else screen.show(list(graphs))
     return

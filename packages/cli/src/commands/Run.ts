@@ -1,4 +1,5 @@
 /** `reel run`: runs a graph, shows how it goes, and reports what became of every item. */
+import type { Graph } from "@reelgraph/core"
 import { type ChangedCode, Engine } from "@reelgraph/engine"
 import { Journal } from "@reelgraph/store"
 import type * as Cause from "effect/Cause"
@@ -6,18 +7,15 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
 import * as ExitCode from "../ExitCode.ts"
-import * as Foretold from "../Foretold.ts"
 import * as Format from "../Format.ts"
 import * as GraphSource from "../GraphSource.ts"
 import * as InputSource from "../InputSource.ts"
 import * as Outputs from "../Outputs.ts"
-import * as Placed from "../Placed.ts"
-import * as PlacementReport from "../PlacementReport.ts"
+import * as Installed from "../Installed.ts"
 import * as Progress from "../Progress.ts"
 import * as RunReport from "../RunReport.ts"
 import { Screen } from "../Screen.ts"
 import * as Settings from "../Settings.ts"
-import * as SimulationReport from "../SimulationReport.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import type { Task } from "../Task.ts"
 
@@ -40,38 +38,37 @@ export interface Options {
 export const run: (options: Options) => Task = Effect.fn("reel.run")(function* (options: Options) {
   const found = yield* GraphSource.find(options.graph)
   const graph = yield* Settings.apply(found.graph, options.set)
-  const placed = options.pools === undefined ? undefined : yield* Placed.of(graph, options.pools)
-  if (options.out !== undefined) yield* Outputs.check(options.out, graph)
-  const prepared = yield* InputSource.prepare(graph, options.input, options.maxFailures)
-  if (placed !== undefined) {
-    const screen = yield* Screen
-    screen.tell([...PlacementReport.table(placed), ...PlacementReport.warnings(placed)].join("\n"))
+  if (options.pools !== undefined) {
+    const { runOnPools } = yield* Effect.promise(() => import("./RunOnPools.ts"))
+    return yield* runOnPools(graph, options, options.pools)
   }
-  const away = { graph: graph.name, store: options.store, detach: options.detach }
-  const services = Placed.executor(placed, away).pipe(Layer.provideMerge(StoreFolder.layer(options.store)))
-  yield* Effect.provide(execute(graph, prepared, options, placed), services)
+  const prepared = yield* prepare(graph, options)
+  const services = Installed.executor(options.store).pipe(
+    Layer.provideMerge(StoreFolder.layer(options.store)),
+  )
+  yield* Effect.provide(Effect.flatMap(execute(graph, prepared, options), ended), services)
 })
 
-const execute = Effect.fnUntraced(function* (
-  graph: GraphSource.Found["graph"],
+/** What is checked and read before anything runs. */
+export const prepare = Effect.fnUntraced(function* (graph: Graph.Graph, options: Options) {
+  if (options.out !== undefined) yield* Outputs.check(options.out, graph)
+  return yield* InputSource.prepare(graph, options.input, options.maxFailures)
+})
+
+/** Runs a graph to its end, writes its outputs where that was asked for, and reports it. */
+export const execute = Effect.fnUntraced(function* (
+  graph: Graph.Graph,
   prepared: InputSource.Prepared,
   options: Options,
-  placed: Placed.Placed | undefined,
 ) {
   const journal = yield* Journal
-  const known = placed === undefined ? undefined : yield* Foretold.profile(graph)
   const { print, told } = yield* complete(graph, prepared, options)
   const written =
     options.out === undefined
       ? undefined
       : yield* Outputs.write(options.out, graph, journal.run(told.run)!, journal)
   print(written === undefined ? told : { ...told, written })
-  if (placed !== undefined && known !== undefined && !options.json) {
-    const score = yield* Foretold.score(graph, placed.placement, known, told)
-    const screen = yield* Screen
-    if (score !== undefined) screen.show(["", ...SimulationReport.scoreLines(score)])
-  }
-  yield* ended(told)
+  return told
 })
 
 /** What a run needs to know of its command. */
@@ -85,7 +82,7 @@ export interface Running extends Pick<Options, "store" | "seed" | "maxFailures" 
  * to tell is returned, and how.
  */
 export const complete = Effect.fnUntraced(function* (
-  graph: GraphSource.Found["graph"],
+  graph: Graph.Graph,
   prepared: InputSource.Prepared,
   options: Running,
 ) {

@@ -7,10 +7,13 @@ const own = [library.href, decodeURIComponent(library.pathname)]
 /** Frames that are looked at. */
 const depth = 64
 
+/** Code that calls others' functions, whatever they are: runtimes and libraries. */
+const isForeign = (name: string): boolean => name.startsWith("node:") || name.includes("/node_modules/")
+
 /**
- * URLs or paths of the modules on the stack outside this package, each once, the innermost first; beyond that one, of
- * packages in `node_modules` none: they call a project's code, and do not make what it makes. While a module is
- * evaluated it is the only one: its importers are not on the stack. Runtimes without call sites give none.
+ * URLs or paths of the modules on the stack outside this package, each once, the innermost first, down to the first
+ * library or runtime: what is below only happened to call it. While a module is evaluated it is the only one, as its
+ * importers are not on the stack. Runtimes without call sites give none.
  */
 export const modules = (): ReadonlyArray<string> => {
   const { prepareStackTrace, stackTraceLimit } = Error
@@ -19,13 +22,13 @@ export const modules = (): ReadonlyArray<string> => {
     Error.prepareStackTrace = (_, sites) => sites
     const sites = new Error().stack as unknown as ReadonlyArray<NodeJS.CallSite> | string | undefined
     if (!Array.isArray(sites)) return []
-    const [innermost, ...callers] = (sites as ReadonlyArray<NodeJS.CallSite>)
+    const names = (sites as ReadonlyArray<NodeJS.CallSite>)
       .map((site) => site.getFileName() ?? site.getEvalOrigin() ?? "")
-      .filter(
-        (name) => name !== "" && !name.startsWith("node:") && !own.some((path) => name.startsWith(path)),
-      )
+      .filter((name) => name !== "" && !own.some((path) => name.startsWith(path)))
+    const [innermost, ...callers] = names
     if (innermost === undefined) return []
-    return [...new Set([innermost, ...callers.filter((name) => !name.includes("/node_modules/"))])]
+    const end = callers.findIndex(isForeign)
+    return [...new Set([innermost, ...(end === -1 ? callers : callers.slice(0, end))])]
   } finally {
     Error.prepareStackTrace = prepareStackTrace
     Error.stackTraceLimit = stackTraceLimit

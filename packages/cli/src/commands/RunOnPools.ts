@@ -1,0 +1,34 @@
+/** `reel run --pools`: a graph placed on the pools of a file, and how well its end was foretold. */
+import type { Graph } from "@reelgraph/core"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+
+import * as Foretold from "../Foretold.ts"
+import * as Placed from "../Placed.ts"
+import * as PlacementReport from "../PlacementReport.ts"
+import { Screen } from "../Screen.ts"
+import * as SimulationReport from "../SimulationReport.ts"
+import * as StoreFolder from "../StoreFolder.ts"
+import type { Task } from "../Task.ts"
+import * as Run from "./Run.ts"
+
+export const runOnPools: (graph: Graph.Graph, options: Run.Options, pools: string) => Task = Effect.fn(
+  "reel.run.pools",
+)(function* (graph: Graph.Graph, options: Run.Options, pools: string) {
+  const screen = yield* Screen
+  const placed = yield* Placed.of(graph, pools)
+  const prepared = yield* Run.prepare(graph, options)
+  screen.tell([...PlacementReport.table(placed), ...PlacementReport.warnings(placed)].join("\n"))
+  const away = { graph: graph.name, store: options.store, detach: options.detach }
+  const services = Placed.executor(placed, away).pipe(Layer.provideMerge(StoreFolder.layer(options.store)))
+  const executed = Effect.gen(function* () {
+    const known = yield* Foretold.profile(graph)
+    const told = yield* Run.execute(graph, prepared, options)
+    if (known !== undefined && !options.json) {
+      const score = yield* Foretold.score(graph, placed.placement, known, told)
+      if (score !== undefined) screen.show(["", ...SimulationReport.scoreLines(score)])
+    }
+    yield* Run.ended(told)
+  })
+  yield* Effect.provide(executed, services)
+})
