@@ -23,10 +23,10 @@ export const released: ReadonlyArray<Released> = [
     load: () => import("./generate.graph.ts").then(({ generate }) => generate),
   },
   { name: "train", version: "1.0.0", load: () => import("./train.graph.ts").then(({ train }) => train) },
-  { name: "world", version: "1.0.0", load: () => import("./world.graph.ts").then(({ world }) => world) },
+  { name: "world", version: "1.1.0", load: () => import("./world.graph.ts").then(({ world }) => world) },
   {
     name: "world-train",
-    version: "1.0.0",
+    version: "1.1.0",
     load: () => import("./worldTrain.graph.ts").then(({ worldTrain }) => worldTrain),
   },
   {
