@@ -31,7 +31,7 @@ export const released: ReadonlyArray<Released> = [
   },
   {
     name: "world-vae",
-    version: "1.0.0",
+    version: "1.1.0",
     load: () => import("./worldVae.graph.ts").then(({ worldVae }) => worldVae),
   },
 ]
