@@ -8,6 +8,7 @@ import { gunzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { type CallRow, Journal, JournalSqlite, type NewItem, Status } from "../src/index.ts"
+import { lineageOfOld, rightOfOld } from "./sharing.ts"
 
 const temporary = Effect.acquireRelease(
   Effect.sync(() => fs.mkdtempSync(join(os.tmpdir(), "reelgraph-journal-"))),
@@ -275,7 +276,7 @@ describe("the journal's file", () => {
       assert.strictEqual(error._tag, "JournalNewer")
       assert.include(
         error.message,
-        "has format 99, and this reelgraph reads up to 3; use the reelgraph that wrote it",
+        "has format 99, and this reelgraph reads up to 4; use the reelgraph that wrote it",
       )
     }),
   )
@@ -333,8 +334,32 @@ describe("the journal's file", () => {
         ["new-run", [note]],
       ])
       const db = new DatabaseSync(file, { readOnly: true })
-      assert.strictEqual(db.prepare("PRAGMA user_version").get()!["user_version"], 3)
+      assert.strictEqual(db.prepare("PRAGMA user_version").get()!["user_version"], 4)
       db.close()
+    }),
+  )
+
+  it.live("of format 3 is brought to this one, and told what was passed on from what was made", () =>
+    Effect.gen(function* () {
+      const file = join(yield* temporary, "journal.db")
+      const old = new URL("journals/version-3.db.gz", import.meta.url)
+      fs.writeFileSync(file, gunzipSync(fs.readFileSync(old)))
+      const read = Journal.use((journal) => Effect.sync(() => lineageOfOld(journal)))
+      assert.deepStrictEqual(yield* Effect.provide(read, JournalSqlite.layer(file)), rightOfOld)
+    }),
+  )
+
+  it.live("of format 3 whose run's graph cannot be read takes what equals its input for passed on", () =>
+    Effect.gen(function* () {
+      const file = join(yield* temporary, "journal.db")
+      const old = new URL("journals/version-3.db.gz", import.meta.url)
+      fs.writeFileSync(file, gunzipSync(fs.readFileSync(old)))
+      const db = new DatabaseSync(file)
+      db.exec(`UPDATE runs SET definition = '{"nodes":["x",{"operator":1,"cardinality":"map"},'`)
+      db.close()
+      const read = Journal.use((journal) => Effect.sync(() => lineageOfOld(journal)))
+      const [one] = yield* Effect.provide(read, JournalSqlite.layer(file))
+      assert.strictEqual(one![3], "again dedup judge same small")
     }),
   )
 

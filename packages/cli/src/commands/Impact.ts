@@ -73,7 +73,7 @@ export const run: (options: Options) => Task = Effect.fn("reel.impact")(function
 /** Follows a source through the whole journal. */
 export const of = (journal: Reader, target: Target.Target): Impact => {
   const walk = Lineage.down(journal, target.items)
-  const firsts = Lineage.firsts(walk, target.items)
+  const firsts = target.sha256 === undefined ? target.items : Lineage.firsts(walk, target.items)
   const delivered = deliveries(journal, walk)
   const digestOf = (item: number): string => journal.item(item)?.digest ?? "?"
   const own = new Set(

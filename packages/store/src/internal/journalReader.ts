@@ -2,6 +2,7 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 
 import { type BoundOperator, type Hit, JournalError, type Refusal, type Run, type Step } from "../Journal.ts"
+import * as Sets from "./journalSets.ts"
 import { ownerIsAlive } from "./processIdentity.ts"
 import * as RunNotes from "./runNotes.ts"
 
@@ -9,6 +10,10 @@ type Row = Record<string, unknown>
 
 const hex = (blob: unknown): string => Buffer.from(blob as Uint8Array).toString("hex")
 const text = (value: unknown): string | undefined => (value === null ? undefined : (value as string))
+
+/** Both, each once. */
+const union = (some: ReadonlyArray<number>, others: ReadonlyArray<number>): ReadonlyArray<number> =>
+  some.length + others.length < 2 ? [...some, ...others] : [...new Set([...some, ...others])]
 
 /** @throws JournalError from every function, when the file cannot be read */
 export const make = (db: DatabaseSync, file: string) => {
@@ -54,6 +59,11 @@ export const make = (db: DatabaseSync, file: string) => {
     }
   }
 
+  const itemOf = (row: Row | undefined) =>
+    row === undefined
+      ? undefined
+      : { id: row["id"] as number, digest: hex(row["digest"]), record: row["record"] as string }
+
   const operatorOf = (row: Row): BoundOperator => ({
     id: row["operator"] as number,
     digest: hex(row["operator_digest"]),
@@ -63,86 +73,133 @@ export const make = (db: DatabaseSync, file: string) => {
     seed: row["operator_seed"] === null ? undefined : (row["operator_seed"] as number),
     source: row["operator_source"] as string,
   })
-  const stepColumns = `calls.id AS call, calls.input, calls.output, calls.status, calls.reason, calls.detail, calls.started_ms, calls.ms, calls.place,
+  const stepColumns = `calls.id AS call, calls.input, calls.output, calls.passed, calls.status, calls.reason, calls.detail, calls.started_ms, calls.ms, calls.place,
     runs.name AS run, operators.id AS operator, operators.digest AS operator_digest, operators.name AS operator_name,
     operators.version AS operator_version, operators.params AS operator_params, operators.seed AS operator_seed, operators.source AS operator_source`
   const stepJoins = "JOIN operators ON operators.id = calls.operator LEFT JOIN runs ON runs.id = calls.run"
-  const step = (row: Row, inputs: ReadonlyArray<number>, outputs: ReadonlyArray<number>): Step => ({
-    call: row["call"] as number,
-    operator: operatorOf(row),
-    status: row["status"] as Step["status"],
-    reason: text(row["reason"]),
-    detail: text(row["detail"]),
-    startedMs: row["started_ms"] as number,
-    ms: row["ms"] as number,
-    place: text(row["place"]),
-    run: (row["run"] as string | null) ?? "?",
-    inputs,
-    outputs,
-  })
+  const ids = (sql: string, ...values: Array<SQLInputValue>): ReadonlyArray<number> =>
+    all(sql, ...values).map((row) => row["item"] as number)
+  const members = (item: number): ReadonlyArray<number> | undefined => {
+    const found = ids("SELECT item FROM set_members WHERE set_id = ? ORDER BY item", item)
+    if (found.length > 0) return found
+    const stored = itemOf(get("SELECT id, digest, record FROM items WHERE id = ?", item))
+    return stored !== undefined && Sets.sizeOf(stored.digest, stored.record) !== undefined ? [] : undefined
+  }
   const sidesOf = (operator: number): ReadonlyArray<number> =>
-    all("SELECT item FROM operator_sides WHERE operator = ?", operator).flatMap((row) =>
-      members(row["item"] as number),
+    ids("SELECT item FROM operator_sides WHERE operator = ?", operator).flatMap(
+      (item) => members(item) ?? [item],
     )
-  /** The members of a set, or the item itself. */
-  const members = (item: number): ReadonlyArray<number> => {
-    const found = all("SELECT item FROM set_members WHERE set_id = ? ORDER BY item", item).map(
-      (row) => row["item"] as number,
-    )
-    return found.length === 0 ? [item] : found
+  /** What a call gave, and of that what it made. */
+  const givenBy = (row: Row) => {
+    const { call, output, passed } = row as { call: number; output: number | null; passed: number }
+    if (output !== null) return { outputs: [output], made: passed === 1 ? [] : [output] }
+    const given = all("SELECT item, passed FROM call_outputs WHERE call = ? ORDER BY position", call)
+    const idOf = (one: Row) => one["item"] as number
+    const made = new Set(given.filter((one) => one["passed"] === 0).map(idOf))
+    return { outputs: given.map(idOf), made: [...made] }
+  }
+
+  /** What a row adds to the step of its call: one call gives, and takes, an item in several ways. */
+  type Part = Pick<Step, "inputs" | "outputs" | "made" | "passed" | "sideOnly"> &
+    Partial<Pick<Step, "status" | "reason" | "detail">>
+  const stepsOf = (parts: ReadonlyArray<readonly [row: Row, part: Part]>): ReadonlyArray<Step> => {
+    const steps = new Map<number, Step>()
+    for (const [row, part] of parts) {
+      const call = row["call"] as number
+      const before = steps.get(call)
+      if (before !== undefined) {
+        steps.set(call, {
+          ...before,
+          inputs: union(before.inputs, part.inputs),
+          outputs: union(before.outputs, part.outputs),
+          made: union(before.made, part.made),
+          passed: before.passed || part.passed,
+          sideOnly: before.sideOnly && part.sideOnly,
+        })
+        continue
+      }
+      steps.set(call, {
+        call,
+        operator: operatorOf(row),
+        status: row["status"] as Step["status"],
+        reason: text(row["reason"]),
+        detail: text(row["detail"]),
+        startedMs: row["started_ms"] as number,
+        ms: row["ms"] as number,
+        place: text(row["place"]),
+        run: (row["run"] as string | null) ?? "?",
+        ...part,
+      })
+    }
+    return [...steps.values()]
   }
 
   const producers = (item: number): ReadonlyArray<Step> => {
+    const partOf = (passed: boolean, from: () => ReadonlyArray<number>): Part => ({
+      inputs: passed ? [] : from(),
+      outputs: [item],
+      made: passed ? [] : [item],
+      passed,
+      sideOnly: false,
+    })
     const direct = all(
       `SELECT ${stepColumns} FROM calls ${stepJoins} WHERE calls.output = ? ORDER BY calls.id`,
       item,
-    ).map((row) => step(row, [row["input"] as number, ...sidesOf(row["operator"] as number)], [item]))
+    ).map((row) => {
+      const from = () => union([row["input"] as number], sidesOf(row["operator"] as number))
+      return [row, partOf(row["passed"] === 1, from)] as const
+    })
     const several = all(
-      `SELECT ${stepColumns}, call_outputs.position FROM call_outputs JOIN calls ON calls.id = call_outputs.call ${stepJoins} WHERE call_outputs.item = ? ORDER BY calls.id`,
+      `SELECT ${stepColumns}, call_outputs.position, call_outputs.passed AS passed_on
+       FROM call_outputs JOIN calls ON calls.id = call_outputs.call ${stepJoins} WHERE call_outputs.item = ? ORDER BY calls.id`,
       item,
     ).map((row) => {
-      const parents = all(
-        "SELECT item FROM output_parents WHERE call = ? AND position = ?",
-        row["call"] as number,
-        row["position"] as number,
-      ).map((parent) => parent["item"] as number)
-      return step(
-        row,
-        [
-          ...(parents.length > 0 ? parents : members(row["input"] as number)),
-          ...sidesOf(row["operator"] as number),
-        ],
-        [item],
-      )
+      const from = () => {
+        // A collect says of each output what it was made from, be it nothing; its input is a set.
+        const parents = ids(
+          "SELECT item FROM output_parents WHERE call = ? AND position = ?",
+          row["call"] as number,
+          row["position"] as number,
+        )
+        const input = row["input"] as number
+        const leads = parents.length > 0 ? parents : members(input) === undefined ? [input] : []
+        return union(leads, sidesOf(row["operator"] as number))
+      }
+      return [row, partOf(row["passed_on"] === 1, from)] as const
     })
-    return [...direct, ...several]
+    return stepsOf([...direct, ...several])
   }
 
   const consumers = (item: number): ReadonlyArray<Step> => {
     const direct = all(
       `SELECT ${stepColumns} FROM calls ${stepJoins} WHERE calls.input = ? ORDER BY calls.id`,
       item,
-    ).map((row) => step(row, [item], outputsOf(row["call"] as number, row["output"])))
+    ).map((row) => {
+      const passed = row["passed"] === 1
+      return [row, { inputs: [item], ...givenBy(row), passed, sideOnly: false }] as const
+    })
     const collected = all(
       `SELECT ${stepColumns} FROM set_members JOIN calls ON calls.input = set_members.set_id ${stepJoins} WHERE set_members.item = ? ORDER BY calls.id`,
       item,
     ).map((row) => {
       const call = row["call"] as number
-      const made = all(
-        "SELECT call_outputs.item FROM output_parents JOIN call_outputs ON call_outputs.call = output_parents.call AND call_outputs.position = output_parents.position WHERE output_parents.call = ? AND output_parents.item = ? ORDER BY call_outputs.position",
+      const given = all(
+        "SELECT call_outputs.item, call_outputs.passed FROM output_parents JOIN call_outputs ON call_outputs.call = output_parents.call AND call_outputs.position = output_parents.position WHERE output_parents.call = ? AND output_parents.item = ? ORDER BY call_outputs.position",
         call,
         item,
-      ).map((output) => output["item"] as number)
+      )
+      const idOf = (one: Row) => one["item"] as number
       const dropped = get("SELECT reason, detail FROM call_drops WHERE call = ? AND item = ?", call, item)
-      const result = step(row, [item], made)
-      return dropped === undefined
-        ? result
-        : {
-            ...result,
-            status: 1 as const,
-            reason: dropped["reason"] as string,
-            detail: dropped["detail"] as string,
-          }
+      const part: Part = {
+        inputs: [item],
+        outputs: given.map(idOf),
+        made: [...new Set(given.filter((one) => one["passed"] === 0).map(idOf))],
+        passed: given.some((one) => one["passed"] === 1),
+        sideOnly: false,
+      }
+      if (dropped === undefined) return [row, part] as const
+      const reason = dropped["reason"] as string
+      return [row, { ...part, status: 1 as const, reason, detail: dropped["detail"] as string }] as const
     })
     // CROSS JOIN keeps the order: most items are nobody's side input, and calls have no index by operator.
     const asSide = all(
@@ -150,8 +207,11 @@ export const make = (db: DatabaseSync, file: string) => {
        WHERE operator_sides.item IN (SELECT ? UNION ALL SELECT set_id FROM set_members WHERE item = ?) ORDER BY calls.id`,
       item,
       item,
-    ).map((row) => step(row, [item], outputsOf(row["call"] as number, row["output"])))
-    return [...direct, ...collected, ...asSide]
+    ).map((row) => {
+      const { made } = givenBy(row)
+      return [row, { inputs: [item], outputs: made, made, passed: false, sideOnly: true }] as const
+    })
+    return stepsOf([...direct, ...collected, ...asSide])
   }
 
   const runOf = (row: Row): Run => ({
@@ -177,11 +237,6 @@ export const make = (db: DatabaseSync, file: string) => {
     reason: text(row["reason"]) ?? "",
     detail: text(row["detail"]) ?? "",
   })
-  const itemOf = (row: Row | undefined) =>
-    row === undefined
-      ? undefined
-      : { id: row["id"] as number, digest: hex(row["digest"]), record: row["record"] as string }
-
   return {
     find,
     drops: (call: number) =>
@@ -276,6 +331,9 @@ export const make = (db: DatabaseSync, file: string) => {
          WHERE run_calls.run = ? AND calls.place IS NOT NULL`,
         run,
       ).map((row) => row["place"] as string),
+    takenIn: (item: number) =>
+      get("SELECT 1 FROM run_items WHERE item = ? AND port LIKE 'in:%' LIMIT 1", item) !== undefined,
+    members,
     itemsOfArtifact: (sha256: string) =>
       all("SELECT item FROM artifacts WHERE sha256 = ?", Buffer.from(sha256, "hex")).map(
         (row) => row["item"] as number,
