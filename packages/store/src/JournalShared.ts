@@ -35,6 +35,8 @@ export interface Options {
   readonly closeWithin?: Duration.Input
   /** Characters of text to a segment, about. @default 16 Mi */
   readonly segmentSize?: number
+  /** The store as a person names it, for messages. @default it is not named */
+  readonly store?: string
 }
 
 /** Why a segment is not imported. */
@@ -115,6 +117,19 @@ const thread = (file: string): Effect.Effect<Ask, never, Scope.Scope> =>
       })
   })
 
+/** The same with the store that it is about. */
+const named = (error: Refusal, store: string | undefined): Refusal => {
+  if (store === undefined) return error
+  return error._tag === "SegmentDamaged"
+    ? new Segment.SegmentDamaged({ segment: error.segment, problem: error.problem, store })
+    : new Segment.SegmentNewer({
+        segment: error.segment,
+        found: error.found,
+        supported: error.supported,
+        store,
+      })
+}
+
 /** Exports all that is new; the number of segments. */
 const exporting = (objects: typeof Objects.Service, ask: Ask, size: number | undefined) =>
   Effect.gen(function* () {
@@ -129,11 +144,17 @@ const exporting = (objects: typeof Objects.Service, ask: Ask, size: number | und
   }).pipe(Effect.catchTag(["ObjectNameInvalid", "SegmentDamaged", "SegmentNewer"], Effect.die))
 
 /** Imports all that is new, but for what `refused` has. */
-const importing = (objects: typeof Objects.Service, ask: Ask, refused: Map<string, Refusal>) =>
+const importing = (
+  objects: typeof Objects.Service,
+  ask: Ask,
+  refused: Map<string, Refusal>,
+  store: string | undefined,
+) =>
   Effect.gen(function* () {
     let imported = 0
     const refusals: Array<Refusal> = []
-    const refuse = (error: Refusal) => {
+    const refuse = (given: Refusal) => {
+      const error = named(given, store)
       refused.set(error.segment, error)
       refusals.push(error)
       return Effect.logWarning(error.message)
@@ -185,7 +206,7 @@ const make = (file: string, options: Options) =>
     const refused = new Map<string, Refusal>()
     const alone = yield* Semaphore.make(1)
     const exportNew = Semaphore.withPermit(alone, exporting(objects, ask, options.segmentSize))
-    const importNew = Semaphore.withPermit(alone, importing(objects, ask, refused))
+    const importNew = Semaphore.withPermit(alone, importing(objects, ask, refused, options.store))
 
     let told = false
     const warn = (problem: string) =>
