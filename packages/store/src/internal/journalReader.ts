@@ -2,6 +2,7 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 
 import { type BoundOperator, type Hit, JournalError, type Refusal, type Run, type Step } from "../Journal.ts"
+import * as Problem from "./journalProblem.ts"
 import * as Sets from "./journalSets.ts"
 import { ownerIsAlive } from "./processIdentity.ts"
 import * as RunNotes from "./runNotes.ts"
@@ -27,7 +28,7 @@ export const make = (db: DatabaseSync, file: string) => {
     try {
       return read()
     } catch (cause) {
-      throw new JournalError({ file, action: "read", problem: (cause as Error).message })
+      throw new JournalError({ file, action: "read", problem: Problem.of(cause, file) })
     }
   }
   const all = (sql: string, ...values: Array<SQLInputValue>): Array<Row> =>
