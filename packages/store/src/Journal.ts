@@ -203,6 +203,15 @@ export interface Refusal {
   readonly detail: string
 }
 
+/** What a node of a run dropped for one reason. */
+export interface Dropped {
+  readonly node: string
+  readonly reason: string
+  readonly count: number
+  /** The first of them. */
+  readonly example: Refusal
+}
+
 /** An earlier call of an operator of the same name on the same input: what tells why a call is not in the cache. */
 export interface Earlier {
   readonly version: string
@@ -272,10 +281,16 @@ export class Journal extends Context.Service<
     readonly run: (name: string) => Run | undefined
     /** The calls of a run that failed, also those that a later run made good. */
     readonly failures: (run: number) => ReadonlyArray<Refusal>
-    /** What a run dropped, from the cache or not. */
+    /** What a run dropped, from the cache or not, in the order of its nodes. */
     readonly dropped: (run: number) => ReadonlyArray<Refusal>
+    /** The same by node and reason, with one of the items: of millions in a fraction of the time. */
+    readonly droppedBy: (run: number) => ReadonlyArray<Dropped>
     /** Items that a run took in (`in:NAME`) or gave (`out:NAME`). */
     readonly runItems: (run: number, port: string) => ReadonlyArray<number>
+    /** How many those are. */
+    readonly runItemCount: (run: number, port: string) => number
+    /** The runs that gave an item, and the ports (`out:NAME`) that they gave it through, in the order of the runs. */
+    readonly givenBy: (item: number) => ReadonlyArray<{ readonly run: string; readonly port: string }>
     readonly runPorts: (run: number) => ReadonlyArray<string>
     /** The places, each once, of the calls that a run made elsewhere than on its machine. */
     readonly places: (run: number) => ReadonlyArray<string>

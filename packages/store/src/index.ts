@@ -33,6 +33,7 @@ export type {
   BoundOperator,
   CallRow,
   Committed,
+  Dropped,
   Earlier,
   Hit,
   NewItem,

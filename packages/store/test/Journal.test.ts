@@ -206,6 +206,88 @@ const laws = (name: string, file: (folder: string) => ReturnType<typeof JournalS
     )
 
     test(
+      "tells what a run dropped by node and reason, of few calls and of many, as it tells each",
+      Effect.gen(function* () {
+        const { a, b, c, journal, operator, run } = yield* ready
+        const many = 12_000
+        const ids = yield* journal.items(
+          run,
+          "many",
+          Array.from({ length: many }, (_, n) => item(1000 + n)),
+        )
+        const drop = (input: number, n: number) =>
+          call(input, operator, { status: Status.dropped, reason: `reason ${n % 7}`, detail: `of ${n}` })
+        yield* journal.calls(
+          run,
+          0,
+          ids.map((input, n) =>
+            n % 10 === 3 ? drop(input, n) : call(input, operator, { outputs: [input] }),
+          ),
+        )
+        const set = yield* journal.set(digest(77), [a, b, c])
+        const drops = [c, a].map((one) => ({ item: one, reason: "same", detail: `of ${one}` }))
+        const collect = yield* journal.operator(operatorRow(2, "collect"))
+        const [collected] = yield* journal.calls(run, 1, [
+          call(set.id, collect, { outputs: [b], parents: [[b]], drops }),
+        ])
+        // Another run uses some of these, and drops one of its own.
+        const other = yield* begin(journal, "r2")
+        const some = ids.slice(0, 100).map((input) => journal.find(input, operator)!.call)
+        yield* journal.hits(other, 0, some)
+        yield* journal.hits(other, 1, [collected!.call])
+        yield* journal.calls(other, 0, [drop(a, 0)])
+        for (const [id, count] of [
+          [run, 1202],
+          [other, 13],
+        ] as const) {
+          const each = journal.dropped(id)
+          assert.lengthOf(each, count)
+          const by = Map.groupBy(each, ({ node, reason }) => `${node} ${reason}`)
+          assert.deepStrictEqual(
+            journal.droppedBy(id),
+            [...by.values()].map((group) => ({
+              node: group[0]!.node,
+              reason: group[0]!.reason,
+              count: group.length,
+              example: group[0]!,
+            })),
+          )
+        }
+        assert.deepStrictEqual(journal.droppedBy(run).at(-1), {
+          node: "b",
+          reason: "same",
+          count: 2,
+          example: { node: "b", item: a, reason: "same", detail: `of ${a}` },
+        })
+      }),
+    )
+
+    test(
+      "tells the ports of a run, how many items they have, and which runs gave an item",
+      Effect.gen(function* () {
+        const { a, b, c, journal, run } = yield* ready
+        assert.deepStrictEqual(journal.runPorts(run), ["in:in"])
+        yield* journal.outputs(run, "x", [a, b])
+        yield* journal.outputs(run, "y", [a, a])
+        const other = yield* begin(journal, "r2")
+        assert.deepStrictEqual(journal.runPorts(other), [])
+        yield* journal.outputs(other, "x", [a])
+        assert.deepStrictEqual(journal.runPorts(run), ["in:in", "out:x", "out:y"])
+        assert.deepStrictEqual(
+          ["in:in", "out:x", "out:y", "out:z"].map((port) => journal.runItemCount(run, port)),
+          [3, 2, 1, 0],
+        )
+        assert.deepStrictEqual(journal.givenBy(a), [
+          { run: "r1", port: "out:x" },
+          { run: "r1", port: "out:y" },
+          { run: "r2", port: "out:x" },
+        ])
+        assert.deepStrictEqual(journal.givenBy(c), [])
+        assert.isTrue(journal.takenIn(a))
+      }),
+    )
+
+    test(
       "tells the latest earlier call, history, sources and runs",
       Effect.gen(function* () {
         const { a, b, journal, operator, run } = yield* ready

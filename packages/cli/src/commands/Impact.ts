@@ -135,18 +135,14 @@ export const of = (journal: Reader, target: Target.Target): Impact => {
 
 /** The outputs of runs in which the items of a walk are found. */
 const deliveries = (journal: Reader, walk: Lineage.Walk): ReadonlyMap<number, ReadonlyArray<Delivered>> => {
-  const found = new Map<number, Array<Delivered>>()
-  for (const { id, name: run } of journal.runs()) {
-    for (const port of journal.runPorts(id)) {
-      if (!port.startsWith("out:")) continue
-      const place: Delivered = { run, output: port.slice("out:".length) }
-      for (const item of journal.runItems(id, port)) {
-        if (!walk.has(item)) continue
-        const places = found.get(item)
-        if (places === undefined) found.set(item, [place])
-        else places.push(place)
-      }
-    }
+  const found = new Map<number, ReadonlyArray<Delivered>>()
+  for (const item of walk.keys()) {
+    const given = journal.givenBy(item)
+    if (given.length > 0)
+      found.set(
+        item,
+        given.map(({ port, run }) => ({ run, output: port.slice("out:".length) })),
+      )
   }
   return found
 }

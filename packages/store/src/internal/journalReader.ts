@@ -1,7 +1,15 @@
 /** What is read from the journal: prepared statements on a connection of its own. */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 
-import { type BoundOperator, type Hit, JournalError, type Refusal, type Run, type Step } from "../Journal.ts"
+import {
+  type BoundOperator,
+  type Dropped,
+  type Hit,
+  JournalError,
+  type Refusal,
+  type Run,
+  type Step,
+} from "../Journal.ts"
 import * as Problem from "./journalProblem.ts"
 import * as Sets from "./journalSets.ts"
 import { ownerIsAlive } from "./processIdentity.ts"
@@ -11,6 +19,9 @@ type Row = Record<string, unknown>
 
 const hex = (blob: unknown): string => Buffer.from(blob as Uint8Array).toString("hex")
 const text = (value: unknown): string | undefined => (value === null ? undefined : (value as string))
+
+/** Calls of a node that are looked through one by one. */
+const fewCalls = 10_000
 
 /** Both, each once. */
 const union = (some: ReadonlyArray<number>, others: ReadonlyArray<number>): ReadonlyArray<number> =>
@@ -60,6 +71,12 @@ export const make = (db: DatabaseSync, file: string) => {
     }
   }
 
+  const droppedOf = (node: string, row: Row, example: Row): Dropped => ({
+    node,
+    reason: text(row["reason"]) ?? "",
+    count: row["count"] as number,
+    example: refusalOf({ ...example, node }),
+  })
   const itemOf = (row: Row | undefined) =>
     row === undefined
       ? undefined
@@ -232,6 +249,49 @@ export const make = (db: DatabaseSync, file: string) => {
     problem: text(row["problem"]),
     notes: attempt(() => RunNotes.decode(row["notes"] as string)),
   })
+  /** A node of a run, and how the calls that it dropped are found. */
+  interface RunNode {
+    readonly node: number
+    readonly name: string
+    readonly isLarge: boolean
+    readonly key: ReadonlyArray<number>
+  }
+  const nodesOf = (run: number): ReadonlyArray<RunNode> =>
+    all("SELECT node, name FROM run_nodes WHERE run = ? ORDER BY node", run).map((row) => {
+      const node = row["node"] as number
+      const operatorAt = (order: "ASC" | "DESC") =>
+        get(
+          `SELECT calls.operator FROM run_calls JOIN calls ON calls.id = run_calls.call
+           WHERE run_calls.run = ? AND run_calls.node = ? ORDER BY run_calls.call ${order} LIMIT 1`,
+          run,
+          node,
+        )?.["operator"] as number | undefined
+      // All of its calls are of one operator, unless journals were mixed up.
+      const first = operatorAt("ASC")
+      const operator = first === operatorAt("DESC") ? first : undefined
+      const isLarge =
+        operator !== undefined &&
+        get("SELECT 1 FROM run_calls WHERE run = ? AND node = ? LIMIT 1 OFFSET ?", run, node, fewCalls) !==
+          undefined
+      const key = isLarge ? [run, node, operator] : [run, node]
+      return { node, name: row["name"] as string, isLarge, key }
+    })
+  // CROSS JOIN keeps the order: of many calls of a node, few are dropped, and these have an index.
+  const droppedCalls = ({ isLarge }: RunNode): string =>
+    isLarge
+      ? `calls INDEXED BY calls_dropped CROSS JOIN run_calls ON run_calls.run = ?1 AND run_calls.node = ?2 AND run_calls.call = calls.id
+         WHERE calls.operator = ?3 AND calls.status = 1`
+      : `run_calls CROSS JOIN calls ON calls.id = run_calls.call WHERE run_calls.run = ?1 AND run_calls.node = ?2 AND calls.status = 1`
+  /** What collects took out: from each of their calls to the next, since there are few. */
+  const droppedMembers = `(
+      WITH RECURSIVE collects(call) AS (
+        SELECT min(call) FROM call_drops
+        UNION ALL SELECT (SELECT min(call) FROM call_drops WHERE call > collects.call) FROM collects WHERE collects.call IS NOT NULL
+      ) SELECT call FROM collects WHERE call IS NOT NULL
+    ) AS collects
+    CROSS JOIN run_calls ON run_calls.run = ?1 AND run_calls.node = ?2 AND run_calls.call = collects.call
+    CROSS JOIN call_drops ON call_drops.call = collects.call`
+
   const refusalOf = (row: Row): Refusal => ({
     node: row["node"] as string,
     item: row["item"] as number,
@@ -311,21 +371,71 @@ export const make = (db: DatabaseSync, file: string) => {
          JOIN run_nodes ON run_nodes.run = failures.run AND run_nodes.node = failures.node WHERE failures.run = ? ORDER BY failures.node, failures.item`,
         run,
       ).map(refusalOf),
-    dropped: (run: number) =>
-      all(
-        `SELECT run_nodes.name AS node, calls.input AS item, calls.reason, calls.detail FROM run_calls JOIN calls ON calls.id = run_calls.call
-         JOIN run_nodes ON run_nodes.run = run_calls.run AND run_nodes.node = run_calls.node WHERE run_calls.run = ? AND calls.status = 1
-         UNION ALL SELECT run_nodes.name, call_drops.item, call_drops.reason, call_drops.detail FROM run_calls JOIN call_drops ON call_drops.call = run_calls.call
-         JOIN run_nodes ON run_nodes.run = run_calls.run AND run_nodes.node = run_calls.node WHERE run_calls.run = ?`,
-        run,
-        run,
-      ).map(refusalOf),
+    dropped: (run: number) => {
+      const nodes = nodesOf(run)
+      const called = nodes.flatMap((node) =>
+        all(
+          `SELECT calls.input AS item, calls.reason, calls.detail FROM ${droppedCalls(node)} ORDER BY calls.id`,
+          ...node.key,
+        ).map((row) => refusalOf({ ...row, node: node.name })),
+      )
+      const collected = nodes.flatMap(({ name, node }) =>
+        all(
+          `SELECT call_drops.item, call_drops.reason, call_drops.detail FROM ${droppedMembers} ORDER BY call_drops.call, call_drops.item`,
+          run,
+          node,
+        ).map((row) => refusalOf({ ...row, node: name })),
+      )
+      return [...called, ...collected]
+    },
+    droppedBy: (run: number) => {
+      const nodes = nodesOf(run)
+      const called = nodes.flatMap((node) =>
+        all(
+          `SELECT calls.reason, count(*) AS count, min(calls.id) AS call FROM ${droppedCalls(node)} GROUP BY calls.reason ORDER BY min(calls.id)`,
+          ...node.key,
+        ).map((row) => {
+          const call = row["call"] as number
+          return droppedOf(
+            node.name,
+            row,
+            get("SELECT input AS item, reason, detail FROM calls WHERE id = ?", call)!,
+          )
+        }),
+      )
+      // Of the only min() the other columns are of its row.
+      const collected = nodes.flatMap(({ name, node }) =>
+        all(
+          `SELECT call_drops.reason, count(*) AS count, min(call_drops.item) AS item, call_drops.detail FROM ${droppedMembers}
+           GROUP BY call_drops.reason ORDER BY 3`,
+          run,
+          node,
+        ).map((row) => droppedOf(name, row, row)),
+      )
+      return [...called, ...collected]
+    },
     runItems: (run: number, port: string) =>
       all("SELECT item FROM run_items WHERE run = ? AND port = ?", run, port).map(
         (row) => row["item"] as number,
       ),
+    runItemCount: (run: number, port: string) =>
+      get("SELECT count(*) AS count FROM run_items WHERE run = ? AND port = ?", run, port)![
+        "count"
+      ] as number,
+    // From each port to the next: there are few, of many items each.
     runPorts: (run: number) =>
-      all("SELECT DISTINCT port FROM run_items WHERE run = ?", run).map((row) => row["port"] as string),
+      all(
+        `WITH RECURSIVE ports(port) AS (
+           SELECT min(port) FROM run_items WHERE run = ?1
+           UNION ALL SELECT (SELECT min(port) FROM run_items WHERE run = ?1 AND port > ports.port) FROM ports WHERE ports.port IS NOT NULL
+         ) SELECT port FROM ports WHERE port IS NOT NULL`,
+        run,
+      ).map((row) => row["port"] as string),
+    givenBy: (item: number) =>
+      all(
+        "SELECT runs.name AS run, run_items.port FROM run_items JOIN runs ON runs.id = run_items.run WHERE run_items.item = ? AND run_items.port LIKE 'out:%' ORDER BY run_items.run, run_items.port",
+        item,
+      ).map((row) => ({ run: row["run"] as string, port: row["port"] as string })),
     places: (run: number) =>
       all(
         `SELECT DISTINCT calls.place FROM run_calls JOIN calls ON calls.id = run_calls.call AND calls.run = run_calls.run
