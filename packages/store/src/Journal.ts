@@ -289,13 +289,15 @@ export class Journal extends Context.Service<
     readonly runItems: (run: number, port: string) => ReadonlyArray<number>
     /** How many those are. */
     readonly runItemCount: (run: number, port: string) => number
-    /** The runs that gave an item, and the ports (`out:NAME`) that they gave it through, in the order of the runs. */
-    readonly givenBy: (item: number) => ReadonlyArray<{ readonly run: string; readonly port: string }>
+    /** Of these items, by each that a run gave: the runs, and the ports (`out:NAME`) that it was given through. */
+    readonly givenBy: (
+      items: ReadonlyArray<number>,
+    ) => ReadonlyMap<number, ReadonlyArray<{ readonly run: string; readonly port: string }>>
     readonly runPorts: (run: number) => ReadonlyArray<string>
     /** The places, each once, of the calls that a run made elsewhere than on its machine. */
     readonly places: (run: number) => ReadonlyArray<string>
-    /** Whether a run took the item in through an input of its graph. */
-    readonly takenIn: (item: number) => boolean
+    /** Of these items, those that a run took in through an input of its graph. */
+    readonly takenIn: (items: ReadonlyArray<number>) => ReadonlySet<number>
     /** Row ids of the members of a set, in the order of their digests; undefined of an item that is no set. */
     readonly members: (item: number) => ReadonlyArray<number> | undefined
     /** Items whose record names the blob. */

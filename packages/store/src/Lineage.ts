@@ -48,17 +48,21 @@ export type Walk = ReadonlyMap<number, Entry>
 type Reader = Pick<typeof Journal.Service, "producers" | "consumers" | "takenIn">
 
 /** Everything that the items were made from. */
-export const up = (journal: Reader, starts: Iterable<number>): Walk =>
-  walk(starts, (item) => {
+export const up = (journal: Reader, starts: Iterable<number>): Walk => {
+  const entries = walk(starts, (item) => {
     const steps = journal.producers(item)
     return {
       item,
       links: steps.filter(isMaker).map((step) => ({ step, items: step.inputs })),
       keptBy: steps.filter(({ passed }) => passed),
       lostBy: [],
-      takenIn: journal.takenIn(item),
+      takenIn: false,
     }
   })
+  for (const item of journal.takenIn([...entries.keys()]))
+    entries.set(item, { ...entries.get(item)!, takenIn: true })
+  return entries
+}
 
 /** Everything that was made from the items, and what became of the rest. */
 export const down = (journal: Reader, starts: Iterable<number>): Walk =>
@@ -75,7 +79,7 @@ export const down = (journal: Reader, starts: Iterable<number>): Walk =>
 
 const isMaker = ({ made }: Step): boolean => made.length > 0
 
-const walk = (starts: Iterable<number>, visit: (item: number) => Entry): Walk => {
+const walk = (starts: Iterable<number>, visit: (item: number) => Entry): Map<number, Entry> => {
   const entries = new Map<number, Entry>()
   const queue = [...new Set(starts)]
   const met = new Set(queue)

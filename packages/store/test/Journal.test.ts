@@ -277,13 +277,25 @@ const laws = (name: string, file: (folder: string) => ReturnType<typeof JournalS
           ["in:in", "out:x", "out:y", "out:z"].map((port) => journal.runItemCount(run, port)),
           [3, 2, 1, 0],
         )
-        assert.deepStrictEqual(journal.givenBy(a), [
-          { run: "r1", port: "out:x" },
-          { run: "r1", port: "out:y" },
-          { run: "r2", port: "out:x" },
-        ])
-        assert.deepStrictEqual(journal.givenBy(c), [])
-        assert.isTrue(journal.takenIn(a))
+        // Of few items, and of more than are looked up one by one.
+        for (const others of [0, 400_000]) {
+          const wanted = [a, c, 9999, ...Array.from({ length: others }, (_, n) => 10_000 + n)]
+          assert.deepStrictEqual(
+            [...journal.givenBy(wanted)],
+            [
+              [
+                a,
+                [
+                  { run: "r1", port: "out:x" },
+                  { run: "r1", port: "out:y" },
+                  { run: "r2", port: "out:x" },
+                ],
+              ],
+            ],
+          )
+          assert.deepStrictEqual([...journal.takenIn(wanted)], [a, c])
+        }
+        assert.strictEqual(journal.givenBy([]).size, 0)
       }),
     )
 

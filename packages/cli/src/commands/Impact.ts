@@ -134,18 +134,13 @@ export const of = (journal: Reader, target: Target.Target): Impact => {
 }
 
 /** The outputs of runs in which the items of a walk are found. */
-const deliveries = (journal: Reader, walk: Lineage.Walk): ReadonlyMap<number, ReadonlyArray<Delivered>> => {
-  const found = new Map<number, ReadonlyArray<Delivered>>()
-  for (const item of walk.keys()) {
-    const given = journal.givenBy(item)
-    if (given.length > 0)
-      found.set(
-        item,
-        given.map(({ port, run }) => ({ run, output: port.slice("out:".length) })),
-      )
-  }
-  return found
-}
+const deliveries = (journal: Reader, walk: Lineage.Walk): ReadonlyMap<number, ReadonlyArray<Delivered>> =>
+  new Map(
+    [...journal.givenBy([...walk.keys()])].map(([item, given]) => [
+      item,
+      given.map(({ port, run }) => ({ run, output: port.slice("out:".length) })),
+    ]),
+  )
 
 /** Examples that are listed. */
 const few = 5

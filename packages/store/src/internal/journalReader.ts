@@ -23,6 +23,9 @@ const text = (value: unknown): string | undefined => (value === null ? undefined
 /** Calls of a node that are looked through one by one. */
 const fewCalls = 10_000
 
+/** Items times ports that are looked up one by one. */
+const fewLookUps = 500_000
+
 /** Both, each once. */
 const union = (some: ReadonlyArray<number>, others: ReadonlyArray<number>): ReadonlyArray<number> =>
   some.length + others.length < 2 ? [...some, ...others] : [...new Set([...some, ...others])]
@@ -292,6 +295,41 @@ export const make = (db: DatabaseSync, file: string) => {
     CROSS JOIN run_calls ON run_calls.run = ?1 AND run_calls.node = ?2 AND run_calls.call = collects.call
     CROSS JOIN call_drops ON call_drops.call = collects.call`
 
+  /** From each port to the next: there are few, of many items each. */
+  const portsOf = (run: number): ReadonlyArray<string> =>
+    all(
+      `WITH RECURSIVE ports(port) AS (
+         SELECT min(port) FROM run_items WHERE run = ?1
+         UNION ALL SELECT (SELECT min(port) FROM run_items WHERE run = ?1 AND port > ports.port) FROM ports WHERE ports.port IS NOT NULL
+       ) SELECT port FROM ports WHERE port IS NOT NULL`,
+      run,
+    ).map((row) => row["port"] as string)
+  /**
+   * The ports of runs that these items went through, in the order of the runs. There is no index of runs by item: it would
+   * have to be written with every item. So few items are looked up in each port, and for many each port is read.
+   */
+  const throughPorts = function* (kind: "in:" | "out:", items: ReadonlyArray<number>) {
+    const ports = all("SELECT id, name FROM runs ORDER BY id").flatMap((row) =>
+      portsOf(row["id"] as number)
+        .filter((port) => port.startsWith(kind))
+        .map((port) => ({ id: row["id"] as number, run: row["name"] as string, port })),
+    )
+    const wanted = new Set(items)
+    const list = JSON.stringify([...wanted])
+    const isFew = ports.length * wanted.size <= fewLookUps
+    for (const { id, port, run } of ports) {
+      const found = isFew
+        ? ids(
+            "SELECT item.value AS item FROM json_each(?3) AS item CROSS JOIN run_items ON run_items.run = ?1 AND run_items.port = ?2 AND run_items.item = item.value",
+            id,
+            port,
+            list,
+          )
+        : ids("SELECT item FROM run_items WHERE run = ? AND port = ?", id, port)
+      for (const item of found) if (wanted.has(item)) yield { item, run, port }
+    }
+  }
+
   const refusalOf = (row: Row): Refusal => ({
     node: row["node"] as string,
     item: row["item"] as number,
@@ -422,28 +460,24 @@ export const make = (db: DatabaseSync, file: string) => {
       get("SELECT count(*) AS count FROM run_items WHERE run = ? AND port = ?", run, port)![
         "count"
       ] as number,
-    // From each port to the next: there are few, of many items each.
-    runPorts: (run: number) =>
-      all(
-        `WITH RECURSIVE ports(port) AS (
-           SELECT min(port) FROM run_items WHERE run = ?1
-           UNION ALL SELECT (SELECT min(port) FROM run_items WHERE run = ?1 AND port > ports.port) FROM ports WHERE ports.port IS NOT NULL
-         ) SELECT port FROM ports WHERE port IS NOT NULL`,
-        run,
-      ).map((row) => row["port"] as string),
-    givenBy: (item: number) =>
-      all(
-        "SELECT runs.name AS run, run_items.port FROM run_items JOIN runs ON runs.id = run_items.run WHERE run_items.item = ? AND run_items.port LIKE 'out:%' ORDER BY run_items.run, run_items.port",
-        item,
-      ).map((row) => ({ run: row["run"] as string, port: row["port"] as string })),
+    runPorts: portsOf,
+    givenBy: (items: ReadonlyArray<number>) => {
+      const found = new Map<number, Array<{ readonly run: string; readonly port: string }>>()
+      for (const { item, port, run } of throughPorts("out:", items)) {
+        const there = found.get(item)
+        if (there === undefined) found.set(item, [{ run, port }])
+        else there.push({ run, port })
+      }
+      return found
+    },
     places: (run: number) =>
       all(
         `SELECT DISTINCT calls.place FROM run_calls JOIN calls ON calls.id = run_calls.call AND calls.run = run_calls.run
          WHERE run_calls.run = ? AND calls.place IS NOT NULL`,
         run,
       ).map((row) => row["place"] as string),
-    takenIn: (item: number) =>
-      get("SELECT 1 FROM run_items WHERE item = ? AND port LIKE 'in:%' LIMIT 1", item) !== undefined,
+    takenIn: (items: ReadonlyArray<number>) =>
+      new Set(Array.from(throughPorts("in:", items), ({ item }) => item)),
     members,
     itemsOfArtifact: (sha256: string) =>
       all("SELECT item FROM artifacts WHERE sha256 = ?", Buffer.from(sha256, "hex")).map(

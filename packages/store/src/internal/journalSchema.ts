@@ -69,7 +69,7 @@ ALTER TABLE runs ADD COLUMN notes TEXT NOT NULL DEFAULT '[]';
 /**
  * Which outputs a call passed on as they came, rather than made: a filter that keeps its item, or a collect that passes
  * one. An output that equals an input says nothing of that. How often a set has each member: its digest depends on it.
- * And what is looked for by its end: the runs of an item, and the calls of an operator that dropped theirs.
+ * And by operator the calls that dropped their items.
  *
  * Of the calls that are there, the graph of their run tells which operators are filters; where it tells nothing, an
  * output that is the input was passed on. A collect that made a record from an equal one alone, and one that passed it
@@ -80,7 +80,6 @@ const fourth = `
 ALTER TABLE calls ADD COLUMN passed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE call_outputs ADD COLUMN passed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE set_members ADD COLUMN times INTEGER NOT NULL DEFAULT 1;
-CREATE INDEX run_items_item ON run_items(item);
 CREATE INDEX calls_dropped ON calls(operator, reason) WHERE status = 1;
 CREATE TEMP TABLE makers(run INTEGER NOT NULL, operator INTEGER NOT NULL, PRIMARY KEY(run, operator)) WITHOUT ROWID;
 INSERT OR IGNORE INTO temp.makers
