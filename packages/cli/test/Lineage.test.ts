@@ -1,5 +1,5 @@
 import { hash } from "node:crypto"
-import { writeFileSync } from "node:fs"
+import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
@@ -124,6 +124,24 @@ describe("an operator that gives again what it took", { timeout: 60_000 }, () =>
           items.map(({ item }) => item),
         ),
         digestOf("seventeen"),
+      )
+    }),
+  )
+})
+
+describe("a damaged journal", { timeout: 60_000 }, () => {
+  it.live("ends a command with one line that says what to do", () =>
+    Effect.gen(function* () {
+      const { at } = yield* made("one", "three")
+      const file = join(at, "journal.db")
+      const bytes = readFileSync(file)
+      bytes.fill(0xa5, 4096)
+      writeFileSync(file, bytes)
+      const { code, stderr } = yield* reel("runs", "--store", at)
+      assert.strictEqual(code, 1)
+      assert.match(
+        stderr,
+        /^reel: the journal .* could not be (?:read|opened): .*Keep a copy, then remove .*\n$/,
       )
     }),
   )

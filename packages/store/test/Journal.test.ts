@@ -7,7 +7,14 @@ import { gunzipSync } from "node:zlib"
 
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { type CallRow, Journal, JournalSqlite, type NewItem, Status } from "../src/index.ts"
+import {
+  type CallRow,
+  Journal,
+  type JournalError,
+  JournalSqlite,
+  type NewItem,
+  Status,
+} from "../src/index.ts"
 import { lineageOfOld, rightOfOld } from "./sharing.ts"
 
 const temporary = Effect.acquireRelease(
@@ -455,6 +462,46 @@ describe("the journal's file", () => {
       const [one] = yield* Effect.provide(read, JournalSqlite.layer(file))
       assert.strictEqual(one![3], "again dedup judge same small")
     }),
+  )
+
+  it.live(
+    "with a malformed page is one error that says what to do, when it is read and when it is written",
+    () =>
+      Effect.gen(function* () {
+        const file = join(yield* temporary, "journal.db")
+        const fill = Effect.gen(function* () {
+          const journal = yield* Journal
+          const run = yield* begin(journal, "r1")
+          yield* journal.items(
+            run,
+            "in",
+            Array.from({ length: 2000 }, (_, n) => item(n)),
+          )
+        })
+        yield* Effect.provide(fill, JournalSqlite.layer(file))
+        const db = new DatabaseSync(file)
+        const page = db.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'runs'").get()!["rootpage"]
+        db.close()
+        const bytes = fs.readFileSync(file)
+        bytes.fill(0xa5, 4096 * ((page as number) - 1), 4096 * (page as number))
+        fs.writeFileSync(file, bytes)
+        const error = yield* Journal.use((journal) =>
+          Effect.gen(function* () {
+            const read = yield* Effect.flip(
+              Effect.try({ try: () => journal.runs(), catch: (cause) => cause as JournalError }),
+            )
+            const written = yield* Effect.flip(begin(journal, "r2"))
+            return [read, written]
+          }),
+        ).pipe(Effect.provide(JournalSqlite.layer(file)))
+        for (const one of error) {
+          assert.strictEqual(one._tag, "JournalError")
+          assert.include(one.message, "database disk image is malformed; the file is damaged")
+          assert.include(one.message, `Keep a copy, then remove ${file} together with the files of that name`)
+          assert.include(one.message, "For a store in a bucket it is made again")
+        }
+        assert.include(error[0]!.message, "could not be read")
+      }),
   )
 
   it.live("that is no database, or in a place that cannot be, is one typed error", () =>
