@@ -52,10 +52,9 @@ export const of = (journal: Reader, item: number): string => {
   if (name !== undefined) return name
   const stored = journal.item(item)
   if (stored === undefined) return `item ${item}`
-  const record: unknown = JSON.parse(stored.record)
-  if (typeof record === "object" && record !== null && "_tag" in record && record._tag === "Set")
-    return "size" in record ? `all ${Format.counted(Number(record.size), "item")}` : "a set of items"
-  const [artifact] = artifactsIn(record)
+  const members = journal.members(item)
+  if (members !== undefined) return `all ${Format.counted(members.length, "item")}`
+  const [artifact] = artifactsIn(JSON.parse(stored.record))
   return artifact === undefined
     ? Format.short(stored.digest)
     : `${artifact.mediaType} ${Format.short(artifact.sha256)}`

@@ -1,6 +1,6 @@
 /** What became of a run: its ledger, what was dropped and why, and what failed. Read from the journal. */
 import { Ledger } from "@reelgraph/core"
-import type { Journal, Refusal, Run } from "@reelgraph/store"
+import type { Journal, Run } from "@reelgraph/store"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 
@@ -60,14 +60,7 @@ export const read = (
   for (const port of journal.runPorts(run.id)) {
     const [kind, name] = [port.slice(0, port.indexOf(":")), port.slice(port.indexOf(":") + 1)]
     const into = kind === "in" ? inputs : outputs
-    into[name] = journal.runItems(run.id, port).length
-  }
-  const groups = new Map<string, { count: number; readonly first: Refusal }>()
-  for (const refusal of journal.dropped(run.id)) {
-    const key = `${refusal.node}\0${refusal.reason}`
-    const group = groups.get(key)
-    if (group === undefined) groups.set(key, { count: 1, first: refusal })
-    else group.count++
+    into[name] = journal.runItemCount(run.id, port)
   }
   const ledger = Result.getOrElse(decodeLedger(run.ledger), () => ({}))
   return {
@@ -81,15 +74,16 @@ export const read = (
     inputs,
     outputs,
     ledger,
-    dropped: [...groups.values()]
-      .map(({ count, first }) => ({
-        node: first.node,
-        reason: first.reason,
+    dropped: journal
+      .droppedBy(run.id)
+      .map(({ count, example, node, reason }) => ({
+        node,
+        reason,
         count,
         example: {
-          item: digestOf(first.item),
-          name: ItemLabel.of(journal, first.item),
-          detail: first.detail,
+          item: digestOf(example.item),
+          name: ItemLabel.of(journal, example.item),
+          detail: example.detail,
         },
       }))
       .sort((a, b) => b.count - a.count),

@@ -2,10 +2,12 @@
 import { existsSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 
-import { JournalShared, JournalSqlite, StoreAt, StoreLocation } from "@reelgraph/store"
+import { Journal, JournalAt, JournalShared, JournalSqlite, StoreAt, StoreLocation } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
+import * as Format from "./Format.ts"
+import { Screen } from "./Screen.ts"
 import { StoreMissing, StoreUnsupported } from "./UsageError.ts"
 
 const unsupported = ({ location, problem }: StoreLocation.LocationInvalid) =>
@@ -16,12 +18,21 @@ const journalOf = (store: string) => Effect.mapError(StoreAt.journalFile(store),
 const isFolder = (store: string) =>
   Effect.map(Effect.mapError(StoreLocation.parse(store), unsupported), ({ _tag }) => _tag === "Folder")
 
+/** Says on stderr what does not stop a command. */
+const warning = Effect.map(
+  Screen,
+  (screen) => (sentence: string) => Effect.sync(() => screen.tell(`reel: ${Format.line(sentence)}`)),
+)
+
 /** Blobs and journal, made when they are not there. The journal of a bucket is shared with whoever else uses it. */
 export const layer = (store: string) =>
   Layer.unwrap(
     Effect.gen(function* () {
       const file = yield* journalOf(store)
-      const journal = (yield* isFolder(store)) ? JournalSqlite.layer(file) : JournalShared.layer(file)
+      const warn = yield* warning
+      const journal = (yield* isFolder(store))
+        ? JournalSqlite.layer(file)
+        : JournalShared.layer(file, { store, warn })
       // The journal goes into the folder that the blob store has made or found fit.
       return journal.pipe(Layer.provideMerge(StoreAt.layer(store)))
     }),
@@ -34,11 +45,19 @@ export const located = (store: string) =>
 /** Folder for the logs of workers: beside the journal. */
 export const logs = (store: string) => Effect.map(journalOf(store), (file) => join(dirname(file), "logs"))
 
-/** The journal of a store that is there: for commands that only read. */
+/**
+ * The journal of a store that is there, for commands that only read: with all that other machines have told until now,
+ * and also of a store that may only be read.
+ */
 export const layerJournal = (store: string) =>
   Layer.unwrap(
-    Effect.flatMap(journalOf(store), (file) =>
-      existsSync(file) ? Effect.succeed(JournalSqlite.layer(file)) : Effect.fail(new StoreMissing({ store })),
+    Effect.map(warning, (warn) =>
+      JournalAt.layerReading(store, { warn }).pipe(
+        Layer.catchTag("JournalMissing", () =>
+          Layer.effect(Journal, Effect.fail(new StoreMissing({ store }))),
+        ),
+        Layer.catchTag("LocationInvalid", (error) => Layer.effect(Journal, Effect.fail(unsupported(error)))),
+      ),
     ),
   )
 

@@ -10,7 +10,7 @@ import { Ambiguous, InputUnreadable, ItemUnknown } from "./UsageError.ts"
 
 export interface Target {
   readonly given: string
-  /** Row ids of the items that are meant: several when they name the same artifact. */
+  /** Row ids of the items that are meant: several when they name the same artifact, or are the members of a set. */
   readonly items: ReadonlyArray<number>
   /** The blob that is meant, when it is not an item. */
   readonly sha256?: string
@@ -50,8 +50,13 @@ export const find = Effect.fn("Target.find")(function* (
   const [item] = found.items
   const [artifact] = found.artifacts
   // The record of an item and a blob never share digits by accident; one that is complete names one thing.
-  if (item !== undefined && found.items.length === 1 && (isSha256(digits) || found.artifacts.length === 0))
-    return { given, items: [item] } satisfies Target
+  if (item !== undefined && found.items.length === 1 && (isSha256(digits) || found.artifacts.length === 0)) {
+    // A set is no item of anybody's: who asks for it asks for its members.
+    const items = journal.members(item) ?? [item]
+    if (items.length === 0)
+      return yield* unknown("is the digest of a set of items, and this store has none of its members")
+    return { given, items } satisfies Target
+  }
   if (artifact !== undefined && found.artifacts.length === 1 && found.items.length === 0)
     return { given, items: journal.itemsOfArtifact(artifact), sha256: artifact } satisfies Target
   if (found.items.length + found.artifacts.length === 0)

@@ -1,4 +1,7 @@
+import { hash } from "node:crypto"
+import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 
 import { assert, describe, it } from "@effect/vitest"
 import { Journal, JournalSqlite, Status } from "@reelgraph/store"
@@ -56,6 +59,115 @@ describe("reel lineage", { timeout: 30_000 }, () => {
         items.map(({ madeBy }) => madeBy.map((step) => step.place)),
         [[place], [undefined], []],
       )
+    }),
+  )
+})
+
+const captions = fileURLToPath(new URL("graphs/captions.graph.ts", import.meta.url))
+const digestOf = (caption: string): string => hash("sha256", JSON.stringify({ caption }))
+
+/** A store in which the graph has run on these captions. */
+const made = (...given: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const store = yield* folder
+    const input = join(store, "captions.ndjson")
+    writeFileSync(input, given.map((caption) => JSON.stringify({ caption })).join("\n"))
+    const at = join(store, ".reel")
+    const ran = yield* reel("run", captions, "--input", input, "--store", at)
+    assert.strictEqual(ran.code, 0, ran.stderr)
+    const json = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
+      const told = yield* reel(...args, "--store", at, "--json")
+      assert.strictEqual(told.code, 0, told.stderr)
+      return JSON.parse(told.stdout)
+    })
+    return { at, json }
+  })
+
+describe("an operator that gives again what it took", { timeout: 60_000 }, () => {
+  it.live("is no filter: impact of a caption lists its variants", () =>
+    Effect.gen(function* () {
+      const { at, json } = yield* made("a red ball")
+      const impact = yield* json("impact", digestOf("a red ball"))
+      const [augmented] = impact.groups.filter(({ operator }: { operator: string }) => operator === "augment")
+      assert.sameMembers(
+        augmented.items.map(({ item }: { item: string }) => item),
+        [digestOf("A RED BALL"), digestOf("a red ball!")],
+      )
+      assert.strictEqual(impact.sources.length, 1)
+      // The side input took in nothing, and no call lost what was beside it.
+      assert.deepStrictEqual(
+        impact.lost.map(({ operator }: { operator: string }) => operator),
+        ["none"],
+      )
+      const told = yield* reel("impact", digestOf("a red ball"), "--store", at)
+      assert.include(told.stdout, "3 items made from it")
+      const up = yield* reel("lineage", digestOf("a red ball"), "--store", at)
+      assert.include(up.stdout, "taken in from outside")
+      assert.include(up.stdout, "source: a red ball")
+      assert.notInclude(up.stdout, "kept by")
+    }),
+  )
+
+  it.live("has all the parents that it names: lineage of a record equal to a member lists every member", () =>
+    Effect.gen(function* () {
+      const { json } = yield* made("one", "three", "seventeen")
+      const lineage = yield* json("lineage", digestOf("seventeen"))
+      const [{ madeBy }] = lineage.items
+      const by = Object.fromEntries(
+        madeBy.map(({ from, operator }: { from: Array<string>; operator: string }) => [operator, from]),
+      )
+      assert.sameMembers(by.longest, ["one", "three", "seventeen"].map(digestOf))
+      assert.sameMembers(lineage.sources, ["one", "three", "seventeen"].map(digestOf))
+      const impact = yield* json("impact", digestOf("one"))
+      assert.include(
+        impact.groups.flatMap(({ items }: { items: Array<{ item: string }> }) =>
+          items.map(({ item }) => item),
+        ),
+        digestOf("seventeen"),
+      )
+    }),
+  )
+})
+
+describe("a damaged journal", { timeout: 60_000 }, () => {
+  it.live("ends a command with one line that says what to do", () =>
+    Effect.gen(function* () {
+      const { at } = yield* made("one", "three")
+      const file = join(at, "journal.db")
+      const bytes = readFileSync(file)
+      bytes.fill(0xa5, 4096)
+      writeFileSync(file, bytes)
+      const { code, stderr } = yield* reel("runs", "--store", at)
+      assert.strictEqual(code, 1)
+      assert.match(
+        stderr,
+        /^reel: the journal .* could not be (?:read|opened): .*Keep a copy, then remove .*\n$/,
+      )
+    }),
+  )
+})
+
+describe("a set of items", { timeout: 60_000 }, () => {
+  it.live("is told by its members, not by its own record", () =>
+    Effect.gen(function* () {
+      const { at, json } = yield* made("one", "three")
+      const members = ["one", "three"].map(digestOf)
+      const set = hash("sha256", `reelgraph/set\n${members.toSorted().join("\n")}`)
+      assert.sameMembers((yield* json("lineage", set)).targets, members)
+      const impact = yield* json("impact", set.slice(0, 12))
+      assert.sameMembers(
+        impact.sources.map(({ item }: { item: string }) => item),
+        members,
+      )
+      // A side input with nothing in it is no parent.
+      const { items } = yield* json("lineage", digestOf("one, avoiding"))
+      assert.sameMembers(
+        items.map(({ item }: { item: string }) => item),
+        [digestOf("one, avoiding"), digestOf("one")],
+      )
+      const empty = yield* reel("lineage", hash("sha256", "reelgraph/set\n"), "--store", at)
+      assert.strictEqual(empty.code, 2)
+      assert.include(empty.stderr, "a set of items")
     }),
   )
 })

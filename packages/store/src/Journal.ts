@@ -46,7 +46,7 @@ export interface CallRow {
   /** Row id of the bound operator. */
   readonly operator: number
   readonly status: Status
-  /** New records, or row ids of records passed on. */
+  /** Records that it made, or row ids of items that it passed on as they came. */
   readonly outputs: ReadonlyArray<NewItem | number>
   /** For `collect`: by output, the row ids of the items that it was made from. */
   readonly parents?: ReadonlyArray<ReadonlyArray<number>>
@@ -169,7 +169,7 @@ export interface BoundOperator {
   readonly source: string
 }
 
-/** One step of lineage: a call with what went in and what came out. */
+/** One step of lineage: a call as one item sees it that came out of it, or went in. */
 export interface Step {
   readonly call: number
   readonly operator: BoundOperator
@@ -182,9 +182,16 @@ export interface Step {
   readonly place: string | undefined
   /** Name of the run that executed it. */
   readonly run: string
-  /** Row ids of items. Sides are among the inputs. */
+  /** Row ids of what it made the item from, side inputs among them. Of a consumer: the item. */
   readonly inputs: ReadonlyArray<number>
+  /** Row ids of what it made with the item, and of the item when it passed it on. Of a producer: the item. */
   readonly outputs: ReadonlyArray<number>
+  /** Row ids of those outputs that it made, each once. The item is among them when it made an equal record. */
+  readonly made: ReadonlyArray<number>
+  /** Whether it passed the item on as it came: a filter that kept it, or a collect. It may have made one like it, too. */
+  readonly passed: boolean
+  /** Of a consumer: whether the item went in through a side input alone. */
+  readonly sideOnly: boolean
 }
 
 /** An item that a node of a run did not pass on. */
@@ -194,6 +201,15 @@ export interface Refusal {
   readonly item: number
   readonly reason: string
   readonly detail: string
+}
+
+/** What a node of a run dropped for one reason. */
+export interface Dropped {
+  readonly node: string
+  readonly reason: string
+  readonly count: number
+  /** The first of them. */
+  readonly example: Refusal
 }
 
 /** An earlier call of an operator of the same name on the same input: what tells why a call is not in the cache. */
@@ -267,18 +283,30 @@ export class Journal extends Context.Service<
     readonly run: (name: string) => Run | undefined
     /** The calls of a run that failed, also those that a later run made good. */
     readonly failures: (run: number) => ReadonlyArray<Refusal>
-    /** What a run dropped, from the cache or not. */
+    /** What a run dropped, from the cache or not, in the order of its nodes. */
     readonly dropped: (run: number) => ReadonlyArray<Refusal>
+    /** The same by node and reason, with one of the items: of millions in a fraction of the time. */
+    readonly droppedBy: (run: number) => ReadonlyArray<Dropped>
     /** Items that a run took in (`in:NAME`) or gave (`out:NAME`). */
     readonly runItems: (run: number, port: string) => ReadonlyArray<number>
+    /** How many those are. */
+    readonly runItemCount: (run: number, port: string) => number
+    /** Of these items, by each that a run gave: the runs, and the ports (`out:NAME`) that it was given through. */
+    readonly givenBy: (
+      items: ReadonlyArray<number>,
+    ) => ReadonlyMap<number, ReadonlyArray<{ readonly run: string; readonly port: string }>>
     readonly runPorts: (run: number) => ReadonlyArray<string>
     /** The places, each once, of the calls that a run made elsewhere than on its machine. */
     readonly places: (run: number) => ReadonlyArray<string>
+    /** Of these items, those that a run took in through an input of its graph. */
+    readonly takenIn: (items: ReadonlyArray<number>) => ReadonlySet<number>
+    /** Row ids of the members of a set, in the order of their digests; undefined of an item that is no set. */
+    readonly members: (item: number) => ReadonlyArray<number> | undefined
     /** Items whose record names the blob. */
     readonly itemsOfArtifact: (sha256: string) => ReadonlyArray<number>
-    /** The calls that gave an item. Filters that passed it on are among them. */
+    /** The calls that gave an item, each once. Those that only passed it on are among them. */
     readonly producers: (item: number) => ReadonlyArray<Step>
-    /** The calls that took an item, directly, in a set, or as a side input, and what they made of it. */
+    /** The calls that took an item, directly, in a set, or as a side input, each once, and what they made of it. */
     readonly consumers: (item: number) => ReadonlyArray<Step>
     /** Names of the runs that made or reused a call. */
     readonly runsOfCall: (call: number) => ReadonlyArray<string>

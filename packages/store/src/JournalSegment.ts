@@ -23,13 +23,20 @@ export const folder = "journal"
 
 /**
  * Raised when rows change their meaning. New kinds of rows change it too: a reader must not skip what it cannot read.
- * Version 2 has `notes`; all that version 1 has means the same.
+ * Version 2 has `notes`. Version 3 has `passed`, in calls and as a row: of earlier ones, the graph of the run tells which
+ * calls passed on what they took; and it repeats the members of a set that has them several times. All else means the
+ * same.
  */
-export const version = 2
+export const version = 3
+
+/** The first version that says what was passed on, and the first that repeats a member as often as a set has it. */
+export const versionWithPassed = 3
+export const versionWithTimes = 3
 
 /** Bounds of what is read: of an object, and of its text. What is written stays far below, but for one giant call. */
 export const maxBytes = 256 * 1024 * 1024
 const maxTextBytes = 1024 * 1024 * 1024
+const maxLineBytes = 256 * 1024 * 1024
 
 /** Characters of a text for people (a reason, a detail, a problem); longer ones are cut when they are written. */
 export const maxProse = 65_536
@@ -37,13 +44,24 @@ export const maxProse = 65_536
 /** Entries of a list in one row; longer ones go on in the next row. */
 export const maxList = 500
 
-/** A segment is cut off, damaged, or no segment. Nothing of it was imported. */
+/** Characters of a name: of a run, a graph, an operator, a port. */
+const maxName = 4096
+/** Nodes of a run, side inputs of an operator, and blobs that one record names. */
+const maxNodes = 100_000
+const maxSides = 10_000
+const maxArtifacts = 1_000_000
+
+const inStore = (store: string | undefined): string => (store === undefined ? "" : ` of the store ${store}`)
+
+/** A segment is cut off, damaged, forged, or no segment. Nothing of it was imported. */
 export class SegmentDamaged extends Schema.TaggedError<SegmentDamaged>()("SegmentDamaged", {
   segment: Schema.String,
   problem: Schema.String,
+  /** Where it is, when that is known. */
+  store: Schema.optionalKey(Schema.String),
 }) {
   override get message() {
-    return `the journal segment ${this.segment} is damaged: ${this.problem}; results that only it tells of are made again`
+    return `the journal segment ${this.segment}${inStore(this.store)} is not to be trusted: ${this.problem}; nothing of it is used, and results that only it tells of are made again. Remove it from the store when nobody can say where it comes from`
   }
 }
 
@@ -52,9 +70,11 @@ export class SegmentNewer extends Schema.TaggedError<SegmentNewer>()("SegmentNew
   segment: Schema.String,
   found: Schema.Int,
   supported: Schema.Int,
+  /** Where it is, when that is known. */
+  store: Schema.optionalKey(Schema.String),
 }) {
   override get message() {
-    return `the journal segment ${this.segment} has format ${this.found}, and this reelgraph reads up to ${this.supported}; use the reelgraph that wrote it, or a later one`
+    return `the journal segment ${this.segment}${inStore(this.store)} has format ${this.found}, and this reelgraph reads up to ${this.supported}; use the reelgraph that wrote it, or a later one`
   }
 }
 
@@ -71,6 +91,7 @@ export const timeOf = (name: string): number | undefined => {
 }
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+const Name = Schema.String.check(Schema.isMaxLength(maxName))
 const Digest = Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/))
 const Prose = Schema.String.check(Schema.isMaxLength(maxProse))
 const list = <S extends Schema.Top>(of: S) => Schema.Array(of).check(Schema.isMaxLength(maxList))
@@ -91,34 +112,34 @@ const Header = Schema.Struct({
 
 const rows = {
   /** A record: its digest, its canonical JSON, the blobs that it names. Numbered. */
-  item: row("item", [Digest, Schema.String, Schema.Array(Digest)]),
+  item: row("item", [Digest, Schema.String, Schema.Array(Digest).check(Schema.isMaxLength(maxArtifacts))]),
   /** An item whose record another segment carries. Numbered with the items. */
   known: row("known", [Digest]),
-  /** Members of a set, some of many. */
+  /** Members of a set that this segment carries, some of many; a member as often as the set has it. */
   members: row("members", [Item, list(Item)]),
   /** Digest, name, version, params (JSON), seed, digest of its source, side inputs. Numbered. */
   operator: row("operator", [
     Digest,
-    Schema.String,
-    Schema.String,
+    Name,
+    Name,
     Schema.String,
     Schema.NullOr(Schema.Int),
-    Schema.String,
-    Schema.Array(Schema.Tuple([Schema.String, Item])),
+    Name,
+    Schema.Array(Schema.Tuple([Name, Item])).check(Schema.isMaxLength(maxSides)),
   ]),
   /**
    * Name, graph, version, digest, definition (JSON), began (ms), process, names of nodes; ended (ms), status, ledger
    * (JSON), problem. Numbered.
    */
   run: row("run", [
-    Schema.String,
-    Schema.String,
-    Schema.String,
-    Schema.String,
+    Name,
+    Name,
+    Name,
+    Name,
     Schema.String,
     Schema.Int,
-    Schema.String,
-    Schema.Array(Schema.String),
+    Name,
+    Schema.Array(Name).check(Schema.isMaxLength(maxNodes)),
     Schema.NullOr(Schema.Int),
     Schema.Literals(["running", "killed", "done", "failed", "finished-with-failures", "interrupted"]),
     Schema.String,
@@ -126,14 +147,14 @@ const rows = {
   ]),
   /**
    * Input, operator, run and nodes that made it (two, when one made good what another failed at), status, output when it is one, reason, detail, attempts, began (ms),
-   * took (ms), place, and 1 when it takes the place of a result whose blobs are lost. Its outputs, parents and drops
-   * follow at once.
+   * took (ms), place, 1 when it takes the place of a result whose blobs are lost, and 1 when it passed its output on as
+   * it came (from version 3 on). Its outputs, parents and drops follow at once.
    */
   call: row("call", [
     Item,
     Operator,
     Run,
-    Schema.Array(Count),
+    Schema.Array(Count).check(Schema.isMaxLength(maxNodes)),
     Schema.Literals([0, 1, 2]),
     Schema.NullOr(Item),
     Schema.NullOr(Prose),
@@ -143,9 +164,12 @@ const rows = {
     Schema.Finite,
     Schema.NullOr(Prose),
     Schema.Literals([0, 1]),
+    Schema.optionalKey(Schema.Literals([0, 1])),
   ]),
   /** More outputs of the call above, in order. */
   outputs: row("outputs", [list(Item)]),
+  /** Which outputs of the call above it passed on as they came, by position. */
+  passed: row("passed", [list(Count)]),
   /** More parents of one output of the call above, by position. */
   parents: row("parents", [Count, list(Item)]),
   /** More items that the call above took out: item, reason, detail. */
@@ -160,7 +184,7 @@ const rows = {
     Schema.Array(Schema.String.check(Schema.isMaxLength(maxNoteLength))).check(Schema.isMaxLength(maxNotes)),
   ]),
   /** Items that a run took in (`in:NAME`) or gave (`out:NAME`). */
-  ports: row("ports", [Run, Schema.String, list(Item)]),
+  ports: row("ports", [Run, Name, list(Item)]),
   /** The last row: how many there are above, without the header. */
   end: row("end", [Count]),
 } as const
@@ -230,7 +254,7 @@ const unpack = (segment: string, bytes: Uint8Array): Buffer => {
 export const read = (
   segment: string,
   bytes: Uint8Array,
-): { readonly journal: string; readonly rows: Iterable<Row> } => {
+): { readonly journal: string; readonly version: number; readonly rows: Iterable<Row> } => {
   const text = unpack(segment, bytes)
   const damaged = (line: number, problem: string) =>
     new SegmentDamaged({ segment, problem: `line ${line}: ${problem}` })
@@ -240,6 +264,7 @@ export const read = (
     const end = text.indexOf(10, at)
     if (end === -1) throw new SegmentDamaged({ segment, problem: `it is cut off after line ${number}` })
     number++
+    if (end - at > maxLineBytes) throw damaged(number, `it has ${end - at} bytes, more than ${maxLineBytes}`)
     const line = text.toString("utf8", at, end)
     at = end + 1
     try {
@@ -275,5 +300,5 @@ export const read = (
       return
     }
   }
-  return { journal: header.success.journal, rows: each() }
+  return { journal: header.success.journal, version: header.success.version, rows: each() }
 }

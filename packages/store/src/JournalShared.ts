@@ -6,6 +6,7 @@
  * see and never fails a run: it is tried again, at the latest when the file is opened next. When the file is lost,
  * a new one is made of all segments.
  */
+import fs from "node:fs"
 import { Worker } from "node:worker_threads"
 
 import * as Cause from "effect/Cause"
@@ -20,6 +21,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 
 import type { PutError, StoreUnreadable } from "./BlobStore.ts"
+import * as Reading from "./internal/journalReading.ts"
 import type { Envelope, Failure, Reply, Request, Response } from "./internal/journalSegmentThread.ts"
 import { Journal, JournalError, type JournalNewer } from "./Journal.ts"
 import * as Segment from "./JournalSegment.ts"
@@ -35,6 +37,10 @@ export interface Options {
   readonly closeWithin?: Duration.Input
   /** Characters of text to a segment, about. @default 16 Mi */
   readonly segmentSize?: number
+  /** The store as a person names it, for messages. @default it is not named */
+  readonly store?: string
+  /** Takes a sentence about what does not stop the work: a segment that is not to be trusted, a store that is away. @default a warning in the log */
+  readonly warn?: (sentence: string) => Effect.Effect<void>
 }
 
 /** Why a segment is not imported. */
@@ -115,6 +121,19 @@ const thread = (file: string): Effect.Effect<Ask, never, Scope.Scope> =>
       })
   })
 
+/** The same with the store that it is about. */
+const named = (error: Refusal, store: string | undefined): Refusal => {
+  if (store === undefined) return error
+  return error._tag === "SegmentDamaged"
+    ? new Segment.SegmentDamaged({ segment: error.segment, problem: error.problem, store })
+    : new Segment.SegmentNewer({
+        segment: error.segment,
+        found: error.found,
+        supported: error.supported,
+        store,
+      })
+}
+
 /** Exports all that is new; the number of segments. */
 const exporting = (objects: typeof Objects.Service, ask: Ask, size: number | undefined) =>
   Effect.gen(function* () {
@@ -129,14 +148,20 @@ const exporting = (objects: typeof Objects.Service, ask: Ask, size: number | und
   }).pipe(Effect.catchTag(["ObjectNameInvalid", "SegmentDamaged", "SegmentNewer"], Effect.die))
 
 /** Imports all that is new, but for what `refused` has. */
-const importing = (objects: typeof Objects.Service, ask: Ask, refused: Map<string, Refusal>) =>
+const importing = (
+  objects: typeof Objects.Service,
+  ask: Ask,
+  refused: Map<string, Refusal>,
+  { store, warn = Effect.logWarning }: Options,
+) =>
   Effect.gen(function* () {
     let imported = 0
     const refusals: Array<Refusal> = []
-    const refuse = (error: Refusal) => {
+    const refuse = (given: Refusal) => {
+      const error = named(given, store)
       refused.set(error.segment, error)
       refusals.push(error)
-      return Effect.logWarning(error.message)
+      return warn(error.message)
     }
     const fetch = (segment: string) =>
       objects.get(segment, { maxBytes: Segment.maxBytes }).pipe(
@@ -185,14 +210,14 @@ const make = (file: string, options: Options) =>
     const refused = new Map<string, Refusal>()
     const alone = yield* Semaphore.make(1)
     const exportNew = Semaphore.withPermit(alone, exporting(objects, ask, options.segmentSize))
-    const importNew = Semaphore.withPermit(alone, importing(objects, ask, refused))
+    const importNew = Semaphore.withPermit(alone, importing(objects, ask, refused, options))
 
     let told = false
     const warn = (problem: string) =>
       Effect.suspend(() => {
         if (told) return Effect.void
         told = true
-        return Effect.logWarning(
+        return (options.warn ?? Effect.logWarning)(
           `the journal ${file} could not be exported: ${problem}; its rows are safe in the file, and others see them once an export succeeds`,
         )
       })
@@ -233,6 +258,21 @@ const make = (file: string, options: Options) =>
     return Context.make(Journal, shared).pipe(Context.add(JournalShared, JournalShared.of({ sync })))
   })
 
+/** Imports what is new, and writes nothing to the store. A store that is away is told of when there is something to read. */
+const read = (file: string, options: Options, orElse: boolean) =>
+  Effect.gen(function* () {
+    const objects = yield* Objects
+    const ask = yield* thread(file)
+    const importNew = importing(objects, ask, new Map(), options)
+    yield* Effect.catchTag(importNew, "StoreUnreadable", (error) =>
+      orElse ? (options.warn ?? Effect.logWarning)(behind(error)) : Effect.fail(error),
+    )
+  })
+
+/** Said of what is read without what is new in the store. */
+export const behind = (error: { readonly message: string }): string =>
+  `${error.message}; what follows is what this machine knows of the store, and may lack what others did since`
+
 const problemOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
 /**
@@ -247,4 +287,28 @@ export const layer = (
     Layer.provide(
       JournalSqlite.layer(file, options.durability === undefined ? {} : { durability: options.durability }),
     ),
+  )
+
+/**
+ * The same for reading alone: all that is new in the store is imported first, and nothing is written to it. When the
+ * store cannot be read and the file is there, what the file has is read, and `warn` is told.
+ */
+export const layerReading = (
+  file: string,
+  options: Pick<Options, "store" | "warn"> = {},
+): Layer.Layer<Journal, JournalError | JournalNewer | StoreUnreadable, Objects> =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const isThere = fs.existsSync(file)
+      const journal = JournalSqlite.layerReading(file)
+      if (isThere && !Reading.isWritable(file)) {
+        yield* (options.warn ?? Effect.logWarning)(
+          behind({ message: `the journal ${file} may only be read, so that nothing can be imported` }),
+        )
+        return journal
+      }
+      // The thread of segments takes the file as it is: it is made, or brought to this format, before.
+      const imported = Effect.tap(Journal, () => Effect.scoped(read(file, options, isThere)))
+      return Layer.effect(Journal, imported).pipe(Layer.provide(journal))
+    }),
   )

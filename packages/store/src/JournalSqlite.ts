@@ -2,7 +2,7 @@
  * The journal in a SQLite file (node:sqlite): written by a thread with group commit in WAL mode, read by a
  * connection on this thread. Several processes may work on one file at once.
  */
-import { mkdirSync } from "node:fs"
+import { existsSync, mkdirSync } from "node:fs"
 import { dirname } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { Worker } from "node:worker_threads"
@@ -11,6 +11,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
 import { Journal, JournalError, JournalNewer } from "./Journal.ts"
+import * as Problem from "./internal/journalProblem.ts"
+import * as Reading from "./internal/journalReading.ts"
 import * as Reader from "./internal/journalReader.ts"
 import * as Tables from "./internal/journalSchema.ts"
 import type { Envelope, Reply } from "./internal/journalThread.ts"
@@ -47,32 +49,40 @@ const prepare = (db: DatabaseSync, file: string): void => {
   if (found > Tables.version) throw new JournalNewer({ file, found, supported: Tables.version })
 }
 
-const open = (file: string): Effect.Effect<DatabaseSync, JournalError | JournalNewer> =>
+const openError = (file: string) => (cause: unknown) =>
+  cause instanceof JournalNewer
+    ? cause
+    : new JournalError({ file, action: "opened", problem: Problem.of(cause, file) })
+
+/** `named` is the file in messages: another one, when `file` is a copy. */
+const open = (file: string, named = file): Effect.Effect<DatabaseSync, JournalError | JournalNewer> =>
   Effect.try({
     try: () => {
       if (file !== ":memory:") mkdirSync(dirname(file), { recursive: true })
       const db = new DatabaseSync(file)
       try {
-        prepare(db, file)
+        prepare(db, named)
         return db
       } catch (cause) {
         db.close()
         throw cause
       }
     },
-    catch: (cause) =>
-      cause instanceof JournalNewer
-        ? cause
-        : new JournalError({ file, action: "opened", problem: (cause as Error).message }),
+    catch: openError(named),
   })
 
-const opened = (file: string) => Effect.acquireRelease(open(file), (db) => Effect.sync(() => db.close()))
+const closing = <E, R>(open: Effect.Effect<DatabaseSync, E, R>) =>
+  Effect.acquireRelease(open, (db) => Effect.sync(() => db.close()))
+
+const opened = (file: string) => closing(open(file))
 
 /** A thread that writes, and the function that asks it to. */
 const writerThread = (file: string, durability: "full" | "normal") =>
   Effect.gen(function* () {
     const waiting = new Map<number, (reply: Effect.Effect<unknown, JournalError>) => void>()
     const lost = (problem: string) => new JournalError({ file, action: "written", problem })
+    const refused = ({ code, message }: { readonly message: string; readonly code: number | undefined }) =>
+      lost(Problem.of(Object.assign(new Error(message), { errcode: code }), file))
     let ended: string | undefined
     let next = 0
 
@@ -92,7 +102,7 @@ const writerThread = (file: string, durability: "full" | "normal") =>
           for (const reply of replies) {
             const resume = waiting.get(reply.id)
             waiting.delete(reply.id)
-            resume?.("error" in reply ? Effect.fail(lost(reply.error.message)) : Effect.succeed(reply.value))
+            resume?.("error" in reply ? Effect.fail(refused(reply.error)) : Effect.succeed(reply.value))
           }
         })
         worker.on("error", (cause) => end(cause instanceof Error ? cause.message : String(cause)))
@@ -135,6 +145,27 @@ export const layer = (
       const db = yield* opened(file)
       const send = yield* writerThread(file, options.durability ?? "full")
       return serviceOf(file, db, send)
+    }),
+  )
+
+/**
+ * The journal in a file, for reading alone: nothing can be written through it. The file may be one that this user cannot
+ * write, on a mount that is read-only or in the folder of another user; see `internal/journalReading.ts`.
+ * One of an earlier format is brought to this one, in place where that may be; an empty one is made where there is none.
+ */
+export const layerReading = (file: string): Layer.Layer<Journal, JournalError | JournalNewer> =>
+  Layer.effect(
+    Journal,
+    Effect.gen(function* () {
+      const refuse: Send = (_, action) =>
+        Effect.fail(new JournalError({ file, action, problem: "it is open for reading alone" }))
+      if (!existsSync(file) || Reading.isWritable(file)) return serviceOf(file, yield* opened(file), refuse)
+      const found = yield* Reading.open(file, Tables.version)
+      const db = yield* closing(found.db === undefined ? open(found.path, file) : Effect.succeed(found.db))
+      const version = Reading.versionOf(db)
+      if (version > Tables.version)
+        return yield* new JournalNewer({ file, found: version, supported: Tables.version })
+      return serviceOf(file, db, refuse)
     }),
   )
 

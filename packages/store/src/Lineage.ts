@@ -2,10 +2,23 @@
  * Lineage: walks over the calls in a journal, from an item up to all it was made from, or down to all that was made
  * from it.
  *
+ * **What it means.** An item is its content: two calls that give equal records give one item, wherever in a graph and in
+ * whichever run. So its parents are the union over every call that made it, and its ancestors are the parents, theirs,
+ * and so on. Only two things pass an item on without making it: a filter that keeps it, and a collect that passes it.
+ * They are told apart as `keptBy` and lead nowhere. Everything else makes what it gives, also when that equals what it
+ * took:
+ *
+ * - A call of a map, flatMap or batch makes each output from its input and all its side inputs.
+ * - A collect makes each record from the members that it names, be it none, and all its side inputs.
+ * - A call that gives its own input again makes it from itself: a link of the item to itself, beside all other links.
+ *   Chains of calls may lead back in the same way, so an item may be its own ancestor.
+ * - A side input is a parent of what calls made beside it, never of what they passed on, and is not lost when a call
+ *   drops or fails another item.
+ *
  * A walk meets each item once, however many paths lead to it, and keeps its own queue: depth and fan-out are bounded
- * by memory only. What a filter passes on is the same item; such calls do not lead anywhere and are told apart as
- * `keptBy`.
+ * by memory only.
  */
+import * as Components from "./internal/components.ts"
 import type { Journal, Step } from "./Journal.ts"
 import { Status } from "./Journal.ts"
 
@@ -25,47 +38,48 @@ export interface Entry {
   readonly keptBy: ReadonlyArray<Step>
   /** Calls that dropped the item, or failed on it. Of a walk down only. */
   readonly lostBy: ReadonlyArray<Step>
+  /** Whether a run took the item in through an input of its graph. Of a walk up only. */
+  readonly takenIn: boolean
 }
 
 /** The items of a walk by row id, nearest first; those it began with are among them. */
 export type Walk = ReadonlyMap<number, Entry>
 
-type Reader = Pick<typeof Journal.Service, "producers" | "consumers" | "find">
+type Reader = Pick<typeof Journal.Service, "producers" | "consumers" | "takenIn">
 
 /** Everything that the items were made from. */
-export const up = (journal: Reader, starts: Iterable<number>): Walk =>
-  walk(starts, (item) => {
-    const links: Array<Link> = []
-    const keptBy: Array<Step> = []
-    for (const step of journal.producers(item)) {
-      if (step.inputs.includes(item)) keptBy.push(step)
-      else links.push({ step, items: step.inputs })
+export const up = (journal: Reader, starts: Iterable<number>): Walk => {
+  const entries = walk(starts, (item) => {
+    const steps = journal.producers(item)
+    return {
+      item,
+      links: steps.filter(isMaker).map((step) => ({ step, items: step.inputs })),
+      keptBy: steps.filter(({ passed }) => passed),
+      lostBy: [],
+      takenIn: false,
     }
-    return { item, links, keptBy, lostBy: [] }
   })
+  for (const item of journal.takenIn([...entries.keys()]))
+    entries.set(item, { ...entries.get(item)!, takenIn: true })
+  return entries
+}
 
 /** Everything that was made from the items, and what became of the rest. */
 export const down = (journal: Reader, starts: Iterable<number>): Walk =>
   walk(starts, (item) => {
-    const links: Array<Link> = []
-    const keptBy: Array<Step> = []
-    const lostBy: Array<Step> = []
-    for (const step of journal.consumers(item)) {
-      if (step.status !== Status.done) lostBy.push(step)
-      else if (step.outputs.includes(item)) keptBy.push(step)
-      else {
-        const items = step.outputs.filter((output) => !isPassedOn(journal, step, output))
-        if (items.length > 0) links.push({ step, items })
-      }
+    const steps = journal.consumers(item)
+    return {
+      item,
+      links: steps.filter(isMaker).map((step) => ({ step, items: step.made })),
+      keptBy: steps.filter(({ passed }) => passed),
+      lostBy: steps.filter(({ sideOnly, status }) => status !== Status.done && !sideOnly),
+      takenIn: false,
     }
-    return { item, links, keptBy, lostBy }
   })
 
-/** Whether a call only passed the item on: then who gave it something beside is no ancestor of the item. */
-const isPassedOn = (journal: Reader, step: Step, output: number): boolean =>
-  journal.find(output, step.operator.id)?.call === step.call
+const isMaker = ({ made }: Step): boolean => made.length > 0
 
-const walk = (starts: Iterable<number>, visit: (item: number) => Entry): Walk => {
+const walk = (starts: Iterable<number>, visit: (item: number) => Entry): Map<number, Entry> => {
   const entries = new Map<number, Entry>()
   const queue = [...new Set(starts)]
   const met = new Set(queue)
@@ -84,17 +98,37 @@ const walk = (starts: Iterable<number>, visit: (item: number) => Entry): Walk =>
   return entries
 }
 
-/** Items of a walk up that no call gave: where everything begins. */
+/**
+ * Items of a walk up where something begins: a run took them in, or no call made them of anything but themselves. What
+ * was taken in and made as well (its content is all that counts) is a source, and leads on.
+ */
 export const sources = (entries: Walk): ReadonlyArray<number> =>
-  [...entries.values()].filter(({ links }) => links.length === 0).map(({ item }) => item)
+  [...entries.values()]
+    .filter(
+      ({ item, links, takenIn }) =>
+        takenIn || links.every(({ items }) => items.every((other) => other === item)),
+    )
+    .map(({ item }) => item)
 
 /**
  * Of items that name one artifact, those that the others descend from: a source file is named by the record that
- * brought it in, and by every record made from that which still refers to it. Takes a walk down from all of them.
+ * brought it in, and by every record made from that which still refers to it. Of items that descend from one another
+ * all are first, unless they descend from yet another. Takes a walk down from all of them.
  */
 export const firsts = (entries: Walk, starts: ReadonlyArray<number>): ReadonlyArray<number> => {
-  const reached = new Set<number>()
-  for (const { links } of entries.values())
-    for (const { items } of links) for (const item of items) reached.add(item)
-  return starts.filter((item) => !reached.has(item))
+  const below = Components.below(entries.keys(), (item) =>
+    entries.get(item)!.links.flatMap(({ items }) => items),
+  )
+  return starts.filter((item) => !below.has(item))
+}
+
+/** The same for a walk up: of items that name one artifact, those that were not made from another of them directly. */
+export const firstsAmong = (journal: Reader, starts: ReadonlyArray<number>): ReadonlyArray<number> => {
+  const all = new Set(starts)
+  const children = new Map<number, Array<number>>(starts.map((item) => [item, []]))
+  for (const item of all)
+    for (const { inputs } of journal.producers(item))
+      for (const parent of inputs) children.get(parent)?.push(item)
+  const below = Components.below(all, (item) => children.get(item)!)
+  return starts.filter((item) => !below.has(item))
 }

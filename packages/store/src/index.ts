@@ -33,6 +33,7 @@ export type {
   BoundOperator,
   CallRow,
   Committed,
+  Dropped,
   Earlier,
   Hit,
   NewItem,
@@ -44,6 +45,7 @@ export type {
   Step,
   StoredItem,
 } from "./Journal.ts"
+export * as JournalAt from "./JournalAt.ts"
 export * as JournalSegment from "./JournalSegment.ts"
 export * as JournalShared from "./JournalShared.ts"
 export * as JournalSqlite from "./JournalSqlite.ts"

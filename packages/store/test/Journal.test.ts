@@ -7,7 +7,15 @@ import { gunzipSync } from "node:zlib"
 
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { type CallRow, Journal, JournalSqlite, type NewItem, Status } from "../src/index.ts"
+import {
+  type CallRow,
+  Journal,
+  type JournalError,
+  JournalSqlite,
+  type NewItem,
+  Status,
+} from "../src/index.ts"
+import { lineageOfOld, rightOfOld } from "./sharing.ts"
 
 const temporary = Effect.acquireRelease(
   Effect.sync(() => fs.mkdtempSync(join(os.tmpdir(), "reelgraph-journal-"))),
@@ -205,6 +213,100 @@ const laws = (name: string, file: (folder: string) => ReturnType<typeof JournalS
     )
 
     test(
+      "tells what a run dropped by node and reason, of few calls and of many, as it tells each",
+      Effect.gen(function* () {
+        const { a, b, c, journal, operator, run } = yield* ready
+        const many = 12_000
+        const ids = yield* journal.items(
+          run,
+          "many",
+          Array.from({ length: many }, (_, n) => item(1000 + n)),
+        )
+        const drop = (input: number, n: number) =>
+          call(input, operator, { status: Status.dropped, reason: `reason ${n % 7}`, detail: `of ${n}` })
+        yield* journal.calls(
+          run,
+          0,
+          ids.map((input, n) =>
+            n % 10 === 3 ? drop(input, n) : call(input, operator, { outputs: [input] }),
+          ),
+        )
+        const set = yield* journal.set(digest(77), [a, b, c])
+        const drops = [c, a].map((one) => ({ item: one, reason: "same", detail: `of ${one}` }))
+        const collect = yield* journal.operator(operatorRow(2, "collect"))
+        const [collected] = yield* journal.calls(run, 1, [
+          call(set.id, collect, { outputs: [b], parents: [[b]], drops }),
+        ])
+        // Another run uses some of these, and drops one of its own.
+        const other = yield* begin(journal, "r2")
+        const some = ids.slice(0, 100).map((input) => journal.find(input, operator)!.call)
+        yield* journal.hits(other, 0, some)
+        yield* journal.hits(other, 1, [collected!.call])
+        yield* journal.calls(other, 0, [drop(a, 0)])
+        for (const [id, count] of [
+          [run, 1202],
+          [other, 13],
+        ] as const) {
+          const each = journal.dropped(id)
+          assert.lengthOf(each, count)
+          const by = Map.groupBy(each, ({ node, reason }) => `${node} ${reason}`)
+          assert.deepStrictEqual(
+            journal.droppedBy(id),
+            [...by.values()].map((group) => ({
+              node: group[0]!.node,
+              reason: group[0]!.reason,
+              count: group.length,
+              example: group[0]!,
+            })),
+          )
+        }
+        assert.deepStrictEqual(journal.droppedBy(run).at(-1), {
+          node: "b",
+          reason: "same",
+          count: 2,
+          example: { node: "b", item: a, reason: "same", detail: `of ${a}` },
+        })
+      }),
+    )
+
+    test(
+      "tells the ports of a run, how many items they have, and which runs gave an item",
+      Effect.gen(function* () {
+        const { a, b, c, journal, run } = yield* ready
+        assert.deepStrictEqual(journal.runPorts(run), ["in:in"])
+        yield* journal.outputs(run, "x", [a, b])
+        yield* journal.outputs(run, "y", [a, a])
+        const other = yield* begin(journal, "r2")
+        assert.deepStrictEqual(journal.runPorts(other), [])
+        yield* journal.outputs(other, "x", [a])
+        assert.deepStrictEqual(journal.runPorts(run), ["in:in", "out:x", "out:y"])
+        assert.deepStrictEqual(
+          ["in:in", "out:x", "out:y", "out:z"].map((port) => journal.runItemCount(run, port)),
+          [3, 2, 1, 0],
+        )
+        // Of few items, and of more than are looked up one by one.
+        for (const others of [0, 400_000]) {
+          const wanted = [a, c, 9999, ...Array.from({ length: others }, (_, n) => 10_000 + n)]
+          assert.deepStrictEqual(
+            [...journal.givenBy(wanted)],
+            [
+              [
+                a,
+                [
+                  { run: "r1", port: "out:x" },
+                  { run: "r1", port: "out:y" },
+                  { run: "r2", port: "out:x" },
+                ],
+              ],
+            ],
+          )
+          assert.deepStrictEqual([...journal.takenIn(wanted)], [a, c])
+        }
+        assert.strictEqual(journal.givenBy([]).size, 0)
+      }),
+    )
+
+    test(
       "tells the latest earlier call, history, sources and runs",
       Effect.gen(function* () {
         const { a, b, journal, operator, run } = yield* ready
@@ -275,7 +377,7 @@ describe("the journal's file", () => {
       assert.strictEqual(error._tag, "JournalNewer")
       assert.include(
         error.message,
-        "has format 99, and this reelgraph reads up to 3; use the reelgraph that wrote it",
+        "has format 99, and this reelgraph reads up to 4; use the reelgraph that wrote it",
       )
     }),
   )
@@ -333,9 +435,73 @@ describe("the journal's file", () => {
         ["new-run", [note]],
       ])
       const db = new DatabaseSync(file, { readOnly: true })
-      assert.strictEqual(db.prepare("PRAGMA user_version").get()!["user_version"], 3)
+      assert.strictEqual(db.prepare("PRAGMA user_version").get()!["user_version"], 4)
       db.close()
     }),
+  )
+
+  it.live("of format 3 is brought to this one, and told what was passed on from what was made", () =>
+    Effect.gen(function* () {
+      const file = join(yield* temporary, "journal.db")
+      const old = new URL("journals/version-3.db.gz", import.meta.url)
+      fs.writeFileSync(file, gunzipSync(fs.readFileSync(old)))
+      const read = Journal.use((journal) => Effect.sync(() => lineageOfOld(journal)))
+      assert.deepStrictEqual(yield* Effect.provide(read, JournalSqlite.layer(file)), rightOfOld)
+    }),
+  )
+
+  it.live("of format 3 whose run's graph cannot be read takes what equals its input for passed on", () =>
+    Effect.gen(function* () {
+      const file = join(yield* temporary, "journal.db")
+      const old = new URL("journals/version-3.db.gz", import.meta.url)
+      fs.writeFileSync(file, gunzipSync(fs.readFileSync(old)))
+      const db = new DatabaseSync(file)
+      db.exec(`UPDATE runs SET definition = '{"nodes":["x",{"operator":1,"cardinality":"map"},'`)
+      db.close()
+      const read = Journal.use((journal) => Effect.sync(() => lineageOfOld(journal)))
+      const [one] = yield* Effect.provide(read, JournalSqlite.layer(file))
+      assert.strictEqual(one![3], "again dedup judge same small")
+    }),
+  )
+
+  it.live(
+    "with a malformed page is one error that says what to do, when it is read and when it is written",
+    () =>
+      Effect.gen(function* () {
+        const file = join(yield* temporary, "journal.db")
+        const fill = Effect.gen(function* () {
+          const journal = yield* Journal
+          const run = yield* begin(journal, "r1")
+          yield* journal.items(
+            run,
+            "in",
+            Array.from({ length: 2000 }, (_, n) => item(n)),
+          )
+        })
+        yield* Effect.provide(fill, JournalSqlite.layer(file))
+        const db = new DatabaseSync(file)
+        const page = db.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'runs'").get()!["rootpage"]
+        db.close()
+        const bytes = fs.readFileSync(file)
+        bytes.fill(0xa5, 4096 * ((page as number) - 1), 4096 * (page as number))
+        fs.writeFileSync(file, bytes)
+        const error = yield* Journal.use((journal) =>
+          Effect.gen(function* () {
+            const read = yield* Effect.flip(
+              Effect.try({ try: () => journal.runs(), catch: (cause) => cause as JournalError }),
+            )
+            const written = yield* Effect.flip(begin(journal, "r2"))
+            return [read, written]
+          }),
+        ).pipe(Effect.provide(JournalSqlite.layer(file)))
+        for (const one of error) {
+          assert.strictEqual(one._tag, "JournalError")
+          assert.include(one.message, "database disk image is malformed; the file is damaged")
+          assert.include(one.message, `Keep a copy, then remove ${file} together with the files of that name`)
+          assert.include(one.message, "For a store in a bucket it is made again")
+        }
+        assert.include(error[0]!.message, "could not be read")
+      }),
   )
 
   it.live("that is no database, or in a place that cannot be, is one typed error", () =>

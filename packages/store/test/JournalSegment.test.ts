@@ -8,17 +8,19 @@ import { Effect, Schema } from "effect"
 import { type CallRow, JournalSegment, type NewItem, Status } from "../src/index.ts"
 import * as Export from "../src/internal/journalExport.ts"
 import * as Import from "../src/internal/journalImport.ts"
+import * as Sets from "../src/internal/journalSets.ts"
 import * as Reader from "../src/internal/journalReader.ts"
 import * as Tables from "../src/internal/journalSchema.ts"
 import { JournalWriter } from "../src/internal/JournalWriter.ts"
-import { type Bucket, pictureOf } from "./sharing.ts"
+import { type Bucket, lineageOfOld, pictureOf, rightOfOld } from "./sharing.ts"
 
 const digest = (text: string): string => createHash("sha256").update(text).digest("hex")
-const item = (name: string, artifacts: ReadonlyArray<string> = []): NewItem => ({
-  digest: digest(name),
-  record: JSON.stringify({ name, artifacts }),
-  artifacts,
-})
+/** A record is known by its digest. */
+const item = (name: string, artifacts: ReadonlyArray<string> = []): NewItem => {
+  const files = artifacts.map((sha256) => ({ _tag: "Artifact", sha256, bytes: 1, mediaType: "video/mp4" }))
+  const record = JSON.stringify(files.length === 0 ? { name } : { name, files })
+  return { digest: digest(record), record, artifacts }
+}
 
 /** A journal in memory, with what its threads do done here. */
 const journalOf = (size = 1000) => {
@@ -31,7 +33,7 @@ const journalOf = (size = 1000) => {
   // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- what a request is answered with
   const one = <A>(request: Parameters<JournalWriter["transact"]>[0][number]): A =>
     writer.transact([request])[0] as A
-  const id = (name: string): number => read.itemByDigest(digest(name))!.id
+  const id = (name: string): number => read.itemByDigest(item(name).digest)!.id
   /** Puts what is new into a bucket; without a mark, as one that is killed before it has noted that. */
   const tell = (bucket: Bucket, options: { readonly mark?: boolean } = {}): number => {
     for (let count = 0; ; count++) {
@@ -70,8 +72,8 @@ const journalOf = (size = 1000) => {
         row: { digest: digest(`op ${name}`), name, version: "1", params: "{}", seed: 7, source: "s", sides },
       }),
     set: (...members: ReadonlyArray<number>): number => {
-      const digests = members.map((member) => read.item(member)!.digest).sort()
-      return one<{ id: number }>({ _tag: "Set", digest: digest(digests.join()), members }).id
+      const digests = members.map((member) => read.item(member)!.digest)
+      return one<{ id: number }>({ _tag: "Set", digest: Sets.digestOf(digests), members }).id
     },
     call: (run: number, node: number, row: Partial<CallRow> & Pick<CallRow, "input" | "operator">) =>
       one<ReadonlyArray<{ call: number; outputs: ReadonlyArray<number>; adopted: number | undefined }>>({
@@ -102,7 +104,8 @@ const everything = (journal: Made): void => {
     reason: "dark",
     detail: "luma 3",
   })
-  const all = journal.set(a, b)
+  // A side input took one of them twice.
+  const all = journal.set(a, b, a)
   const [sum] = journal.call(run, 1, {
     input: all,
     operator: journal.operator("sum"),
@@ -164,8 +167,11 @@ describe("a journal told in segments", { timeout: 30_000 }, () => {
     b.tell(bucket)
     const told = [...bucket].filter(([name]) => !before.has(name))
     const text = told.map(([, bytes]) => gunzipSync(bytes).toString()).join("")
-    assert.include(text, digest("y"))
-    for (const name of ["sum", "made good", "d"]) assert.notInclude(text, digest(name))
+    assert.include(text, item("y").digest)
+    for (const name of ["made good", "d"]) {
+      assert.isDefined(b.id(name))
+      assert.notInclude(text, item(name).digest)
+    }
     assert.strictEqual(b.tell(bucket), 0)
     a.hear(bucket)
     assert.deepStrictEqual(a.picture(), b.picture())
@@ -238,6 +244,46 @@ describe("a journal told in segments", { timeout: 30_000 }, () => {
     assert.lengthOf(there.read.producers(there.id("made")), 1)
   })
 
+  it("of version 2 is brought in, and told what was passed on from what was made", () => {
+    const bytes = new Uint8Array(readFileSync(new URL("journals/segment-2.ndjson.gz", import.meta.url)))
+    assert.include(gunzipSync(bytes).toString(), `"version":2,`)
+    const bucket: Bucket = new Map([[JournalSegment.nameOf(10, "0123456789abcdef", "00000000"), bytes]])
+    const there = journalOf()
+    assert.strictEqual(there.hear(bucket), 0)
+    assert.deepStrictEqual(lineageOfOld(there.read), rightOfOld)
+    // And from there on as one of today.
+    there.db.exec("UPDATE runs SET origin = NULL, closed = 0; DELETE FROM segments")
+    const again: Bucket = new Map()
+    there.tell(again)
+    const further = journalOf()
+    assert.strictEqual(further.hear(again), 0)
+    assert.deepStrictEqual(lineageOfOld(further.read), rightOfOld)
+  })
+
+  it("leaves out a set of an earlier version that has a member several times, until it is made here", () => {
+    const here = journalOf(1_000_000)
+    const run = here.begin("first")
+    const [a, b] = here.items(run, item("a"), item("b")) as [number, number]
+    const twice = here.operator("sided", { all: here.set(a, a, b) })
+    here.call(run, 0, { input: a, operator: twice, outputs: [item("made")] })
+    const bucket: Bucket = new Map()
+    here.tell(bucket)
+    const [[name, bytes]] = [...bucket] as [[string, Uint8Array]]
+    const old = gunzipSync(bytes)
+      .toString()
+      .replace(`"version":3`, `"version":2`)
+      .replace(/(\["members",\d+,)\[(\d+),\2,(\d+)\]/, "$1[$2,$3]")
+      .replaceAll(/(\["call",.*),0\]/g, "$1]")
+    const there = journalOf()
+    assert.isAbove(Import.importSegment(there.db, name, gzipSync(old)), 0)
+    assert.lengthOf(there.picture().members, 0)
+    assert.lengthOf(there.read.producers(there.id("made")), 0)
+    there.set(there.id("a"), there.id("a"), there.id("b"))
+    assert.strictEqual(Import.importSegment(there.db, name, gzipSync(old)), 0)
+    assert.lengthOf(there.read.producers(there.id("made")), 1)
+    assert.deepStrictEqual(there.picture().members, here.picture().members)
+  })
+
   it("of a process that was killed ends as killed elsewhere", () => {
     const bucket: Bucket = new Map()
     const here = journalOf()
@@ -294,7 +340,7 @@ describe("of two results of one call", { timeout: 30_000 }, () => {
     assert.deepStrictEqual(third.read.runsOfCall(third.read.find(third.id("x"), 1)!.call), ["in a", "in b"])
   })
 
-  it("one that took the place of a lost one counts everywhere", () => {
+  it("one that took the place of a lost one counts, and never in the place of a journal's own", () => {
     const { a, b, inA, inB } = both()
     const bucket: Bucket = new Map()
     a.tell(bucket)
@@ -304,12 +350,15 @@ describe("of two results of one call", { timeout: 30_000 }, () => {
     b.tell(bucket)
     a.hear(bucket)
     a.at(40)
-    assert.deepStrictEqual([a, b].map(outputOf), ["again", "again"])
+    const third = journalOf()
+    third.hear(bucket)
+    assert.deepStrictEqual([a, b, third].map(outputOf), ["from a", "again", "again"])
     a.call(inA.run, 0, { input: inA.x, operator: inA.operator, outputs: [item("anew")], replaces: inA.call })
     a.tell(bucket)
     b.hear(bucket)
     b.bring(bucket, [...bucket.keys()].sort())
-    assert.deepStrictEqual([a, b].map(outputOf), ["anew", "anew"])
+    third.hear(bucket)
+    assert.deepStrictEqual([a, b, third].map(outputOf), ["anew", "again", "anew"])
   })
 
   it("a failure gives way, whoever came first", () => {
@@ -392,7 +441,8 @@ describe("a segment that cannot be read", { timeout: 60_000 }, () => {
       [zip([lines[0]!, `["item","abc","{}",[]]`]), /line 2: /],
       [zip([lines[0]!, `["gone",1]`]), /no row begins with "gone"/],
       [zip([lines[0]!, `{"a":`]), /line 2: /],
-      [zip([lines[0]!, `["members",5,[1]]`, `["end",1]`]), /refers to item/],
+      [zip([lines[0]!, `["members",5,[1]]`, `["end",1]`]), /gives members to item 5/],
+      [zip([lines[0]!, `["outputs",[5]]`, `["end",1]`]), /before there is one/],
       [zip([lines[0]!, `["notes",0,["lost"]]`, `["end",1]`]), /refers to run/],
       [zip([lines[0]!, JSON.stringify(["notes", 0, Array(201).fill("")]), `["end",1]`]), /line 2: /],
       [zip([lines[0]!, JSON.stringify(["notes", 0, ["x".repeat(2001)]]), `["end",1]`]), /line 2: /],
@@ -405,9 +455,9 @@ describe("a segment that cannot be read", { timeout: 60_000 }, () => {
       assert.include(error.message, name)
       assert.match(error.message, problem)
     }
-    const newer = refused(name, zip([lines[0]!.replace(`"version":2`, `"version":9`), `["whatever"]`]))
+    const newer = refused(name, zip([lines[0]!.replace(`"version":3`, `"version":9`), `["whatever"]`]))
     assert.instanceOf(newer, JournalSegment.SegmentNewer)
-    assert.include(newer.message, "has format 9, and this reelgraph reads up to 2")
+    assert.include(newer.message, "has format 9, and this reelgraph reads up to 3")
   })
 
   const whole = told()
@@ -431,6 +481,181 @@ describe("a segment that cannot be read", { timeout: 60_000 }, () => {
         assert.isAbove(journal.picture().items.length, 5)
       }),
   )
+})
+
+describe("a forged segment", { timeout: 60_000 }, () => {
+  /** One run of one call, as an honest journal tells it: `{"name":"x"}` to `{"name":"y"}`. */
+  const honest = () => {
+    const journal = journalOf(1_000_000)
+    const run = journal.begin("theirs")
+    const [x, z] = journal.items(run, item("x"), item("z")) as [number, number]
+    const set = journal.set(x, z)
+    journal.call(run, 0, { input: x, operator: journal.operator("op"), outputs: [item("y")] })
+    journal.call(run, 1, {
+      input: set,
+      operator: journal.operator("collect", { all: set }),
+      outputs: [item("all"), x],
+      parents: [[x, z], [x]],
+    })
+    journal.end(run)
+    const bucket: Bucket = new Map()
+    journal.tell(bucket)
+    const [[name, bytes]] = [...bucket] as [[string, Uint8Array]]
+    return { name, lines: gunzipSync(bytes).toString().trimEnd().split("\n") }
+  }
+  const { lines, name } = honest()
+  const bytesOf = (changed: ReadonlyArray<string>): Uint8Array => {
+    const rows = changed.slice(0, -1)
+    return gzipSync(`${[...rows, JSON.stringify(["end", rows.length - 1])].join("\n")}\n`)
+  }
+  const edited = (...edits: ReadonlyArray<readonly [string | RegExp, string]>): ReadonlyArray<string> =>
+    lines.map((line) => edits.reduce((text, [from, to]) => text.replace(from, to), line))
+  /** A journal with a result of its own for the same call. */
+  const ours = () => {
+    const journal = journalOf()
+    const run = journal.begin("ours")
+    const [x] = journal.items(run, item("x")) as [number]
+    journal.call(run, 0, { input: x, operator: journal.operator("op"), outputs: [item("own y")] })
+    journal.end(run)
+    return journal
+  }
+  const refused = (changed: ReadonlyArray<string>, journal: Made = ours()): string => {
+    assert.notDeepEqual(changed, lines)
+    const before = journal.picture()
+    try {
+      Import.importSegment(journal.db, name, bytesOf(changed))
+    } catch (cause) {
+      assert.instanceOf(cause, JournalSegment.SegmentDamaged)
+      assert.deepStrictEqual(journal.picture(), before)
+      assert.include((cause as Error).message, name)
+      return (cause as Error).message
+    }
+    return assert.fail("it was imported")
+  }
+  const digestOf = (one: string) => item(one).digest
+
+  it("is honest without the forgery", () => {
+    const journal = ours()
+    assert.strictEqual(Import.importSegment(journal.db, name, bytesOf(lines)), 0)
+    assert.isDefined(journal.read.run("theirs"))
+  })
+
+  it("that tells a record under the digest of another is refused, and the digest stays free", () => {
+    const wrong = "is not that of the record it is told with"
+    assert.include(refused(edited([`{\\"name\\":\\"y\\"}`, `{\\"name\\":\\"evil\\"}`])), wrong)
+    assert.include(refused(edited([digestOf("y"), digestOf("own y")])), wrong)
+    // A digest that no call here has given yet, claimed for something else, or for a set.
+    const journal = ours()
+    const claiming = (record: string) => {
+      const claim = JSON.stringify(["item", digestOf("later"), record, []])
+      return [...lines.slice(0, -1), claim, lines.at(-1)!]
+    }
+    assert.include(refused(claiming(`{"name":"evil"}`), journal), wrong)
+    Import.importSegment(journal.db, name, bytesOf(claiming(`{"_tag":"Set","size":2}`)))
+    assert.isUndefined(journal.read.itemByDigest(digestOf("later")))
+    const run = journal.begin("later")
+    const [later] = journal.items(run, item("later")) as [number]
+    assert.strictEqual(journal.read.item(later)!.record, item("later").record)
+  })
+
+  it("that tells other members of a set, or too few, is refused", () => {
+    const members = lines.findIndex((line) => line.startsWith(`["members"`))
+    const [, set, [x, z]] = JSON.parse(lines[members]!) as [string, number, [number, number]]
+    for (const others of [[x], [x, x], [x, z, z], [z, set]])
+      assert.include(
+        refused(lines.map((line, at) => (at === members ? JSON.stringify(["members", set, others]) : line))),
+        "is not that of the set it is told with",
+      )
+    assert.include(
+      refused([...lines.slice(0, -1), `["members",${set},[${x}]]`, lines.at(-1)!]),
+      "gives members to item",
+    )
+  })
+
+  it("that tells a set without its members leaves out what was made of it, until they come", () => {
+    const journal = ours()
+    const without = lines.filter((line) => !line.startsWith(`["members"`))
+    assert.isAbove(Import.importSegment(journal.db, name, bytesOf(without)), 0)
+    assert.lengthOf(journal.read.producers(journal.id("all")), 0)
+    assert.strictEqual(Import.importSegment(journal.db, name, bytesOf(lines)), 0)
+    assert.lengthOf(journal.read.producers(journal.id("all")), 1)
+  })
+
+  it("that names a blob which its record does not, gives what is no JSON, or gives an operator another name, is refused", () => {
+    const y = lines.findIndex((line) => line.includes(digestOf("y")))
+    const claimed = lines.map((line, at) => (at === y ? line.replace("[]]", `["${digest("blob")}"]]`) : line))
+    assert.include(refused(claimed), "does not name the blob")
+    const text = `no "JSON`
+    const added = JSON.stringify(["item", digest(text), text, []])
+    assert.include(refused([...lines.slice(0, -1), added, lines.at(-1)!]), "is no JSON")
+    assert.include(
+      refused(edited([`"op","1"`, `"evil","1"`])),
+      "another name or params than this journal has",
+    )
+    assert.include(refused(edited([`"op","1","{}"`, `"op","1","{}}"`])), "is no JSON")
+  })
+
+  it("cannot touch a run of this journal's own, or a result", () => {
+    const journal = ours()
+    const { owner } = journal.db.prepare("SELECT owner FROM runs").get() as { owner: string }
+    const theirs = JSON.parse(lines.find((line) => line.startsWith(`["run"`))!) as Array<unknown>
+    const mine = theirs.map((field, at) => (at === 1 ? "ours" : at === 7 ? owner : field))
+    const forged = lines.map((line) => (line.startsWith(`["run"`) ? JSON.stringify(mine) : line))
+    assert.include(refused(forged, journal), `the run "ours", which this journal made itself`)
+    // Nor as one that claims to be this journal.
+    const { journal: id } = journal.db.prepare("SELECT journal FROM exported").get() as { journal: string }
+    const before = journal.picture()
+    const asOurs = forged.map((line, at) =>
+      at === 0 ? line.replace(/"journal":"\w+"/, `"journal":"${id}"`) : line,
+    )
+    Import.importSegment(journal.db, name, bytesOf(asOurs))
+    for (const kind of ["runs", "nodes", "used", "failures", "ports"] as const)
+      assert.deepStrictEqual(journal.picture()[kind], before[kind])
+    // A result that says that it takes the place of a lost one, and is the latest.
+    const call = lines.findIndex((line) => line.startsWith(`["call"`))
+    const late = JSON.parse(lines[call]!) as Array<unknown>
+    late[10] = 9_000_000_000_000
+    late[13] = 1
+    const replacing = lines.map((line, at) => (at === call ? JSON.stringify(late) : line))
+    const own = ours()
+    Import.importSegment(own.db, name, bytesOf(replacing))
+    const { outputs } = own.read.find(own.id("x"), own.read.boundOperator(digest("op op"))!)!
+    assert.deepStrictEqual(outputs, [own.id("own y")])
+  })
+
+  it("whose rows contradict each other is refused", () => {
+    const call = lines.findIndex((line) => line.startsWith(`["call"`))
+    const change = (at: number, value: unknown) =>
+      lines.map((line, row) =>
+        row === call ? JSON.stringify((JSON.parse(line) as Array<unknown>).with(at, value)) : line,
+      )
+    assert.include(refused(change(5, 2)), "not done gives something")
+    assert.include(refused(change(14, 1)), "passes on what it did not take")
+    assert.include(refused(change(4, [7])), "refers to node 7 of a run that has 3")
+    const insert = (text: string) => lines.flatMap((line, at) => (at === call ? [line, text] : [line]))
+    assert.include(refused(insert(`["outputs",[0]]`)), "one output and several")
+    assert.include(refused(insert(`["parents",3,[0]]`)), "refers to output 3 of 0")
+    const outputs = lines.findIndex((line) => line.startsWith(`["passed"`))
+    assert.strictEqual(lines[outputs], `["passed",[1]]`)
+    assert.include(
+      refused(lines.map((line, at) => (at === outputs ? `["passed",[0]]` : line))),
+      "passes on what it did not take",
+    )
+  })
+
+  it("with more of anything than there can be is refused before it is read", () => {
+    const last = (row: unknown) => [...lines.slice(0, -1), JSON.stringify(row), lines.at(-1)!]
+    for (const row of [
+      ["members", 0, Array(501).fill(0)],
+      ["passed", Array(501).fill(0)],
+      ["ports", 0, "in:in", Array(501).fill(0)],
+      ["ports", 0, "p".repeat(5000), [0]],
+      ["item", digestOf("y"), item("y").record, Array(1_000_001).fill(digest("b"))],
+      ["operator", digest("o"), "o".repeat(5000), "1", "{}", null, "s", []],
+      ["call", 0, 0, 0, [2 ** 60], 0, null, null, null, 1, 1, 1, null, 0, 0],
+    ])
+      assert.match(refused(last(row)), /line \d+: /)
+  })
 })
 
 const Steps = Schema.Array(

@@ -1,7 +1,9 @@
+import { createHash } from "node:crypto"
 import fs from "node:fs"
 import os from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import { gunzipSync, gzipSync } from "node:zlib"
 
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger } from "effect"
@@ -14,7 +16,10 @@ const temporary = Effect.acquireRelease(
 )
 
 const digest = (n: number): string => n.toString(16).padStart(64, "0")
-const item = (n: number) => ({ digest: digest(n), record: `{"n":${n}}`, artifacts: [] })
+const item = (n: number) => {
+  const record = `{"n":${n}}`
+  return { digest: createHash("sha256").update(record).digest("hex"), record, artifacts: [] }
+}
 
 const open = (
   file: string,
@@ -185,6 +190,39 @@ describe("a shared journal", { timeout: 60_000 }, () => {
       assert.lengthOf(told, 1)
       assert.include(told[0], first)
       assert.isTrue(bucket.has(second))
+    }),
+  )
+
+  it.live("does not trust a forged segment: one sentence names it and its store, and the rest is taken", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporary
+      const bucket: Bucket = new Map()
+      yield* Effect.gen(function* () {
+        yield* end((yield* work("first", 3)).run)
+        yield* end((yield* work("second", 3, 3)).run)
+      }).pipe(Effect.provide(open(join(folder, "a.db"), bucket)))
+      const [first] = [...bucket.keys()].sort() as [string]
+      // Another result for the call on item 0, under the digest of the right one.
+      const text = gunzipSync(bucket.get(first)!).toString().replace(`{\\"n\\":1000000}`, `{\\"n\\":666}`)
+      bucket.set(first, new Uint8Array(gzipSync(text)))
+      const { layer, told } = warnings()
+      yield* Effect.gen(function* () {
+        const journal = yield* Journal
+        assert.isUndefined(journal.run("first"))
+        assert.isDefined(journal.run("second"))
+        assert.isUndefined(journal.itemByDigest(item(1_000_000).digest))
+        const { adopted } = yield* work("own", 3)
+        assert.strictEqual(adopted, 0)
+        assert.strictEqual(journal.itemByDigest(item(1_000_000).digest)!.record, item(1_000_000).record)
+      }).pipe(
+        Effect.provide(open(join(folder, "b.db"), bucket, { store: "s3://bucket/prefix" })),
+        Effect.provide(layer),
+      )
+      assert.lengthOf(told, 1)
+      assert.include(
+        told[0],
+        `the journal segment ${first} of the store s3://bucket/prefix is not to be trusted`,
+      )
     }),
   )
 

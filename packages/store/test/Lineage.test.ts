@@ -165,6 +165,93 @@ describe("Lineage", () => {
     120_000,
   )
 
+  it.effect("links an item that a call gave again to itself, beside all else that the call gave", () =>
+    Effect.gen(function* () {
+      const { call, journal, operator, run } = yield* begin(["augment", "again"])
+      const [a] = (yield* journal.items(run, "in", [item("a")])) as [number]
+      const outputs = [item("a"), item("A"), item("A")]
+      const [, upper] = (yield* call(0, { input: a, operator: yield* operator("augment"), outputs })) as [
+        number,
+        number,
+      ]
+      yield* call(1, { input: a, operator: yield* operator("again"), outputs: [item("a")] })
+      const down = Lineage.down(journal, [a])
+      assert.deepStrictEqual(
+        down.get(a)!.links.map(({ items }) => items),
+        [[a, upper], [a]],
+      )
+      assert.lengthOf(down.get(a)!.keptBy, 0)
+      const up = Lineage.up(journal, [upper])
+      assert.deepStrictEqual([...up.keys()], [upper, a])
+      assert.deepStrictEqual(Lineage.sources(up), [a])
+      assert.deepStrictEqual(Lineage.firsts(down, [a]), [a])
+      assert.deepStrictEqual(Lineage.firsts(Lineage.down(journal, [a, upper]), [a, upper]), [a])
+      assert.deepStrictEqual(Lineage.firstsAmong(journal, [upper, a]), [a])
+    }).pipe(Effect.provide(JournalSqlite.layerMemory)),
+  )
+
+  it.effect("that goes round has its sources where runs took something in", () =>
+    Effect.gen(function* () {
+      const { call, journal, operator, run } = yield* begin(["step"])
+      const [a] = (yield* journal.items(run, "in", [item("a")])) as [number]
+      const step = yield* operator("step")
+      const [b] = (yield* call(0, { input: a, operator: step, outputs: [item("b")] })) as [number]
+      const [c] = (yield* call(0, { input: b, operator: step, outputs: [item("c")] })) as [number]
+      yield* call(0, { input: c, operator: step, outputs: [item("a")] })
+      const up = Lineage.up(journal, [c])
+      assert.sameMembers([...up.keys()], [a, b, c])
+      assert.deepStrictEqual(Lineage.sources(up), [a])
+      // All descend from one another: none of them is left out, or all would be.
+      for (const starts of [[a], [b, c], [a, b, c]]) {
+        assert.deepStrictEqual(Lineage.firsts(Lineage.down(journal, starts), starts), starts)
+      }
+      assert.deepStrictEqual(Lineage.firstsAmong(journal, [a, b, c]), [a, b, c])
+    }).pipe(Effect.provide(JournalSqlite.layerMemory)),
+  )
+
+  it.effect("of a collect leads on from a member that it dropped and made something of", () =>
+    Effect.gen(function* () {
+      const { call, journal, operator, run } = yield* begin(["sum"])
+      const [a, b] = (yield* journal.items(run, "in", [item("a"), item("b")])) as [number, number]
+      const set = yield* journal.set(digest("set"), [a, b])
+      const [sum, again] = (yield* call(0, {
+        input: set.id,
+        operator: yield* operator("sum"),
+        outputs: [item("sum"), item("b"), b, item("nothing")],
+        parents: [[a, b], [a], [b], []],
+        drops: [{ item: a, reason: "odd", detail: "" }],
+      })) as [number, number]
+      assert.strictEqual(again, b)
+      const down = Lineage.down(journal, [a])
+      assert.deepStrictEqual(down.get(a)!.links[0]!.items, [sum, b])
+      assert.deepStrictEqual(
+        down.get(a)!.lostBy.map(({ reason }) => reason),
+        ["odd"],
+      )
+      // Passed on, and made from another as well.
+      const up = Lineage.up(journal, [b])
+      assert.lengthOf(up.get(b)!.keptBy, 1)
+      assert.deepStrictEqual(up.get(b)!.links[0]!.items, [a])
+      const nothing = journal.itemByDigest(digest("nothing"))!.id
+      assert.deepStrictEqual(Lineage.up(journal, [nothing]).get(nothing)!.links[0]!.items, [])
+      assert.deepStrictEqual(Lineage.sources(Lineage.up(journal, [nothing])), [nothing])
+    }).pipe(Effect.provide(JournalSqlite.layerMemory)),
+  )
+
+  it.effect("does not count a side input as lost when a call drops the item beside it", () =>
+    Effect.gen(function* () {
+      const { call, journal, operator, run } = yield* begin(["judge"])
+      const [model, clip] = (yield* journal.items(run, "in", [item("model"), item("clip")])) as [
+        number,
+        number,
+      ]
+      const judge = yield* operator("judge", { model })
+      yield* call(0, { input: clip, operator: judge, status: Status.dropped, reason: "poor" })
+      assert.lengthOf(Lineage.down(journal, [model]).get(model)!.lostBy, 0)
+      assert.lengthOf(Lineage.down(journal, [clip]).get(clip)!.lostBy, 1)
+    }).pipe(Effect.provide(JournalSqlite.layerMemory)),
+  )
+
   it.effect("finds items and artifacts by the beginning of their digests", () =>
     Effect.gen(function* () {
       const { journal, run } = yield* begin([])

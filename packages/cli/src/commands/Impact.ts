@@ -73,7 +73,7 @@ export const run: (options: Options) => Task = Effect.fn("reel.impact")(function
 /** Follows a source through the whole journal. */
 export const of = (journal: Reader, target: Target.Target): Impact => {
   const walk = Lineage.down(journal, target.items)
-  const firsts = Lineage.firsts(walk, target.items)
+  const firsts = target.sha256 === undefined ? target.items : Lineage.firsts(walk, target.items)
   const delivered = deliveries(journal, walk)
   const digestOf = (item: number): string => journal.item(item)?.digest ?? "?"
   const own = new Set(
@@ -134,22 +134,13 @@ export const of = (journal: Reader, target: Target.Target): Impact => {
 }
 
 /** The outputs of runs in which the items of a walk are found. */
-const deliveries = (journal: Reader, walk: Lineage.Walk): ReadonlyMap<number, ReadonlyArray<Delivered>> => {
-  const found = new Map<number, Array<Delivered>>()
-  for (const { id, name: run } of journal.runs()) {
-    for (const port of journal.runPorts(id)) {
-      if (!port.startsWith("out:")) continue
-      const place: Delivered = { run, output: port.slice("out:".length) }
-      for (const item of journal.runItems(id, port)) {
-        if (!walk.has(item)) continue
-        const places = found.get(item)
-        if (places === undefined) found.set(item, [place])
-        else places.push(place)
-      }
-    }
-  }
-  return found
-}
+const deliveries = (journal: Reader, walk: Lineage.Walk): ReadonlyMap<number, ReadonlyArray<Delivered>> =>
+  new Map(
+    [...journal.givenBy([...walk.keys()])].map(([item, given]) => [
+      item,
+      given.map(({ port, run }) => ({ run, output: port.slice("out:".length) })),
+    ]),
+  )
 
 /** Examples that are listed. */
 const few = 5

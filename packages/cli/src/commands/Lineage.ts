@@ -39,7 +39,8 @@ export const run: (options: Options) => Task = Effect.fn("reel.lineage")(functio
     Effect.gen(function* () {
       const journal = yield* Journal
       const target = yield* Target.find(journal, options.target, options.store)
-      const items = firstsOf(journal, target.items, direction)
+      // Of what names one file, what the rest was made from; of the members of a set, all.
+      const items = target.sha256 === undefined ? target.items : firstsOf(journal, target.items, direction)
       const trace: Trace =
         direction === "up"
           ? back(journal, items)
@@ -60,12 +61,7 @@ const firstsOf = (
 ): ReadonlyArray<number> => {
   if (items.length === 1) return items
   if (direction === "down") return Lineage.firsts(Lineage.down(journal, items), items)
-  const all = new Set(items)
-  return items.filter((item) =>
-    journal
-      .producers(item)
-      .every(({ inputs }) => inputs.includes(item) || inputs.every((input) => !all.has(input))),
-  )
+  return Lineage.firstsAmong(journal, items)
 }
 
 /** A walk, and the items that were made with the files of those that were taken in. */
@@ -78,8 +74,8 @@ interface Trace {
 const back = (journal: Reader, items: ReadonlyArray<number>): Trace => {
   const walk = new Map(Lineage.up(journal, items))
   const madeHere = new Map<number, ReadonlyArray<number>>()
-  for (const [item, { links }] of walk) {
-    if (links.length > 0) continue
+  for (const [item, { links, takenIn }] of walk) {
+    if (links.length > 0 && !takenIn) continue
     const made = makersOf(journal, item)
     if (made.length === 0) continue
     madeHere.set(item, made)
@@ -93,7 +89,7 @@ const back = (journal: Reader, items: ReadonlyArray<number>): Trace => {
 const makersOf = (journal: Reader, item: number): ReadonlyArray<number> =>
   artifactsIn(recordOf(journal, item)).flatMap(({ sha256 }) =>
     firstsOf(journal, journal.itemsOfArtifact(sha256), "up").filter(
-      (other) => other !== item && journal.producers(other).length > 0,
+      (other) => other !== item && journal.producers(other).some(({ made }) => made.length > 0),
     ),
   )
 
@@ -194,15 +190,15 @@ const lines = (
     const made = madeHere.get(item)
     return {
       lines: [line, ...noteLines(item)],
-      below: () => (made === undefined ? stepsBelow(item) : made.map(itemBranch)),
+      below: () => [...(made ?? []).map(itemBranch), ...stepsBelow(item)],
     }
   }
   const noteLines = (item: number): ReadonlyArray<string> => {
-    const { keptBy, links, lostBy } = walk.get(item)!
+    const { keptBy, links, lostBy, takenIn } = walk.get(item)!
     return [
       ...(keptBy.length === 0 ? [] : [`kept by ${names(keptBy)}`]),
       ...lostBy.map((step) => `${lost(step)} by ${operatorText(step)}: ${because(step)}`),
-      ...(direction === "up" && links.length === 0
+      ...(direction === "up" && (takenIn || links.length === 0)
         ? [madeHere.has(item) ? "taken in as a file that was made here:" : "taken in from outside"]
         : []),
     ]

@@ -5,6 +5,7 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 
 import type { CallRow, Committed, NewItem, OperatorRow, RunEnd, RunRow, StoredItem } from "../Journal.ts"
+import * as Sets from "./journalSets.ts"
 import { uniqueName } from "./processIdentity.ts"
 import * as RunNotes from "./runNotes.ts"
 
@@ -143,27 +144,40 @@ export class JournalWriter {
   }
 
   #set(digest: string, members: ReadonlyArray<number>): StoredItem {
-    const record = `{"_tag":"Set","size":${members.length}}`
+    const record = Sets.recordOf(members.length)
     const id = this.#item({ digest, record, artifacts: [] })
-    for (const member of members) this.#run("INSERT OR IGNORE INTO set_members VALUES(?,?)", id, member)
+    const times = new Map<number, number>()
+    for (const member of members) times.set(member, (times.get(member) ?? 0) + 1)
+    for (const [member, count] of times) this.#run(Sets.insertMember, id, member, count)
     return { id, digest, record }
   }
 
+  /** What is bound here is what the digest is of: it takes the place of what a segment may have told before. */
   #operator(row: OperatorRow): number {
     const digest = Buffer.from(row.digest, "hex")
+    const seed = row.seed ?? null
     this.#run(
-      "INSERT INTO operators(digest, name, version, params, seed, source) VALUES(?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+      `INSERT INTO operators(digest, name, version, params, seed, source) VALUES(?,?,?,?,?,?) ON CONFLICT DO UPDATE
+       SET name = excluded.name, version = excluded.version, params = excluded.params, seed = excluded.seed
+       WHERE (name, version, params) <> (excluded.name, excluded.version, excluded.params) OR seed IS NOT excluded.seed`,
       digest,
       row.name,
       row.version,
       row.params,
-      row.seed ?? null,
+      seed,
       row.source,
     )
     const id = this.#prepare("SELECT id FROM operators WHERE digest = ?").get(digest)!["id"] as number
-    for (const [side, item] of Object.entries(row.sides)) {
-      this.#run("INSERT OR IGNORE INTO operator_sides VALUES(?,?,?)", id, side, item)
-    }
+    const sides = Object.entries(row.sides)
+    for (const [side, item] of sides)
+      this.#run("INSERT OR REPLACE INTO operator_sides VALUES(?,?,?)", id, side, item)
+    const { count } = this.#prepare("SELECT count(*) AS count FROM operator_sides WHERE operator = ?").get(
+      id,
+    )!
+    if (count === sides.length) return id
+    for (const { side } of this.#prepare("SELECT side FROM operator_sides WHERE operator = ?").all(id))
+      if (!Object.hasOwn(row.sides, side as string))
+        this.#run("DELETE FROM operator_sides WHERE operator = ? AND side = ?", id, side as string)
     return id
   }
 
@@ -196,10 +210,12 @@ export class JournalWriter {
       typeof output === "number" ? output : this.#item(output),
     )
     const single = outputs.length === 1 && row.parents === undefined ? outputs[0]! : null
+    // What is given by its row id was there before: it is passed on. A record that the call made may equal one.
+    const passed = (position: number): 0 | 1 => (typeof row.outputs[position] === "number" ? 1 : 0)
     const insert = (id: number | null) =>
       this.#run(
-        `INSERT INTO calls(id, input, operator, status, output, reason, detail, attempts, started_ms, ms, run, place)
-         VALUES(?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
+        `INSERT INTO calls(id, input, operator, status, output, reason, detail, attempts, started_ms, ms, run, place, passed)
+         VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
         id,
         row.input,
         row.operator,
@@ -212,6 +228,7 @@ export class JournalWriter {
         row.ms,
         run,
         row.place?.slice(0, maxPlaceLength) ?? null,
+        single === null ? 0 : passed(0),
       )
     let { changes, lastInsertRowid } = insert(null)
     if (changes === 0) {
@@ -244,7 +261,7 @@ export class JournalWriter {
     }
     if (single === null) {
       outputs.forEach((item, position) => {
-        this.#run("INSERT INTO call_outputs VALUES(?,?,?)", call, position, item)
+        this.#run("INSERT INTO call_outputs VALUES(?,?,?,?)", call, position, item, passed(position))
         for (const parent of row.parents?.[position] ?? [])
           this.#run("INSERT OR IGNORE INTO output_parents VALUES(?,?,?)", call, position, parent)
       })

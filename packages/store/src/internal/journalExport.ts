@@ -11,6 +11,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 
 import { Status } from "../Journal.ts"
 import * as Segment from "../JournalSegment.ts"
+import * as Sets from "./journalSets.ts"
 import { ownerIsAlive } from "./processIdentity.ts"
 import * as RunNotes from "./runNotes.ts"
 
@@ -78,6 +79,11 @@ const lists = function* <A>(values: Iterable<A>): Generator<ReadonlyArray<A>> {
     list = []
   }
   if (list.length > 0) yield list
+}
+
+/** Each row as often as it says. */
+const repeated = function* (rows: Iterable<Row>): Generator<Row> {
+  for (const row of rows) for (let time = 0; time < (row["times"] as number); time++) yield row
 }
 
 /** A segment in the making: numbers items, operators and runs as rows refer to them. */
@@ -174,17 +180,19 @@ const draft = (db: Reader, journal: string, itemsTold: () => number) => {
       const id = row["id"] as number
       const set = carried.get(id) ?? carry(id, row["digest"], row["record"] as string)
       if (!(row["record"] as string).startsWith(`{"_tag":"Set"`)) return
-      const members = db.each("SELECT item FROM set_members WHERE set_id = ? ORDER BY item", id)
-      for (const list of lists(named(members))) segment.add(["members", set, list])
+      // Where it is not known how often a set has its members, its digest cannot be told from them.
+      const size = Sets.sizeOf(hex(row["digest"]), row["record"] as string)
+      if (size !== db.int("SELECT coalesce(sum(times), 0) FROM set_members WHERE set_id = ?", id)) return
+      const members = db.each("SELECT item, times FROM set_members WHERE set_id = ? ORDER BY item", id)
+      for (const list of lists(named(repeated(members)))) segment.add(["members", set, list])
     },
 
     /** A call with all that came of it, and the nodes that made it. */
     call: (row: Row, replaced: 0 | 1): void => {
       const id = row["id"] as number
-      const outputs = Array.from(
-        db.each("SELECT item FROM call_outputs WHERE call = ? ORDER BY position", id),
-        (output) => output["item"] as number,
-      )
+      const rows = db.all("SELECT item, passed FROM call_outputs WHERE call = ? ORDER BY position", id)
+      const outputs = rows.map((output) => output["item"] as number)
+      const passed = rows.flatMap((output, position) => (output["passed"] === 1 ? [position] : []))
       // CROSS JOIN keeps the order: by node is a few probes, the other way is all calls of the run.
       const nodes = db.all(
         `SELECT run_calls.node FROM run_nodes CROSS JOIN run_calls ON run_calls.run = run_nodes.run AND run_calls.node = run_nodes.node
@@ -221,8 +229,10 @@ const draft = (db: Reader, journal: string, itemsTold: () => number) => {
         row["ms"] as number,
         prose(row["place"]),
         replaced,
+        row["passed"] as 0 | 1,
       ])
       for (const list of lists(several)) segment.add(["outputs", list])
+      for (const list of lists(passed)) segment.add(["passed", list])
       parents.forEach((all, position) => {
         for (const list of lists(all)) segment.add(["parents", position, list])
       })

@@ -66,8 +66,40 @@ const third = `
 ALTER TABLE runs ADD COLUMN notes TEXT NOT NULL DEFAULT '[]';
 `
 
+/**
+ * Which outputs a call passed on as they came, rather than made: a filter that keeps its item, or a collect that passes
+ * one. An output that equals an input says nothing of that. How often a set has each member: its digest depends on it.
+ * And by operator the calls that dropped their items.
+ *
+ * Of the calls that are there, the graph of their run tells which operators are filters; where it tells nothing, an
+ * output that is the input was passed on. A collect that made a record from an equal one alone, and one that passed it
+ * on, left the same rows: these count as passed on. Of the sets that are there, how often they have a member is known
+ * when they are next made.
+ */
+const fourth = `
+ALTER TABLE calls ADD COLUMN passed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE call_outputs ADD COLUMN passed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE set_members ADD COLUMN times INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX calls_dropped ON calls(operator, reason) WHERE status = 1;
+CREATE TEMP TABLE makers(run INTEGER NOT NULL, operator INTEGER NOT NULL, PRIMARY KEY(run, operator)) WITHOUT ROWID;
+INSERT OR IGNORE INTO temp.makers
+  SELECT nodes.run, operators.id
+  FROM (
+    SELECT runs.id AS run, CASE WHEN node.type = 'object' THEN node.value ELSE '{}' END AS node
+    FROM runs, json_each(CASE WHEN json_valid(runs.definition) THEN runs.definition ELSE '{}' END, '$.nodes') AS node
+  ) AS nodes
+  JOIN operators ON operators.name = json_extract(nodes.node, '$.operator') AND operators.version = json_extract(nodes.node, '$.version')
+  WHERE json_extract(nodes.node, '$.cardinality') <> 'filter';
+UPDATE calls SET passed = 1
+  WHERE output = input AND NOT EXISTS (SELECT 1 FROM temp.makers WHERE makers.run = calls.run AND makers.operator = calls.operator);
+UPDATE call_outputs SET passed = 1
+  WHERE EXISTS (SELECT 1 FROM output_parents AS parent WHERE parent.call = call_outputs.call AND parent.position = call_outputs.position AND parent.item = call_outputs.item)
+    AND NOT EXISTS (SELECT 1 FROM output_parents AS parent WHERE parent.call = call_outputs.call AND parent.position = call_outputs.position AND parent.item <> call_outputs.item);
+DROP TABLE temp.makers;
+`
+
 /** What leads from each format to the next, from an empty file on. A published one is never changed. */
-export const steps: ReadonlyArray<string> = [first, second, third]
+export const steps: ReadonlyArray<string> = [first, second, third, fourth]
 
 /** Raised with every change of the tables. */
 export const version = steps.length

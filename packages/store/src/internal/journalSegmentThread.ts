@@ -8,6 +8,7 @@ import { parentPort, workerData } from "node:worker_threads"
 import { SegmentDamaged, SegmentNewer } from "../JournalSegment.ts"
 import * as Export from "./journalExport.ts"
 import * as Import from "./journalImport.ts"
+import * as Problem from "./journalProblem.ts"
 
 export type Request =
   | { readonly _tag: "Next"; readonly nowMs: number; readonly size: number | undefined }
@@ -77,7 +78,7 @@ const failureOf = (cause: unknown): Failure => {
     return { _tag: "SegmentDamaged", segment: cause.segment, problem: cause.problem }
   if (cause instanceof SegmentNewer)
     return { _tag: "SegmentNewer", segment: cause.segment, found: cause.found, supported: cause.supported }
-  return { _tag: "Other", problem: cause instanceof Error ? cause.message : String(cause) }
+  return { _tag: "Other", problem: Problem.of(cause, file) }
 }
 
 const reply = ({ id, request }: Envelope): Reply => {
