@@ -16,7 +16,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
-import { go, memory, Num, noWorkers, num, version } from "./harness.ts"
+import { go, memory, Num, inline, num, version } from "./harness.ts"
 
 /** What operators did: parents by child, and what they passed on or lost. Items are known by their numbers. */
 class Notes {
@@ -302,7 +302,7 @@ describe("lineage", { timeout: 120_000 }, () => {
               Layer.provide(objectsIn(bucket)),
             ),
             BlobStoreMemory.layer,
-            noWorkers,
+            inline,
           )
         const notes = new Notes()
         yield* Effect.provide(run(notes, nodes, domain, a, b), on("here.db"))
