@@ -16,6 +16,8 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Schema from "effect/Schema"
 
 import * as CompileCache from "./compileCache.ts"
+import { type ModuleRefused, urlOf } from "./operatorModule.ts"
+import { killTree } from "./processTree.ts"
 import { type Reply, type Request, type Result, storeVariable } from "./protocol.ts"
 import { Throttle } from "./Throttle.ts"
 
@@ -33,10 +35,10 @@ class OperatorNotExported extends Schema.TaggedError<OperatorNotExported>()("Ope
   }
 }
 
-// The driver decides what an interruption means: a terminal and Slurm tell the whole process group.
+// The driver decides what an interruption means: Slurm tells all processes of a task.
 for (const signal of ["SIGINT", "SIGTERM", "SIGUSR1"] as const) process.on(signal, () => {})
 // A driver that is gone wants no result. SIGKILL, because leaving politely can crash native decoders.
-process.on("disconnect", () => process.kill(process.pid, "SIGKILL"))
+process.on("disconnect", () => killTree(process.pid))
 new Worker(new URL("./watchdog.ts", import.meta.url), {
   workerData: Number(process.argv[2]),
   resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16 },
@@ -50,9 +52,11 @@ const runtime = ManagedRuntime.make(StoreAt.layer(process.env[storeVariable]!))
 /** Whether the driver has said that calls are to come to an end. */
 let stopping = false
 
-const find = (job: Invocation.Job): Effect.Effect<Operator.Any, OperatorNotExported> =>
+const find = (job: Invocation.Job): Effect.Effect<Operator.Any, OperatorNotExported | ModuleRefused> =>
   Effect.flatMap(
-    Effect.promise((): Promise<Record<string, unknown>> => import(job.module)),
+    Effect.flatMap(urlOf(job.operator, job.module), (url) =>
+      Effect.promise((): Promise<Record<string, unknown>> => import(url)),
+    ),
     (exports) => {
       const operator = Object.values(exports).find(
         (value): value is Operator.Any =>
