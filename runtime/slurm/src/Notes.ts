@@ -38,6 +38,9 @@ export interface Remedy {
 /** The exit code of a worker that was warned and has left in time. */
 export const leftInTime = 75
 
+/** The exit code of a worker that found an order damaged, or not its driver's. */
+export const orderRefused = 76
+
 const none = { avoid: [], memoryScale: 1, blame: "none" } as const
 
 /** How a task ended that failed: `exit code 1`, `signal 9`. */
@@ -55,6 +58,12 @@ export const remedyOfStillborn = (how: JobState.Outcome, on: string | undefined)
   avoid: on === undefined ? [] : [on],
 })
 
+/** Of a shard that its worker found gone or damaged, or of which results were lost. */
+export const leftOut: Remedy = {
+  ...none,
+  text: "shards or results of them were gone or damaged in the store, and were written anew",
+}
+
 /** Of a way to end, on this node of the cluster. */
 export const remedy = (how: JobState.Outcome, at: string | undefined): Remedy => {
   switch (how._tag) {
@@ -71,6 +80,11 @@ export const remedy = (how: JobState.Outcome, at: string | undefined): Remedy =>
     case "Failed":
       if (how.exitCode === leftInTime)
         return { ...none, text: "tasks were warned, wrote what they had, and left; others went on" }
+      if (how.exitCode === orderRefused)
+        return {
+          ...none,
+          text: "workers found orders that were damaged, or that their driver had not written, and left; others went on",
+        }
       return how.perhapsMemory
         ? {
             ...none,

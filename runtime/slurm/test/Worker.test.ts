@@ -10,10 +10,12 @@ import { TestClock } from "effect/testing"
 
 import * as Order from "../src/Order.ts"
 import * as Results from "../src/Results.ts"
+import * as RunKey from "../src/RunKey.ts"
 import * as Worker from "../src/Worker.ts"
 
 const session = "test-session"
 const label = "node-0"
+const key = RunKey.make()
 const digest = (text: string): string => text.repeat(64).slice(0, 64)
 
 /** So many items of one node. */
@@ -53,28 +55,39 @@ const say = (turn: number, shards: ReadonlyArray<number>, last: boolean, idleSec
     const objects = yield* Objects
     const json = (value: unknown) => Buffer.from(JSON.stringify(value))
     const ids = shards.map((_, i) => `node-${turn}-${i}`)
-    yield* Effect.forEach(shards, (items, i) =>
-      objects.put(Order.shardName(session, ids[i]!), json(shardOf(items))),
-    )
+    const put = (name: string, value: unknown) => objects.put(name, RunKey.seal(key, name, json(value)))
+    yield* Effect.forEach(shards, (items, i) => put(Order.shardName(session, ids[i]!), shardOf(items)))
     const order: Order.Order = {
       format: Order.format,
       version: "1",
       session,
       label,
       shards: ids,
+      modules: ["file:///nowhere.ts"],
       perWorker: 1,
       cores: 1,
       last,
       idleSeconds,
     }
-    yield* objects.put(Order.orderName(session, label, 0, turn), json(order))
+    yield* put(Order.orderName(session, label, 0, turn), order)
   })
 
 const work = (slots: ReadonlyArray<Worker.Slot>) =>
   Effect.gen(function* () {
     const warned = yield* Deferred.make<void>()
     const attempt = { job: 1, task: 0, restart: 0, token: "00000000", node: "n", gpus: "0,1" }
-    const options = { session, label, attempt, slots, rank: 0, ranks: 1, version: "1", graceMs: 0, warned }
+    const options = {
+      session,
+      label,
+      key,
+      attempt,
+      slots,
+      rank: 0,
+      ranks: 1,
+      version: "1",
+      graceMs: 0,
+      warned,
+    }
     return { warned, fiber: yield* Effect.forkChild(Worker.work(options)) }
   })
 
@@ -88,7 +101,8 @@ const results = Effect.gen(function* () {
     Effect.gen(function* () {
       const bytes = yield* objects.get(name)
       if (bytes._tag === "None") return ""
-      const { head, results: made } = yield* Results.decode(name, bytes.value)
+      const opened = yield* RunKey.open(key, name, bytes.value)
+      const { head, results: made } = yield* Results.decode(name, opened)
       return `${head.shard} ${made.length} ${head.whole} GPU ${head.gpus}`
     }),
   )
