@@ -46,10 +46,10 @@ export const operators: Effect.Effect<ReadonlyArray<InstalledOperator>> = Effect
 })
 
 /** Worker processes on this machine, over the blobs of a store. */
-export const workers = (store: string): Layer.Layer<Workers> =>
+export const workers = (store: string, pass: ReadonlyArray<string> = []): Layer.Layer<Workers> =>
   Layer.unwrap(
     Effect.map(
       Effect.promise(() => import("@reelgraph/local")),
-      ({ LocalWorkers }) => LocalWorkers.layer({ store }),
+      ({ LocalWorkers }) => LocalWorkers.layer({ store, pass }),
     ),
   )

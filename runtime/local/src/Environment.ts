@@ -9,8 +9,8 @@ type Variables = Readonly<Record<string, string | undefined>>
 /** Environment variable with names of others that are passed on too, separated by commas; `PREFIX_*` is all that begin so. */
 export const moreVariable = "REELGRAPH_PASS"
 
-/** The key of a run on a cluster: for its driver and its workers, never for the processes of calls. */
-const secret = new Set(["REELGRAPH_RUN_KEY"])
+/** The key of a run on a cluster, and what Slurm is asked with: for drivers and workers, never for calls. */
+const secret = new Set(["REELGRAPH_RUN_KEY", "SLURM_JWT"])
 
 const words = (text: string): ReadonlyArray<string> => text.trim().split(/\s+/u)
 
@@ -42,8 +42,12 @@ const isAmong = (name: string, list: ReadonlyArray<string>): boolean =>
   list.some((each) => (each.endsWith("*") ? name.startsWith(each.slice(0, -1)) : name === each))
 
 /** The variables that processes of calls are given, for work on a store: a folder, or a URL such as `s3://bucket`. */
-export const passed = (environment: Variables, store: string): Record<string, string> => {
-  const more = parse(environment[moreVariable] ?? "")
+export const passed = (
+  environment: Variables,
+  store: string,
+  pass: ReadonlyArray<string> = [],
+): Record<string, string> => {
+  const more = [...parse(environment[moreVariable] ?? ""), ...pass]
   const bucket = /^s3:\/\//iu.test(store)
   return Object.fromEntries(
     Object.entries(environment).filter(

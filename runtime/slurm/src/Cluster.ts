@@ -24,6 +24,7 @@ import * as Stream from "effect/Stream"
 import type * as Job from "./Job.ts"
 import * as Drivers from "./Drivers.ts"
 import * as Keyring from "./Keyring.ts"
+import * as Notes from "./Notes.ts"
 import * as Order from "./Order.ts"
 import * as Partition from "./Partition.ts"
 import * as RunKey from "./RunKey.ts"
@@ -224,7 +225,7 @@ const takeOver = (session: Session.Session, graph: string, other: Drivers.Other)
       return
     }
     const shards = yield* Effect.orElseSucceed(session.adopt(name, key), () => 0)
-    if (shards > 0) session.notes.add(`an earlier driver's jobs were taken over: ${shards} shards of ${name}`)
+    if (shards > 0) session.notes.add(Notes.takenOver(shards, name))
   })
 
 /**

@@ -24,6 +24,16 @@ export class Notes {
   }
 }
 
+const takenOverWords = "an earlier driver's jobs were taken over"
+
+/** That jobs of a session whose driver had ended were taken over. */
+export const takenOver = (shards: number, session: string): string =>
+  `${takenOverWords}: ${shards} shards of ${session}`
+
+/** Whether sentences of a report say so: then a part of its calls was made before the run began. */
+export const tellOfTakeOver = (lines: ReadonlyArray<string>): boolean =>
+  lines.some((line) => line.startsWith(takenOverWords))
+
 /** What to do about a task that is over without all of its results. */
 export interface Remedy {
   readonly text: string

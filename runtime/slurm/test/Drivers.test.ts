@@ -11,6 +11,7 @@ import { TestClock } from "effect/testing"
 
 import * as Drivers from "../src/Drivers.ts"
 import * as Keyring from "../src/Keyring.ts"
+import * as Notes from "../src/Notes.ts"
 import * as RunKey from "../src/RunKey.ts"
 
 const keys = Effect.acquireRelease(
@@ -80,4 +81,14 @@ describe("Drivers", () => {
       assert.strictEqual(yield* stateOf(undefined), "forgotten")
     }),
   )
+})
+
+describe("A report", () => {
+  it("says whether jobs were taken over: such a run is not compared with its simulation", () => {
+    const notes = new Notes.Notes()
+    notes.add("tasks were cancelled by somebody, and made again", "1_2")
+    assert.isFalse(Notes.tellOfTakeOver(notes.lines))
+    notes.add(Notes.takenOver(3, "curate-1"))
+    assert.isTrue(Notes.tellOfTakeOver(notes.lines))
+  })
 })

@@ -66,9 +66,15 @@ const execute = Effect.fnUntraced(function* (
       : yield* Outputs.write(options.out, graph, journal.run(told.run)!, journal)
   print(written === undefined ? told : { ...told, written })
   if (placed !== undefined && known !== undefined && !options.json) {
-    const score = yield* Foretold.score(graph, placed.placement, known, told)
     const screen = yield* Screen
-    if (score !== undefined) screen.show(["", ...SimulationReport.scoreLines(score)])
+    const { Notes } = yield* Effect.promise(() => import("@reelgraph/slurm"))
+    // What it took in all is in no run: a part of it was done before this one began.
+    if (Notes.tellOfTakeOver(told.warnings))
+      screen.show(["", "not compared with its simulation: an earlier driver's jobs made a part of it"])
+    else {
+      const score = yield* Foretold.score(graph, placed.placement, known, told)
+      if (score !== undefined) screen.show(["", ...SimulationReport.scoreLines(score)])
+    }
   }
   yield* ended(told)
 })

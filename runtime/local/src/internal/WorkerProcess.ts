@@ -6,7 +6,6 @@ import type { Progress } from "@reelgraph/core"
 import { Failure, type Invocation } from "@reelgraph/engine"
 import * as Effect from "effect/Effect"
 
-import * as Environment from "../Environment.ts"
 import * as LastWords from "../LastWords.ts"
 import { killGroup, killTree } from "./processTree.ts"
 import { type Reply, type Request, storeVariable } from "./protocol.ts"
@@ -43,8 +42,7 @@ export class WorkerProcess {
       execArgv: [],
       // A group of its own, to be ended with all that its operators begin.
       detached: true,
-      // oxlint-disable-next-line node/no-process-env -- a process boundary: workers are given a part of it
-      env: { ...Environment.passed(process.env, store), ...environment, [storeVariable]: store },
+      env: { ...environment, [storeVariable]: store },
       serialization: "advanced",
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     })
