@@ -183,6 +183,17 @@ describe("The protocol of driver and workers", () => {
     }).pipe(Effect.scoped, Effect.provide(BlobStoreMemory.layer)),
   )
 
+  it.effect("ends with a sentence when a call is larger than any worker reads", () =>
+    Effect.gen(function* () {
+      const cluster = yield* make()
+      const shard = { ...shardOf([1]), cardinality: "collect" as const, set: Memory.digest(9) }
+      const items = [{ digest: Memory.digest(1), record: JSON.stringify("x".repeat(65 * 2 ** 20)) }]
+      const error = yield* Effect.flip(ask(cluster.driver, { ...shard, items }))
+      assert.strictEqual(error._tag, "ShardTooLarge")
+      assert.match(error.message, /place node in a pool of this machine/)
+    }).pipe(Effect.scoped, Effect.provide(BlobStoreMemory.layer)),
+  )
+
   it.effect("ends with a sentence when the store does not answer any more", () =>
     Effect.gen(function* () {
       const cluster = yield* make({ seconds: 10_000 })
