@@ -48,6 +48,9 @@ export interface Remedy {
 /** The exit code of a worker that was warned and has left in time. */
 export const leftInTime = 75
 
+/** The exit code of a worker that could not read or write the store. */
+export const storeFailed = 77
+
 /** The exit code of a worker that found an order damaged, or not its driver's. */
 export const orderRefused = 76
 
@@ -95,6 +98,8 @@ export const remedy = (how: JobState.Outcome, at: string | undefined): Remedy =>
           ...none,
           text: "workers found orders that were damaged, or that their driver had not written, and left; others went on",
         }
+      if (how.exitCode === storeFailed)
+        return { ...none, text: "workers could not read or write the store, and left; others went on" }
       return how.perhapsMemory
         ? {
             ...none,

@@ -19,7 +19,7 @@ import type { RunKey } from "./RunKey.ts"
 import type { SlurmClient } from "./SlurmClient.ts"
 import { Work } from "./Work.ts"
 
-export { jobName, type Options, type Site } from "./internal/desk.ts"
+export { jobName, type Site } from "./internal/desk.ts"
 
 export class Session {
   readonly notes = new Notes.Notes()
@@ -40,6 +40,7 @@ export class Session {
       reserved: new Map(),
       stalled: new Map(),
       stillborn: new Map(),
+      cutOff: new Map(),
       shards: 0,
       labels: 0,
     }
@@ -72,8 +73,7 @@ export class Session {
    */
   get run(): Effect.Effect<void> {
     const { lookMs, pollMs } = this.#desk.options
-    const { slurmPatienceMs = Desk.slurmPatienceMs, storePatienceMs = Desk.storePatienceMs } =
-      this.#desk.options
+    const { slurm, store } = Desk.patience(this.#desk.options)
     const again = <E extends { readonly message: string }>(
       what: string,
       effect: Effect.Effect<void, E>,
@@ -89,7 +89,7 @@ export class Session {
           if (now - sinceMs < patienceMs) return Effect.void
           const error = Cause.squash(cause)
           const said = error instanceof Error ? error.message : String(error)
-          const problem = `${what} has failed for ${Math.round((now - sinceMs) / 60_000)} min: ${said}; jobs and what they have written are left to the next run`
+          const problem = `${what} has failed for ${Math.round((now - sinceMs) / 60_000)} min: ${said}; what jobs have written is left to the next run`
           return Effect.sync(() => this.#desk.work.fail(undefined, problem))
         }
         sinceMs = now
@@ -103,10 +103,10 @@ export class Session {
     }
     return Effect.all(
       [
-        again("a look for results in the store", collectAll(this.#desk), lookMs, storePatienceMs),
-        again("a question to Slurm", poll(this.#desk), pollMs, slurmPatienceMs),
-        again("writing shards anew", reconcile(this.#desk), lookMs, storePatienceMs),
-        again("a submission", submitAll(this.#desk), lookMs, storePatienceMs),
+        again("a look for results in the store", collectAll(this.#desk), lookMs, store),
+        again("a question to Slurm", poll(this.#desk), pollMs, slurm),
+        again("writing shards anew", reconcile(this.#desk), lookMs, store),
+        again("a submission", submitAll(this.#desk), lookMs, store),
       ],
       { concurrency: "unbounded", discard: true },
     )

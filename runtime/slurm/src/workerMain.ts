@@ -2,7 +2,8 @@
  * The command of a task: `node workerMain.ts STORE SESSION LABEL SLOTS`. Which task it is, where, and with which GPUs,
  * it finds in what Slurm sets; its slots have equal shares of them. The key of its run is in `REELGRAPH_RUN_KEY`. Ends
  * with 0 when it is through, with 75 when it was warned and has left in time; of a gang, rank 0 alone does, for srun ends
- * the others when one ends with another number than 0. Ends with 76 when an order is not its driver's.
+ * the others when one ends with another number than 0. Ends with 76 when an order is not its driver's, 77 when it cannot
+ * use the store.
  */
 import { randomBytes } from "node:crypto"
 import { hostname } from "node:os"
@@ -18,7 +19,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 
-import { leftInTime, orderRefused } from "./Notes.ts"
+import { leftInTime, orderRefused, storeFailed } from "./Notes.ts"
 import * as Rank from "./Rank.ts"
 import * as RunKey from "./RunKey.ts"
 import { version } from "./version.ts"
@@ -104,6 +105,7 @@ const program = Effect.gen(function* () {
   Effect.scoped,
   Effect.tapCause((cause) => Effect.logError(cause)),
   Effect.catchTag("OrderRefused", () => Effect.succeed(orderRefused)),
+  Effect.catchTag(["OutOfSpace", "StoreUnreadable", "StoreUnwritable"], () => Effect.succeed(storeFailed)),
   Effect.provide(Logger.layer([Logger.consoleLogFmt])),
 )
 

@@ -4,7 +4,7 @@
  * sentence. It never waits for ever.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { BlobStoreMemory, Objects, StoreUnreadable } from "@reelgraph/store"
+import { BlobStoreMemory, Objects, StoreUnreadable, StoreUnwritable } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
@@ -260,6 +260,55 @@ describe("The protocol of driver and workers", () => {
       assert.deepStrictEqual(cluster.made.toSorted(), [1, 2])
       assert.isAtLeast(failures, 1)
     }).pipe(Effect.scoped, Effect.provide(BlobStoreMemory.layer)),
+  )
+
+  it.effect("ends with a sentence when workers cannot write what they have made", () =>
+    Effect.gen(function* () {
+      const cluster = yield* make({ workers: 1 })
+      const { put } = cluster.objects
+      Object.assign(cluster.objects, {
+        put: (name: string, bytes: Uint8Array) =>
+          name.endsWith(".ndjson")
+            ? Effect.fail(new StoreUnwritable({ path: name, cause: new Error("quota exceeded") }))
+            : put(name, bytes),
+      })
+      yield* Effect.forkScoped(cluster.driver.run)
+      const asked = yield* ask(cluster.driver, shardOf([1, 2]))
+      assert.isTrue(yield* settle([asked]))
+      // Not an item at a time, after its work was done over and over.
+      assert.match(
+        asked.problem() ?? "",
+        /3 workers in pool cpu one after another could not .* write the store/,
+      )
+      assert.strictEqual(asked.results.size, 0)
+    }).pipe(Effect.scoped, Effect.provide(BlobStoreMemory.layer)),
+  )
+
+  it.effect("brings every call to one end, whatever happens to a fifth of all objects", () =>
+    Effect.gen(function* () {
+      for (let seed = 1; seed <= 30; seed++) {
+        // A generator of Park and Miller: each seed is another course of things.
+        let state = seed * 48_271
+        const draw = (below: number) => (state = (state * 48_271) % 2_147_483_647) % below
+        const meddle: Memory.Meddle = (name, bytes) =>
+          draw(5) === 0 ? harms[draw(harms.length - 1)]![1](name, bytes) : bytes
+        yield* Effect.gen(function* () {
+          const held = seed % 2 === 0
+          const cluster = yield* make({ held, meddle, session: `session-${seed}`, workers: 3 })
+          yield* Effect.forkScoped(cluster.driver.run)
+          const numbers = Array.from({ length: 12 }, (_, i) => i)
+          const asked = yield* Effect.forEach([0, 1, 2, 3], (i) =>
+            ask(cluster.driver, shardOf(numbers.slice(3 * i, 3 * i + 3))),
+          )
+          assert.isTrue(yield* settle(asked, 60), `seed ${seed} waits for ever`)
+          for (const { counts, problem, results } of asked) {
+            assert.isUndefined(problem())
+            assert.deepStrictEqual([...counts.values()], [1, 1, 1])
+            for (const { what } of results.values()) assert.strictEqual(what._tag, "Kept", `seed ${seed}`)
+          }
+        }).pipe(Effect.scoped)
+      }
+    }).pipe(Effect.provide(BlobStoreMemory.layer)),
   )
 
   it.effect("never has more tasks in a pool than its maxJobs, whichever nodes they are of", () =>

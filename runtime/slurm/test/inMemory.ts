@@ -8,8 +8,6 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 
 import * as JobState from "../src/JobState.ts"
@@ -134,12 +132,18 @@ export const make = (options: Options = {}) =>
         const exit = yield* Effect.exit(
           Worker.work({ ...worker, graceMs: 0, warned }).pipe(Effect.provideService(Objects, objects)),
         )
-        const refused =
-          Exit.isFailure(exit) && (Cause.squash(exit.cause) as { _tag?: string })._tag === "OrderRefused"
+        const tag = Exit.isFailure(exit) ? (Cause.squash(exit.cause) as { _tag?: string })._tag : undefined
+        // As the process of a worker does.
+        const codes = new Map([
+          ["OrderRefused", Notes.orderRefused],
+          ["OutOfSpace", Notes.storeFailed],
+          ["StoreUnreadable", Notes.storeFailed],
+          ["StoreUnwritable", Notes.storeFailed],
+        ])
         const outcome = Exit.isSuccess(exit)
           ? JobState.make.Succeeded()
           : JobState.make.Failed({
-              exitCode: refused ? Notes.orderRefused : 1,
+              exitCode: codes.get(tag ?? "") ?? 1,
               signal: undefined,
               perhapsMemory: false,
             })
@@ -215,8 +219,6 @@ export const make = (options: Options = {}) =>
     return { driver, jobs, key, made, modules, most: () => most, objects, session: name, states }
   })
 
-type Made = Effect.Success<ReturnType<typeof make>>
-
 /** Has the calls of a shard made, and gives what came of each position, or why nothing did. */
 export const ask = (driver: Session.Session, shard: Shard.Shard) =>
   Effect.gen(function* () {
@@ -253,16 +255,3 @@ export const settle = (asked: ReadonlyArray<Asked>, minutes = 10) =>
       yield* TestClock.adjust("1 second")
     return open().length === 0
   })
-
-/** All objects of the store, with their names. */
-export const contents = Effect.gen(function* () {
-  const objects = yield* Objects
-  const names = yield* Stream.runCollect(objects.list(""))
-  return new Map(
-    yield* Effect.forEach(names, (name) =>
-      Effect.map(objects.get(name), (found) => [name, Option.getOrThrow(found)] as const),
-    ),
-  )
-})
-
-export type { Asked, Made }

@@ -107,6 +107,7 @@ const read = (desk: Desk, job: Job, name: string, base: string): Effect.Effect<v
     }
     if (head.refused !== undefined) desk.notes.add(`workers found no use for shards: ${head.refused}`, base)
     const fresh = desk.work.take(entry, results, Results.placeOf(head, job.session), remove)
+    if (fresh > 0) desk.cutOff.delete(job.node)
     if (fresh < results.length)
       desk.notes.add("results that two attempts of a task had made counted once", base)
     if (entry.missing.size === 0)

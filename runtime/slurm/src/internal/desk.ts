@@ -68,10 +68,6 @@ export interface Site {
   ) => Parameters<(typeof SlurmClient.Service)["submit"]>[0]
 }
 
-/** Milliseconds without an answer of the store, or of Slurm, after which a run ends. */
-export const storePatienceMs = 900_000
-export const slurmPatienceMs = 4 * 3_600_000
-
 export interface Options {
   readonly session: string
   readonly key: RunKey.RunKey
@@ -83,10 +79,16 @@ export interface Options {
   readonly pollMs: number
   /** Seconds for which a held worker waits for work. */
   readonly idleSeconds: number
-  /** @default those above */
+  /** Milliseconds without an answer of the store after which a run ends. @default 900000 */
   readonly storePatienceMs?: number
+  /** Of Slurm. @default 14400000 */
   readonly slurmPatienceMs?: number
 }
+
+export const patience = ({ slurmPatienceMs = 14_400_000, storePatienceMs = 900_000 }: Options) => ({
+  slurm: slurmPatienceMs,
+  store: storePatienceMs,
+})
 
 /** One task of a job, as the driver sees it. */
 export interface Task {
@@ -152,6 +154,8 @@ export interface Desk {
   readonly stalled: Map<string, number>
   /** Tasks that ended before they began, by node of the graph, since one did begin. */
   readonly stillborn: Map<string, Stillborn>
+  /** Tasks that could not use the store, by node of the graph, since results of it came. */
+  readonly cutOff: Map<string, number>
   /** Shards and jobs that were given names. */
   shards: number
   labels: number

@@ -60,7 +60,9 @@ const ended = (desk: Desk, job: Job, task: Task, { how, sinceMs }: NonNullable<T
     if (task.atWork === undefined) {
       // Shards come one after another: only the first that are left can have been those at work.
       task.atWork = new Set(left.slice(0, job.slots))
-      const useless = Stillborn.isStillborn(task, how) ? Stillborn.count(desk, job, task, how) : undefined
+      const useless = Stillborn.isStillborn(task, how)
+        ? Stillborn.count(desk, job, task, how)
+        : Stillborn.countCutOff(desk, job, task, how)
       if (useless !== undefined) desk.work.fail(job.node, useless)
     }
     const remedy = Stillborn.isStillborn(task, how)

@@ -12,9 +12,9 @@ import {
   type Desk,
   type Job,
   json,
+  patience,
   putSealed,
   type Site,
-  slurmPatienceMs,
   type StoreProblem,
   type Task,
   taskOf,
@@ -71,8 +71,8 @@ const stalled = (desk: Desk, node: string, cause: Cause.Cause<StoreProblem | Sub
     desk.stalled.set(node, sinceMs)
     desk.notes.add("Slurm took no jobs for a while", said)
     // A full queue is waited for as a queue is: the client tells.
-    if (error._tag === "QueueFull" || now - sinceMs < (desk.options.slurmPatienceMs ?? slurmPatienceMs))
-      return
+    const { slurm, store } = patience(desk.options)
+    if (error._tag === "QueueFull" || now - sinceMs < (isOfStore(error) ? store : slurm)) return
     desk.work.fail(
       node,
       `no job could be submitted for ${Math.round((now - sinceMs) / 60_000)} min: ${said}; what jobs have written is left to the next run`,
@@ -229,6 +229,7 @@ const isTransient = (error: unknown): error is StoreProblem | SubmitError =>
   typeof error === "object" &&
   error !== null &&
   "_tag" in error &&
-  (SlurmError.transient(error as SubmitError) ||
-    error._tag === "StoreUnreadable" ||
-    error._tag === "StoreUnwritable")
+  (SlurmError.transient(error as SubmitError) || isOfStore(error as SubmitError))
+
+const isOfStore = ({ _tag }: StoreProblem | SubmitError): boolean =>
+  _tag === "StoreUnreadable" || _tag === "StoreUnwritable"
