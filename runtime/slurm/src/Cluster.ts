@@ -288,7 +288,7 @@ export const layer = (options: Options): Layer.Layer<never, ClusterError, Object
       }
       // Slurm starts nothing whose output has no folder.
       yield* Effect.try({
-        try: () => mkdirSync(join(options.logs, name), { recursive: true }),
+        try: () => mkdirSync(join(options.logs, name), { recursive: true, mode: 0o700 }),
         catch: (cause) => new StoreUnwritable({ path: options.logs, cause }),
       })
       yield* Drivers.begin(objects, name, { host: hostname(), pid: process.pid, graph: options.graph })
