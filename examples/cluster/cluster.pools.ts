@@ -37,7 +37,7 @@ export default Pools.make({
       pricePerNodeHour: 2,
       /** `--time`: when a job ends, its worker is done with its shard, or the shard is done again. */
       timeLimitMinutes: 240,
-      /** Tasks at once of each node of a graph: `--array=0-N%500`. */
+      /** Tasks at once of a run, all nodes of its graph together. */
       maxJobs: 500,
     }),
 
@@ -69,6 +69,12 @@ export default Pools.make({
       timeLimitMinutes: 60,
     }),
   },
+
+  /**
+   * Variables of your environment that the processes of calls are given, here and in jobs, beside what programs need:
+   * `["HF_TOKEN", "WANDB_*"]`. Nothing else of it travels (docs/guide/trust.md).
+   */
+  environment: [],
 
   /**
    * By the name of an operator, or of a node of a graph. An operator says what it needs on CPUs; that it runs on a GPU

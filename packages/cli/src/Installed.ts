@@ -50,10 +50,10 @@ export const operators: Effect.Effect<ReadonlyArray<InstalledOperator>> = Effect
 })
 
 /** Executes on this machine, over the blobs of a store. */
-export const executor = (store: string): Layer.Layer<Executor> =>
+export const executor = (store: string, pass: ReadonlyArray<string> = []): Layer.Layer<Executor> =>
   Layer.unwrap(
     Effect.map(
       Effect.promise(() => import("@reelgraph/local")),
-      ({ LocalWorkers }) => LocalWorkers.layer({ store }),
+      ({ LocalWorkers }) => LocalWorkers.layer({ store, pass }),
     ),
   )

@@ -59,7 +59,7 @@ const isAway = ({ how }: Placement.PlacedNode): boolean => how !== "driver" && h
 /** As much of this machine as its pools say, and of that for each call what the placement says. */
 const local = ({ placement }: Placed, store: string): Layer.Layer<Executor, GpusHidden> => {
   const pools = Object.values(placement.pools.pools).filter(({ _tag }) => _tag === "Local")
-  if (pools.length === 0) return Installed.executor(store)
+  if (pools.length === 0) return Installed.executor(store, placement.pools.environment)
   const sum = (field: "cores" | "memoryGiB") => pools.reduce((total, pool) => total + pool[field], 0)
   const calls = new Map(
     placement.nodes
@@ -76,6 +76,7 @@ const local = ({ placement }: Placed, store: string): Layer.Layer<Executor, Gpus
         memoryGiB: sum("memoryGiB"),
         ...(gpus === undefined ? {} : { gpus }),
         resources: (node) => calls.get(node),
+        pass: placement.pools.environment ?? [],
       })
     }),
   )
@@ -115,20 +116,27 @@ const bucketVariables = [
   "AWS_ENDPOINT_URL_S3",
   "AWS_CA_BUNDLE",
   "NODE_EXTRA_CA_CERTS",
-  "REEL_CACHE",
 ]
 
 const cluster = ({ placement }: Placed, { detach, graph, store }: Away) =>
   Layer.unwrap(
     Effect.gen(function* () {
       const { Cluster, SlurmClient } = yield* Effect.promise(() => import("@reelgraph/slurm"))
+      const { Environment } = yield* Effect.promise(() => import("@reelgraph/local"))
+      // oxlint-disable-next-line node/no-process-env -- a process boundary: names of what jobs are given of it
+      const own = Environment.parse(process.env[Environment.moreVariable] ?? "")
+      const more = [...own, ...(placement.pools.environment ?? [])]
+      const ofStore = /^s3:/iu.test(store) ? bucketVariables : []
       return Cluster.layer({
         placement,
         graph,
         store: yield* StoreFolder.located(store),
         logs: yield* StoreFolder.logs(store),
         onInterrupt: detach ? "detach" : "cancel",
-        environment: OwnModules.variables(),
-      }).pipe(Layer.provide(SlurmClient.layer({ pass: bucketVariables })))
+        environment: {
+          ...OwnModules.variables(),
+          ...(more.length === 0 ? {} : { [Environment.moreVariable]: more.join(",") }),
+        },
+      }).pipe(Layer.provide(SlurmClient.layer({ pass: [...ofStore, "REEL_CACHE", ...more] })))
     }),
   )

@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
+import * as Environment from "./Environment.ts"
 import { Processes, type Seat } from "./internal/Processes.ts"
 import { ResourcePool } from "./internal/ResourcePool.ts"
 
@@ -36,8 +37,10 @@ export interface Options {
   readonly gpus?: Gpus
   /** What calls of a node occupy, where that is not what its operator asks for. @default what operators ask for */
   readonly resources?: (node: string) => Resources.Resources | undefined
-  /** Variables of worker processes beside those of this one. @default none */
+  /** Variables of worker processes beside those that they are given of this one's: see `Environment`. @default none */
   readonly environment?: Readonly<Record<string, string>>
+  /** Names of variables of this process that they are given too; `PREFIX_*` is all that begin so. @default none */
+  readonly pass?: ReadonlyArray<string>
   /**
    * Is done when this process is about to be ended: calls that go on are told (`stopping`), and no other begins: it
    * fails with `CallsStopped`. What fails from then on is not tried again here. @default never
@@ -86,7 +89,10 @@ export const layer = (options: Options): Layer.Layer<LocalWorkers | Executor> =>
       const devices = options.gpus?.devices ?? []
       const gpuMemoryGiB = options.gpus?.memoryGiB ?? 0
       const pool = new ResourcePool({ ...capacity, gpus: devices.map(() => gpuMemoryGiB) })
-      const processes = new Processes(options.store, options.environment ?? {}, gpuMemoryGiB)
+      const { environment = {}, pass = [], store } = options
+      // oxlint-disable-next-line node/no-process-env -- a process boundary: workers are given a part of it
+      const given = { ...Environment.passed(process.env, store, pass), ...environment }
+      const processes = new Processes(store, given, gpuMemoryGiB)
 
       yield* Effect.addFinalizer(() => processes.end)
       let stopped = false

@@ -1,4 +1,5 @@
 /** Operators that run in worker processes, well-behaved and not. */
+import { spawn } from "node:child_process"
 import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 
@@ -272,3 +273,37 @@ export const hidden = {
     run: (record) => Effect.succeed(record),
   }),
 }
+
+/** Begins processes that sleep, in its group and out of it, with its pipes and without; then ends as it is told. */
+export const Leave = Operator.map("leave", {
+  version,
+  worker,
+  input: Num,
+  output: Num,
+  params: Schema.Struct({ log: Schema.String, how: Schema.Literals(["end", "hang", "exit"]) }),
+  retries: 0,
+  timeoutMs: 3000,
+  run: ({ n }, { how, log }) =>
+    Effect.gen(function* () {
+      for (const detached of [false, true])
+        for (const stdio of ["ignore", "inherit"] as const) {
+          const child = spawn("sleep", ["1000"], { detached, stdio })
+          child.unref()
+          appendFileSync(log, `${detached ? "detached" : "attached"} ${child.pid}\n`)
+        }
+      appendFileSync(log, `worker ${process.pid}\n`)
+      if (how === "exit") process.exit(7)
+      if (how === "hang") yield* Effect.never
+      return { n }
+    }),
+})
+
+/** Gives the names of the variables that its process has been given. */
+export const Names = Operator.flatMap("names", {
+  version,
+  worker,
+  input: Num,
+  output: Port.make("Name", { record: Schema.Struct({ name: Schema.String }) }),
+  // oxlint-disable-next-line node/no-process-env -- a test looks at what its process is told
+  run: () => Effect.sync(() => Object.keys(process.env).map((name) => ({ name }))),
+})

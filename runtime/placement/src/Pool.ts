@@ -80,7 +80,7 @@ export const Slurm = Schema.TaggedStruct("Slurm", {
   task: Task.pipe(Schema.withDecodingDefaultKey(Effect.succeed("worker" as const))),
   /** Minutes after which Slurm ends a job (it counts in whole minutes). @default 240 */
   timeLimitMinutes: Count.pipe(Schema.withDecodingDefaultKey(Effect.succeed(240))),
-  /** Tasks at once, at most: the share of the partition that a node of a graph may take. @default as many as fit */
+  /** Tasks at once, at most, of all nodes of a graph that are in the pool: the share of it that a run may take. @default as many as fit */
   maxJobs: Schema.optionalKey(Count),
 })
 export type Slurm = typeof Slurm.Type

@@ -41,12 +41,26 @@ export type Choice = typeof Choice.Type
 export const Pools = Schema.Struct({
   pools: Schema.Record(Schema.String, Pool.Pool),
   operators: Schema.Record(Schema.String, Choice),
+  /**
+   * Variables of the driver's environment that the processes of calls are given, here and in jobs, beside what programs
+   * need: `HF_TOKEN`, or `WANDB_*` for all that begin so.
+   */
+  environment: Schema.optionalKey(
+    Schema.Array(
+      Schema.String.check(
+        Schema.isPattern(/^[A-Za-z_]\w{0,99}\*?$/, {
+          expected: "the name of a variable, or how names begin and *",
+        }),
+      ),
+    ),
+  ),
 })
 export interface Pools extends Schema.Schema.Type<typeof Pools> {}
 
 export interface Options {
   readonly pools: { readonly [name: string]: typeof Pool.Pool.Encoded }
   readonly operators?: { readonly [nameOrNode: string]: typeof Choice.Encoded }
+  readonly environment?: ReadonlyArray<string>
 }
 
 const TypeId = Symbol.for("reelgraph/placement/Pools")

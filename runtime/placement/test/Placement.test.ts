@@ -297,3 +297,12 @@ describe("Placement", () => {
     }),
   )
 })
+
+describe("Pools", () => {
+  it("name variables of the environment, and nothing else in their place", () => {
+    const make = (environment: ReadonlyArray<string>) => Pools.make({ pools: { here }, environment })
+    assert.deepStrictEqual(make(["HF_TOKEN", "WANDB_*"]).environment, ["HF_TOKEN", "WANDB_*"])
+    for (const wrong of ["", "*", "A=B", "A,B", "A B", "1A", "A*B", "$(id)"])
+      assert.throws(() => make([wrong]), /environment\.0/u)
+  })
+})

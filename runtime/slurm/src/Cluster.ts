@@ -17,13 +17,17 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
 import type * as Job from "./Job.ts"
 import * as Drivers from "./Drivers.ts"
+import * as Keyring from "./Keyring.ts"
+import * as Notes from "./Notes.ts"
 import * as Order from "./Order.ts"
 import * as Partition from "./Partition.ts"
+import * as RunKey from "./RunKey.ts"
 import * as Session from "./Session.ts"
 import { SlurmClient } from "./SlurmClient.ts"
 import type { QueryError } from "./SlurmError.ts"
@@ -39,7 +43,7 @@ export class PoolsUnusable extends Schema.TaggedError<PoolsUnusable>()("PoolsUnu
 }
 
 /** What keeps a run on a cluster from beginning. */
-export type ClusterError = PoolsUnusable | QueryError | Drivers.SessionError
+export type ClusterError = PoolsUnusable | QueryError | Drivers.SessionError | StoreUnwritable
 
 export interface Options {
   readonly placement: Placement.Placement
@@ -53,6 +57,8 @@ export interface Options {
   readonly onInterrupt?: "cancel" | "detach"
   /** Version of reelgraph that workers must have. @default this one */
   readonly version?: string
+  /** Folder for keys of runs, private to this user and not in the store. @default one among the user's caches */
+  readonly keys?: string
   /** Variables of the driver that workers get as well. */
   readonly environment?: Readonly<Record<string, string>>
   /** Milliseconds between looks into the store for results. @default 300 */
@@ -73,12 +79,16 @@ const lingerMs = 300
 
 const worker = fileURLToPath(new URL("./workerMain.ts", import.meta.url))
 
-const poolOf = ({ pools }: Placement.Placement, name: string): Pool.Pool | undefined => pools.pools[name]
+/** The Slurm pool of a name, if it is one. */
+const poolOf = ({ pools }: Placement.Placement, name: string): Pool.Slurm | undefined => {
+  const pool = pools.pools[name]
+  return pool?._tag === "Slurm" ? pool : undefined
+}
 
 const siteOf = (
   options: Options,
   session: string,
-  compiled: string,
+  environment: Readonly<Record<string, string>>,
   placed: Placement.PlacedNode,
   pool: Pool.Slurm,
 ): Session.Site => {
@@ -95,6 +105,7 @@ const siteOf = (
     gang: placed.how === "gang",
     workers,
     perWorker,
+    maxJobs: pool.maxJobs,
     cores: resources.cores,
     memoryGiB: resources.memoryGiB,
     slots: slotsOf,
@@ -125,7 +136,7 @@ const siteOf = (
       ...(pool.timeLimitMinutes < 5 ? {} : { warning: { signal: "USR1", seconds: 60 } }),
       requeue: true,
       excludeNodes: [...avoid],
-      environment: { NODE_COMPILE_CACHE: compiled, ...options.environment },
+      environment,
       command: [process.execPath, worker, options.store, session, label, String(slots)],
     }),
   }
@@ -173,11 +184,7 @@ const streamOf = (
       yield* Effect.addFinalizer(() => Effect.sync(() => session.forget(shard, give)))
       yield* session
         .ask(shard, give, end, fail)
-        .pipe(
-          Effect.catch((error) =>
-            Effect.sync(() => fail(error instanceof Error ? error.message : String(error))),
-          ),
-        )
+        .pipe(Effect.catch(({ message }) => Effect.sync(() => fail(message))))
       return Stream.fromQueue(parts)
     }),
   )
@@ -197,9 +204,31 @@ const checkPools = (placement: Placement.Placement) =>
     const used = new Set(placement.nodes.map(({ pool }) => pool))
     const problems = [...used].flatMap((name) => {
       const pool = poolOf(placement, name)
-      return pool?._tag === "Slurm" ? Partition.misfits(name, pool, partitions) : []
+      return pool === undefined ? [] : Partition.misfits(name, pool, partitions)
     })
     if (problems.length > 0) return yield* new PoolsUnusable({ problems })
+  })
+
+/** What is to be done about another session of the store when a driver begins. */
+const takeOver = (session: Session.Session, graph: string, other: Drivers.Other) =>
+  Effect.gen(function* () {
+    const { host, key, pid, session: name, state } = other
+    if (state === "lives") {
+      if (other.graph !== graph) return
+      const problem = `another driver of ${graph} is at work on this store (process ${pid} on ${host}, session ${name}): what both are asked for is made twice; end one of them, unless their inputs differ`
+      session.notes.add(problem)
+      return yield* Effect.logWarning(problem)
+    }
+    if (key === undefined) {
+      if (state === "ended")
+        session.notes.add(
+          "jobs of an earlier driver were not taken over, since the key of its run is not with this user on this machine: nothing that they wrote is trusted, and their calls are made again",
+          name,
+        )
+      return
+    }
+    const shards = yield* Effect.orElseSucceed(session.adopt(name, key), () => 0)
+    if (shards > 0) session.notes.add(Notes.takenOver(shards, name))
   })
 
 /**
@@ -219,17 +248,28 @@ export const layer = (
       const { placement } = options
       yield* checkPools(placement)
       const name = sessionName(options.graph, yield* Clock.currentTimeMillis)
+      const cache = yield* StoreLocation.userCache
       // Modules compiled once: half of what it takes to start a worker. No one else may put code there.
-      const compiled = join(yield* StoreLocation.userCache, "compiled")
+      const compiled = join(cache, "compiled")
+      yield* Keyring.privateFolder(compiled)
+      const key = RunKey.make()
+      const keys = { folder: options.keys ?? join(cache, "keys"), store: options.store }
+      yield* Keyring.put(keys.folder, keys.store, name, key)
+      const environment = {
+        NODE_COMPILE_CACHE: compiled,
+        ...options.environment,
+        [RunKey.variable]: Redacted.value(key),
+      }
       const sites = new Map<string, Session.Site>()
       for (const placed of placement.nodes) {
         const pool = poolOf(placement, placed.pool)
-        if (pool?._tag === "Slurm" && placed.how !== "driver" && placed.how !== "local")
-          sites.set(placed.node, siteOf(options, name, compiled, placed, pool))
+        if (pool !== undefined && placed.how !== "driver" && placed.how !== "local")
+          sites.set(placed.node, siteOf(options, name, environment, placed, pool))
       }
       const session = new Session.Session(
         {
           session: name,
+          key,
           version: options.version ?? version,
           sites,
           lookMs: options.lookMs ?? 300,
@@ -254,26 +294,29 @@ export const layer = (
       }
       // Slurm starts nothing whose output has no folder.
       yield* Effect.try({
-        try: () => mkdirSync(join(options.logs, name), { recursive: true }),
+        try: () => mkdirSync(join(options.logs, name), { recursive: true, mode: 0o700 }),
         catch: (cause) => new StoreUnwritable({ path: options.logs, cause }),
       })
-      yield* Drivers.begin(objects, name, { host: hostname(), pid: process.pid })
-      const before = yield* Drivers.abandoned(objects, name)
-      for (const other of before) {
-        const shards = yield* Effect.orElseSucceed(session.adopt(other), () => 0)
-        if (shards > 0)
-          session.notes.add(`an earlier driver's jobs were taken over: ${shards} shards of ${other}`)
-      }
+      yield* Drivers.begin(objects, name, { host: hostname(), pid: process.pid, graph: options.graph })
+      const before = yield* Drivers.others(objects, name, keys)
+      for (const other of before) yield* takeOver(session, options.graph, other)
       yield* Effect.forkScoped(session.run)
+      const end = (ended: string) =>
+        Effect.andThen(Drivers.end(objects, ended), Keyring.remove(keys.folder, ended))
       yield* Effect.addFinalizer((exit) =>
         Effect.gen(function* () {
           const interrupted = Exit.isFailure(exit)
           if (interrupted && options.onInterrupt === "detach") return yield* Drivers.leave(objects, name)
           yield* session.cancel
           // What came and did not count is kept until somebody takes it over, or nobody will.
-          if (interrupted) yield* Drivers.leave(objects, name)
-          else
-            yield* Effect.forEach([name, ...before], (each) => Drivers.end(objects, each), { discard: true })
+          if (interrupted) return yield* Drivers.leave(objects, name)
+          yield* end(name)
+          for (const { key: known, session: other, state } of before)
+            if (
+              state === "forgotten" ||
+              (state === "ended" && known !== undefined && session.isThrough(other))
+            )
+              yield* end(other)
         }).pipe(Effect.ignore),
       )
       return Executor.of({

@@ -24,6 +24,16 @@ export class Notes {
   }
 }
 
+const takenOverWords = "an earlier driver's jobs were taken over"
+
+/** That jobs of a session whose driver had ended were taken over. */
+export const takenOver = (shards: number, session: string): string =>
+  `${takenOverWords}: ${shards} shards of ${session}`
+
+/** Whether sentences of a report say so: then a part of its calls was made before the run began. */
+export const tellOfTakeOver = (lines: ReadonlyArray<string>): boolean =>
+  lines.some((line) => line.startsWith(takenOverWords))
+
 /** What to do about a task that is over without all of its results. */
 export interface Remedy {
   readonly text: string
@@ -37,6 +47,12 @@ export interface Remedy {
 
 /** The exit code of a worker that was warned and has left in time. */
 export const leftInTime = 75
+
+/** The exit code of a worker that could not read or write the store. */
+export const storeFailed = 77
+
+/** The exit code of a worker that found an order damaged, or not its driver's. */
+export const orderRefused = 76
 
 const none = { avoid: [], memoryScale: 1, blame: "none" } as const
 
@@ -55,6 +71,12 @@ export const remedyOfStillborn = (how: JobState.Outcome, on: string | undefined)
   avoid: on === undefined ? [] : [on],
 })
 
+/** Of a shard that its worker found gone or damaged, or of which results were lost. */
+export const leftOut: Remedy = {
+  ...none,
+  text: "shards or results of them were gone or damaged in the store, and were written anew",
+}
+
 /** Of a way to end, on this node of the cluster. */
 export const remedy = (how: JobState.Outcome, at: string | undefined): Remedy => {
   switch (how._tag) {
@@ -71,6 +93,13 @@ export const remedy = (how: JobState.Outcome, at: string | undefined): Remedy =>
     case "Failed":
       if (how.exitCode === leftInTime)
         return { ...none, text: "tasks were warned, wrote what they had, and left; others went on" }
+      if (how.exitCode === orderRefused)
+        return {
+          ...none,
+          text: "workers found orders that were damaged, or that their driver had not written, and left; others went on",
+        }
+      if (how.exitCode === storeFailed)
+        return { ...none, text: "workers could not read or write the store, and left; others went on" }
       return how.perhapsMemory
         ? {
             ...none,

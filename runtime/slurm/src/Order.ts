@@ -7,12 +7,15 @@
  * - `results/LABEL/...`: what workers say: see `Results`;
  * - `jobs/LABEL.json`: what was submitted, for a driver that comes after this one;
  * - `driver.json`: whether its driver lives: see `Drivers`.
+ *
+ * All but `driver.json` are sealed with the key of the run: see `RunKey`. docs/protocol/slurm.md has the states of each
+ * object, and what happens when it is missing, damaged or somebody else's.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 /** Raised with every change of what is in these objects: drivers and workers of other formats refuse each other. */
-export const format = 1
+export const format = 2
 
 const Id = Schema.String.check(Schema.isPattern(/^[\w.-]{1,128}$/))
 
@@ -24,6 +27,8 @@ export const Order = Schema.Struct({
   session: Id,
   label: Id,
   shards: Schema.Array(Id).check(Schema.isMaxLength(10_000)),
+  /** URLs of the modules of the driver's graph: a worker loads no others for its shards. */
+  modules: Schema.Array(Schema.String.check(Schema.isMaxLength(4096))).check(Schema.isMaxLength(10_000)),
   /** Calls at once in each slot, which share what it has. */
   perWorker: Schema.Int.check(Schema.isGreaterThan(0)),
   cores: Schema.Finite,

@@ -44,8 +44,10 @@ export const Head = Schema.Struct({
   ...Attempt.fields,
   shard: Schema.String,
   part: Schema.Int,
-  /** Whether this attempt is through with the shard. */
+  /** Whether this attempt is through with the shard: what has no result by then gets none of it. */
   whole: Schema.Boolean,
+  /** Why nothing was made of the shard: it was gone, damaged, or not its driver's. */
+  refused: Schema.optionalKey(Schema.String),
   results: Schema.Int,
   /** SHA-256 of the rest, in hex. */
   sha256: Schema.String,
@@ -123,6 +125,8 @@ export const decode = (
         throw new Error("their digest is another one")
       const lines = Buffer.from(body).toString("utf8").split("\n").slice(0, -1)
       if (lines.length !== head.results) throw new Error(`${lines.length} of ${head.results} are there`)
+      const own = partName(head)
+      if (name.slice(name.lastIndexOf("/") + 1) !== own) throw new Error(`they are those of ${own}`)
       return { head, results: lines.map((line) => decodeResult(line)) }
     },
     catch: (cause) =>

@@ -4,35 +4,43 @@
  */
 import { Call, type Part } from "@reelgraph/call"
 import type { Objects } from "@reelgraph/store"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
 import * as Adopting from "./internal/adopting.ts"
 import { collectAll } from "./internal/collecting.ts"
-import { activeJobs, type Desk, enter, type Options } from "./internal/desk.ts"
+import * as Desk from "./internal/desk.ts"
 import { poll } from "./internal/following.ts"
 import { reconcile } from "./internal/reconciling.ts"
 import { submitAll } from "./internal/submitting.ts"
 import * as Notes from "./Notes.ts"
+import type { RunKey } from "./RunKey.ts"
 import type { SlurmClient } from "./SlurmClient.ts"
 import { Work } from "./Work.ts"
 
-export { jobName, type Options, type Site } from "./internal/desk.ts"
+export { jobName, type Site } from "./internal/desk.ts"
 
 export class Session {
   readonly notes = new Notes.Notes()
-  readonly #desk: Desk
+  readonly #desk: Desk.Desk
 
-  constructor(options: Options, objects: typeof Objects.Service, slurm: typeof SlurmClient.Service) {
+  constructor(options: Desk.Options, objects: typeof Objects.Service, slurm: typeof SlurmClient.Service) {
     this.#desk = {
       options,
       objects,
       slurm,
       notes: this.notes,
       work: new Work(),
+      modules: new Set(),
+      keys: new Map([[options.session, options.key]]),
       jobs: new Map(),
       waiting: new Map(),
       submitting: new Set(),
+      reserved: new Map(),
+      stalled: new Map(),
       stillborn: new Map(),
+      cutOff: new Map(),
       shards: 0,
       labels: 0,
     }
@@ -44,12 +52,12 @@ export class Session {
     give: (part: Part) => void,
     end: () => void,
     fail: (problem: string) => void,
-  ): Effect.Effect<void, unknown> {
+  ): Effect.Effect<void, Desk.ShardTooLarge | Desk.StoreProblem> {
     return Effect.suspend(() => {
-      const fresh = this.#desk.work.ask(Call.keys(shard), { give, end, fail })
+      const fresh = this.#desk.work.ask({ shard, give, end, fail })
       if (fresh.length === 0) return Effect.void
       const parts = shard.set === undefined ? bySize(shard, fresh) : [shard]
-      return Effect.forEach(parts, (part) => enter(this.#desk, part, shard.node), { discard: true })
+      return Effect.forEach(parts, (part) => Desk.enter(this.#desk, part), { discard: true })
     })
   }
 
@@ -60,28 +68,45 @@ export class Session {
 
   /**
    * Looks for results, asks Slurm, and submits, each at its own pace: a controller that is slow to answer holds up no
-   * results. Ends never; what cannot be done now, such as while a store does not answer, is done later.
+   * results. Ends never; what cannot be done now, such as while a store does not answer, is done later. What cannot be
+   * done for too long ends everybody who waits, with a sentence.
    */
   get run(): Effect.Effect<void> {
     const { lookMs, pollMs } = this.#desk.options
-    const again = (what: string, effect: Effect.Effect<void, unknown>, ms: number) => {
+    const { slurm, store } = Desk.patience(this.#desk.options)
+    const again = <E extends { readonly message: string }>(
+      what: string,
+      effect: Effect.Effect<void, E>,
+      ms: number,
+      patienceMs: number,
+    ) => {
       // Told once until it works again: what lasts would fill the screen.
-      let told = false
+      let sinceMs: number | undefined
+      const failed = (cause: Cause.Cause<E>, now: number) => {
+        // Nobody waits: nothing is late.
+        if (!this.#desk.work.awaited) sinceMs = now
+        if (sinceMs !== undefined) {
+          if (now - sinceMs < patienceMs) return Effect.void
+          const error = Cause.squash(cause)
+          const said = error instanceof Error ? error.message : String(error)
+          const problem = `${what} has failed for ${Math.round((now - sinceMs) / 60_000)} min: ${said}; what jobs have written is left to the next run`
+          return Effect.sync(() => this.#desk.work.fail(undefined, problem))
+        }
+        sinceMs = now
+        return Effect.logWarning(`${what} failed, and follows again`, cause)
+      }
       const once = Effect.matchCauseEffect(effect, {
-        onFailure: (cause) => {
-          if (told) return Effect.void
-          told = true
-          return Effect.logWarning(`${what} failed, and follows again`, cause)
-        },
-        onSuccess: () => Effect.sync(() => void (told = false)),
+        onFailure: (cause) => Effect.flatMap(Clock.currentTimeMillis, (now) => failed(cause, now)),
+        onSuccess: () => Effect.sync(() => void (sinceMs = undefined)),
       })
       return Effect.forever(Effect.andThen(once, Effect.sleep(ms)))
     }
     return Effect.all(
       [
-        again("a look for results", collectAll(this.#desk), lookMs),
-        again("a question to Slurm", Effect.andThen(poll(this.#desk), reconcile(this.#desk)), pollMs),
-        again("a submission", submitAll(this.#desk), lookMs),
+        again("a look for results in the store", collectAll(this.#desk), lookMs, store),
+        again("a question to Slurm", poll(this.#desk), pollMs, slurm),
+        again("writing shards anew", reconcile(this.#desk), lookMs, store),
+        again("a submission", submitAll(this.#desk), lookMs, store),
       ],
       { concurrency: "unbounded", discard: true },
     )
@@ -89,7 +114,7 @@ export class Session {
 
   /** How the tasks of a node of the graph are: `3 tasks run, 2 wait (Resources)`. */
   state(node: string): string {
-    const tasks = activeJobs(this.#desk)
+    const tasks = Desk.activeJobs(this.#desk)
       .filter((job) => job.node === node)
       .flatMap((job) => job.tasks)
     const open = tasks.filter(({ done }) => !done)
@@ -106,20 +131,20 @@ export class Session {
     ].join(", ")
   }
 
-  /** Takes over the jobs of a session whose driver has ended. Gives how many shards they have. */
-  adopt(session: string): Effect.Effect<number, unknown> {
-    return Adopting.adopt(this.#desk, session)
+  /** Takes over the jobs of a session whose driver has ended, with its key. Gives how many shards they have. */
+  adopt(session: string, key: RunKey): Effect.Effect<number, Desk.StoreProblem> {
+    return Adopting.adopt(this.#desk, session, key)
   }
 
-  /** Sessions with calls that nobody has asked for yet, or that are not through. */
-  get open(): ReadonlySet<string> {
-    return this.#desk.work.open
+  /** Whether nothing of a session that was taken over is left for somebody else to ask for. */
+  isThrough(session: string): boolean {
+    return this.#desk.work.claimed.has(session) || !this.#desk.work.open.has(session)
   }
 
   /** Cancels what still runs for this driver: not what it took over and nobody asked for. */
   get cancel(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const ids = activeJobs(this.#desk)
+      const ids = Desk.activeJobs(this.#desk)
         .filter(
           ({ session }) => session === this.#desk.options.session || this.#desk.work.claimed.has(session),
         )

@@ -6,6 +6,7 @@
  */
 import { userInfo } from "node:os"
 
+import { Environment } from "@reelgraph/local"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -75,7 +76,10 @@ export class SlurmClient extends Context.Service<
 export interface Options {
   /** What the commands find in their environment. @default that of this process */
   readonly environment?: Readonly<Record<string, string | undefined>>
-  /** Variables of the driver that jobs get too, beside PATH, HOME and the like. @default none */
+  /**
+   * Names of variables of the driver that jobs get too, beside PATH, HOME and the like; `PREFIX_*` is all that begin so.
+   * @default none
+   */
   readonly pass?: ReadonlyArray<string>
   /** After which a command is taken to have no answer. Slurm itself gives up after 10 s or more. @default 60000 */
   readonly timeoutMs?: number
@@ -158,7 +162,7 @@ const make = (options: Options) => {
     // Or long lists of indices are cut short.
     SLURM_BITSTR_LEN: "0",
   }
-  const forJobs = new Set([...passed, ...(options.pass ?? [])])
+  const forJobs = new Set([...passed, ...Environment.picked(own, options.pass ?? [])])
   const submitting = pick(own, (name) => forJobs.has(name))
   const me = userInfo().username
 

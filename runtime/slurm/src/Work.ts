@@ -52,10 +52,14 @@ interface Waiter {
 /** Those who asked for the calls of one shard of the engine. */
 interface Group {
   open: number
+  /** What was asked for: its calls can be made again from here alone, whatever has become of objects in the store. */
+  readonly shard: Call.Shard
   readonly give: (part: Part) => void
   readonly end: () => void
   readonly fail: (problem: string) => void
 }
+
+const nameOf = ({ id, session }: Pick<Entry, "session" | "id">): string => `${session}/${id}`
 
 export class Work {
   /** Two nodes of a graph may make the same call. */
@@ -64,20 +68,22 @@ export class Work {
   readonly #early = new Map<string, Early>()
   /** Which shard has a call. */
   readonly #underway = new Map<string, Entry>()
-  readonly entries = new Map<string, Entry>()
+  /** By session and id: sessions number their shards alike. */
+  readonly #entries = new Map<string, Entry>()
   /** Sessions of which something was asked for. */
   readonly claimed = new Set<string>()
 
   /** Sessions with calls that are not through, or results that nobody has asked for. */
   get open(): ReadonlySet<string> {
     const open = new Set<string>()
-    for (const { session } of this.entries.values()) open.add(session)
+    for (const { session } of this.#entries.values()) open.add(session)
     for (const { session } of this.#early.values()) open.add(session)
     return open
   }
 
   /** Notes who waits for the calls of a shard. Gives the positions that nobody has in hand. */
-  ask(keys: ReadonlyArray<string>, group: Omit<Group, "open">): ReadonlyArray<number> {
+  ask(group: Omit<Group, "open">): ReadonlyArray<number> {
+    const keys = Call.keys(group.shard)
     const asked: Group = { ...group, open: keys.length }
     const fresh: Array<number> = []
     const there: Array<{ readonly at: number; readonly early: Early }> = []
@@ -109,24 +115,61 @@ export class Work {
     }
   }
 
+  /** The shard of a session, while something of it is missing. */
+  entry(session: string, id: string): Entry | undefined {
+    return this.#entries.get(nameOf({ session, id }))
+  }
+
   add(entry: Entry): void {
-    this.entries.set(entry.id, entry)
+    this.#entries.set(nameOf(entry), entry)
     for (const at of entry.missing) this.#underway.set(entry.keys[at]!, entry)
   }
 
   /** Takes a shard out whose calls are now in others, or given up. */
   drop(entry: Entry): void {
-    this.entries.delete(entry.id)
+    this.#entries.delete(nameOf(entry))
     for (const at of entry.missing) {
       const key = entry.keys[at]!
       if (this.#underway.get(key) === entry) this.#underway.delete(key)
     }
   }
 
-  /** Whether somebody waits for something of a shard. */
-  wanted(entry: Entry): boolean {
-    for (const at of entry.missing) if (this.#waiters.has(entry.keys[at]!)) return true
-    return false
+  /**
+   * The calls of a shard that have no result and that somebody waits for, as shards of those who asked for them: each
+   * call in one of them, but for those of some keys. Nothing of it is read from the store, where the shard may be gone,
+   * or damaged.
+   */
+  remainder(entry: Entry, except: ReadonlySet<string> = new Set()): ReadonlyArray<Call.Shard> {
+    const positions = new Map<Group, Array<number>>()
+    for (const at of entry.missing) {
+      const key = entry.keys[at]!
+      const waiter = except.has(key) ? undefined : this.#waiters.get(key)?.[0]
+      if (waiter === undefined) continue
+      const list = positions.get(waiter.group)
+      if (list === undefined) positions.set(waiter.group, [waiter.at])
+      else list.push(waiter.at)
+    }
+    return [...positions].map(([{ shard }, list]) =>
+      shard.set === undefined ? { ...shard, items: list.map((at) => shard.items[at]!) } : shard,
+    )
+  }
+
+  /** Takes a shard out in favour of those that have its calls now: of these, what has no result yet is to be made. */
+  replace(entry: Entry, others: ReadonlyArray<Entry>): void {
+    const left = new Set([...entry.missing].map((at) => entry.keys[at]!))
+    this.drop(entry)
+    for (const other of others) {
+      // Results of the old one may have come while the new ones were written.
+      for (const at of other.missing) if (!left.has(other.keys[at]!)) other.missing.delete(at)
+      if (other.missing.size > 0) this.add(other)
+    }
+  }
+
+  /** Gives those who wait for calls of a shard a result that says why they were not made, and forgets the shard. */
+  giveUp(entry: Entry, result: (at: number) => Call.Result): void {
+    const wanted = [...entry.missing].filter((at) => this.#waiters.has(entry.keys[at]!))
+    this.take(entry, wanted.map(result), "", Effect.void)
+    this.drop(entry)
   }
 
   /**
@@ -160,21 +203,29 @@ export class Work {
         else list.push({ ...result, at })
       }
     }
-    if (entry.missing.size === 0) this.entries.delete(entry.id)
+    if (entry.missing.size === 0) this.#entries.delete(nameOf(entry))
     for (const [group, list] of groups) this.#give(group, place, source, list)
     Effect.runFork(settled(source, 1))
     return fresh
   }
 
-  /** Ends everybody who waits for a node's calls. */
-  fail(node: string, problem: string): void {
+  /** Ends everybody who waits for a node's calls; without a node, everybody. */
+  fail(node: string | undefined, problem: string): void {
     const groups = new Set<Group>()
-    for (const entry of this.entries.values())
-      if (entry.node === node)
-        for (const at of entry.missing) {
-          for (const { group } of this.#waiters.get(entry.keys[at]!) ?? []) groups.add(group)
-        }
+    if (node === undefined) {
+      for (const waiters of this.#waiters.values()) for (const { group } of waiters) groups.add(group)
+    } else
+      for (const entry of this.#entries.values())
+        if (entry.node === node)
+          for (const at of entry.missing) {
+            for (const { group } of this.#waiters.get(entry.keys[at]!) ?? []) groups.add(group)
+          }
     for (const group of groups) group.fail(problem)
+  }
+
+  /** Whether anybody waits for anything. */
+  get awaited(): boolean {
+    return this.#waiters.size > 0
   }
 
   #give(group: Group, place: string, source: Source, results: ReadonlyArray<Call.Result>): void {

@@ -12,7 +12,7 @@
  */
 import { Call } from "@reelgraph/call"
 import type { LocalWorkers } from "@reelgraph/local"
-import { Objects } from "@reelgraph/store"
+import { defaultMaxObjectBytes, Objects } from "@reelgraph/store"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -23,6 +23,7 @@ import * as Stream from "effect/Stream"
 
 import * as Order from "./Order.ts"
 import * as Results from "./Results.ts"
+import * as RunKey from "./RunKey.ts"
 
 /** Results are written when the oldest of them is so old. */
 const flushMs = 5000
@@ -39,6 +40,16 @@ export class WorkerRefused extends Schema.TaggedError<WorkerRefused>()("WorkerRe
 }) {
   override get message() {
     return this.reason
+  }
+}
+
+/** An order that is damaged, or that its driver has not written: the task ends, and what it was to do is done by others. */
+export class OrderRefused extends Schema.TaggedError<OrderRefused>()("OrderRefused", {
+  name: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `order ${this.name} is not followed: ${this.problem}`
   }
 }
 
@@ -64,6 +75,8 @@ export interface Slot {
 export interface Options {
   readonly session: string
   readonly label: string
+  /** What it seals its objects with, and opens those of its driver. */
+  readonly key: RunKey.RunKey
   /** With the devices of all slots. */
   readonly attempt: Results.Attempt
   /** Of a gang, one. */
@@ -83,6 +96,10 @@ const decodeOrder = Schema.decodeUnknownEffect(Schema.fromJsonString(Order.Order
 const decodeShard = Schema.decodeUnknownEffect(Schema.fromJsonString(Call.Shard))
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8")
 
+/** Writes an object with its seal. */
+const put = (key: RunKey.RunKey, name: string, bytes: Uint8Array) =>
+  Effect.flatMap(Objects, (objects) => objects.put(name, RunKey.seal(key, name, bytes)))
+
 /** Works until there is nothing more to do, or it was warned. Gives why it leaves. */
 export const work = Effect.fn("Worker.work")(function* (options: Options) {
   const { attempt, label, rank, session, version, warned } = options
@@ -95,7 +112,7 @@ export const work = Effect.fn("Worker.work")(function* (options: Options) {
       clockMs: yield* Clock.currentTimeMillis,
       ...(refused === undefined ? {} : { refused }),
     }
-    yield* objects.put(`${folder}/${Results.helloName(attempt)}`, Buffer.from(JSON.stringify(said)))
+    yield* put(options.key, `${folder}/${Results.helloName(attempt)}`, Buffer.from(JSON.stringify(said)))
   })
   yield* Effect.logInfo(`${Results.placeOf(attempt, session)} begins`)
   if (rank === 0) yield* hello()
@@ -108,15 +125,23 @@ export const work = Effect.fn("Worker.work")(function* (options: Options) {
   const orderOf = Effect.fnUntraced(function* (turn: number, idleSeconds: number) {
     const name = Order.orderName(session, label, attempt.task, turn)
     while (true) {
-      const found = yield* objects.get(name)
-      if (Option.isSome(found)) return yield* decodeOrder(text(found.value))
+      const refused = ({ message }: { readonly message: string }) =>
+        new OrderRefused({ name, problem: message })
+      const found = yield* Effect.catchTag(objects.get(name), "ObjectTooLarge", (error) =>
+        Effect.fail(refused(error)),
+      )
+      if (Option.isSome(found))
+        return yield* RunKey.open(options.key, name, found.value).pipe(
+          Effect.flatMap((bytes) => decodeOrder(text(bytes))),
+          Effect.mapError(refused),
+        )
       const idle = active === 0 && (yield* Clock.currentTimeMillis) - sinceMs >= idleSeconds * 1000
       if (idle || (yield* Deferred.isDone(warned))) return undefined
       yield* Effect.raceFirst(Effect.sleep(lookMs), Deferred.await(warned))
     }
   })
 
-  const line: Array<{ readonly shard: string; readonly perWorker: number }> = []
+  const line: Array<Given> = []
   let turn = 0
   let idleSeconds = 60
   let last = false
@@ -132,7 +157,8 @@ export const work = Effect.fn("Worker.work")(function* (options: Options) {
           if (rank === 0) yield* hello(reason)
           return yield* new WorkerRefused({ reason })
         }
-        for (const shard of order.shards) line.push({ shard, perWorker: order.perWorker })
+        const modules = new Set(order.modules)
+        for (const shard of order.shards) line.push({ shard, perWorker: order.perWorker, modules })
         ;({ idleSeconds, last } = order)
         turn++
       }
@@ -147,12 +173,7 @@ export const work = Effect.fn("Worker.work")(function* (options: Options) {
     Effect.gen(function* () {
       for (let given = yield* next; given !== undefined; given = yield* next) {
         const through = yield* Effect.ensuring(
-          perform(
-            { ...options, attempt: { ...attempt, gpus: slot.gpus } },
-            slot,
-            given.shard,
-            given.perWorker,
-          ),
+          perform({ ...options, attempt: { ...attempt, gpus: slot.gpus } }, slot, given),
           Effect.map(Clock.currentTimeMillis, (now) => {
             active--
             sinceMs = now
@@ -167,23 +188,48 @@ export const work = Effect.fn("Worker.work")(function* (options: Options) {
   return (yield* Deferred.isDone(warned)) ? "warned" : "idle"
 })
 
-/** Makes the calls of one shard that no earlier attempt of this task has results of. Gives whether it is through. */
-const perform = Effect.fnUntraced(function* (options: Options, slot: Slot, id: string, perWorker: number) {
-  const { attempt, graceMs, label, rank, ranks, session, warned } = options
+/** A shard of an order. */
+interface Given {
+  readonly shard: string
+  readonly perWorker: number
+  readonly modules: ReadonlySet<string>
+}
+
+/** The shard as its driver wrote it, or why there is none to be made. */
+const shardOf = Effect.fnUntraced(function* ({ key, session }: Options, { modules, shard: id }: Given) {
   const objects = yield* Objects
+  const name = Order.shardName(session, id)
+  const found = yield* objects.get(name)
+  if (Option.isNone(found)) return "they were gone"
+  const opened = yield* Effect.result(RunKey.open(key, name, found.value))
+  if (opened._tag === "Failure") return opened.failure.problem
+  const decoded = yield* Effect.result(decodeShard(text(opened.success)))
+  if (decoded._tag === "Failure") return "they cannot be read"
+  const shard = decoded.success
+  return modules.has(shard.module) ? shard : `their module ${shard.module} is none of the driver's graph`
+})
+
+/** Makes the calls of one shard that no earlier attempt of this task has results of. Gives whether it is through. */
+const perform = Effect.fnUntraced(function* (options: Options, slot: Slot, given: Given) {
+  const { attempt, graceMs, key, label, rank, ranks, session, warned } = options
+  const { perWorker, shard: id } = given
   const folder = Order.resultsFolder(session, label)
-  const bytes = Option.getOrUndefined(yield* objects.get(Order.shardName(session, id)))
-  if (bytes === undefined) {
-    yield* Effect.logInfo(`shard ${id} is no longer wanted: the driver has taken it back`)
+  const decoded = yield* shardOf(options, given).pipe(
+    Effect.catchTag("ObjectTooLarge", () => Effect.succeed("they are larger than any that a driver writes")),
+  )
+  if (typeof decoded === "string") {
+    // Taken back by the driver, or lost: the driver knows which, and has it made again if somebody waits for it.
+    yield* Effect.logWarning(`nothing is made of shard ${id}: ${decoded}`)
+    const head = { ...attempt, shard: id, part: 0, whole: true, refused: decoded }
+    if (rank === 0) yield* put(key, `${folder}/${Results.partName(head)}`, Results.encode(head, []))
     return true
   }
-  const decoded = yield* decodeShard(text(bytes))
   // Ranks cannot be told of another attempt of one of them.
   const shard = ranks === 1 ? decoded : { ...decoded, retries: 0 }
   const concurrency = ranks === 1 ? perWorker : 1
   const skip = new Set<number>()
   if (attempt.restart > 0)
-    for (const { head, results } of yield* partsOf(folder, id, attempt))
+    for (const { head, results } of yield* partsOf(key, folder, id, attempt))
       if (head.restart < attempt.restart) for (const { at } of results) skip.add(at)
   yield* Effect.logInfo(
     `shard ${id}: ${shard.items.length} items of ${shard.node} (${shard.operator}@${shard.version})${skip.size === 0 ? "" : `, ${skip.size} of them done before`}`,
@@ -199,9 +245,9 @@ const perform = Effect.fnUntraced(function* (options: Options, slot: Slot, id: s
       held = []
       heldBytes = 0
       const name = Results.partName({ ...attempt, shard: id, part })
-      const written = Results.encode({ ...attempt, shard: id, part: part++, whole }, results)
+      const written = Results.encode({ ...attempt, shard: id, part: part++, whole }, bounded(shard, results))
       // What is no longer held must get there.
-      return Effect.uninterruptible(objects.put(`${folder}/${name}`, written))
+      return Effect.uninterruptible(put(key, `${folder}/${name}`, written))
     })
   const flush = Effect.suspend(() => (held.length === 0 ? Effect.void : write(false)))
   const flusher = Effect.forever(Effect.andThen(Effect.sleep(flushMs), flush))
@@ -246,32 +292,75 @@ const perform = Effect.fnUntraced(function* (options: Options, slot: Slot, id: s
   return through
 })
 
-const bytesOf = ({ what }: Call.Result): number =>
-  200 + (what._tag === "Made" ? what.items.reduce((sum, { record }) => sum + record.length, 0) : 0)
+const bytesOf = ({ what }: Call.Result): number => {
+  const recordBytes = ({
+    artifacts,
+    record,
+  }: {
+    readonly artifacts: ReadonlyArray<string>
+    readonly record: string
+  }) => 100 + Buffer.byteLength(record) + 70 * artifacts.length
+  if (what._tag === "Made") return 200 + what.items.reduce((sum, item) => sum + recordBytes(item), 0)
+  if (what._tag === "Collected")
+    return what.emissions.reduce(
+      (sum, each) => sum + 100 + (each._tag === "Emit" ? recordBytes(each.record) + 8 * each.from.length : 0),
+      200,
+    )
+  return 200
+}
+
+/** Bytes of one result, at most: its driver reads no larger object, of which others may be a part. */
+const resultBytesAtMost = defaultMaxObjectBytes - 2 * flushBytes
+
+/** A result that no driver could read is a failure that says so. */
+const bounded = (shard: Call.Shard, results: ReadonlyArray<Call.Result>): ReadonlyArray<Call.Result> =>
+  results.map((result) => {
+    if (bytesOf(result) <= flushBytes) return result
+    const bytes = Buffer.byteLength(JSON.stringify(result))
+    if (bytes <= resultBytesAtMost) return result
+    const failure = {
+      tag: "ResultTooLarge",
+      message: `${shard.node} gave records of ${bytes} bytes, more than the ${resultBytesAtMost} that a call on a cluster may give: place it in a pool of this machine, or put what is large into artifacts`,
+      retryable: false,
+    }
+    return { ...result, ...Call.failed(result.at, failure, result.startedMs), ms: result.ms }
+  })
 
 /** What attempts of this task have written of a shard. */
-const partsOf = Effect.fnUntraced(function* (folder: string, id: string, { task }: Results.Attempt) {
+const partsOf = Effect.fnUntraced(function* (
+  key: RunKey.RunKey,
+  folder: string,
+  id: string,
+  { task }: Results.Attempt,
+) {
   const objects = yield* Objects
   const parts: Array<Effect.Success<ReturnType<typeof Results.decode>>> = []
   const names = yield* Stream.runCollect(objects.list(folder))
   for (const name of names) {
     const said = Results.parseName(name.slice(folder.length + 1))
     if (said?._tag !== "Part" || said.shard !== id || said.task !== task) continue
-    const bytes = Option.getOrUndefined(yield* objects.get(name))
-    if (bytes === undefined) continue
-    // A damaged part is as none: its calls are made again.
-    const part = yield* Effect.option(Results.decode(name, bytes))
+    // A part that is damaged, or nobody's of this run, is as none: its calls are made again.
+    const part = yield* objects.get(name).pipe(
+      Effect.flatMap(Effect.fromOption),
+      Effect.flatMap((sealed) => RunKey.open(key, name, sealed)),
+      Effect.flatMap((bytes) => Results.decode(name, bytes)),
+      Effect.option,
+    )
     if (Option.isSome(part)) parts.push(part.value)
   }
   return parts
 })
 
 /** Whether rank 0 has a result where this rank has none: waits for it. A shard that is gone has all of its results. */
-const hasResult = Effect.fnUntraced(function* ({ attempt, label, session }: Options, id: string, at: number) {
+const hasResult = Effect.fnUntraced(function* (
+  { attempt, key, label, session }: Options,
+  id: string,
+  at: number,
+) {
   const objects = yield* Objects
   const until = (yield* Clock.currentTimeMillis) + rankPatienceMs
   while ((yield* Clock.currentTimeMillis) < until) {
-    const parts = yield* partsOf(Order.resultsFolder(session, label), id, attempt)
+    const parts = yield* partsOf(key, Order.resultsFolder(session, label), id, attempt)
     if (
       parts.some(
         ({ head, results }) => head.restart === attempt.restart && results.some((one) => one.at === at),

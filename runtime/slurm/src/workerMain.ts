@@ -1,7 +1,9 @@
 /**
  * The command of a task: `node workerMain.ts STORE SESSION LABEL SLOTS`. Which task it is, where, and with which GPUs,
- * it finds in what Slurm sets; its slots have equal shares of them. Ends with 0 when it is through, with 75 when it was warned and has left in time; of a gang,
- * rank 0 alone does, for srun ends the others when one ends with another number than 0.
+ * it finds in what Slurm sets; its slots have equal shares of them. The key of its run is in `REELGRAPH_RUN_KEY`. Ends
+ * with 0 when it is through, with 75 when it was warned and has left in time; of a gang, rank 0 alone does, for srun ends
+ * the others when one ends with another number than 0. Ends with 76 when an order is not its driver's, 77 when it cannot
+ * use the store.
  */
 import { randomBytes } from "node:crypto"
 import { hostname } from "node:os"
@@ -16,8 +18,9 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 
-import { leftInTime } from "./Notes.ts"
+import { leftInTime, orderRefused, storeFailed } from "./Notes.ts"
 import * as Rank from "./Rank.ts"
+import * as RunKey from "./RunKey.ts"
 import { version } from "./version.ts"
 import * as Worker from "./Worker.ts"
 
@@ -35,6 +38,16 @@ const attempt = Config.all({
   restart: number("SLURM_RESTART_COUNT").pipe(Config.withDefault(0)),
   node: Config.String("SLURMD_NODENAME").pipe(Config.withDefault(hostname())),
   token: Config.succeed(randomBytes(4).toString("hex")),
+})
+
+/** The key, which no process of a call is given. */
+const runKey = Effect.gen(function* () {
+  const key = RunKey.parse(yield* Config.String(RunKey.variable).pipe(Config.withDefault("")))
+  // oxlint-disable-next-line node/no-process-env -- a process boundary: child processes inherit the rest
+  delete process.env[RunKey.variable]
+  if (key !== undefined) return key
+  const reason = `${RunKey.variable} is not set: a worker is started by its driver, in a job; if the site empties the environment of jobs, let it pass`
+  return yield* new Worker.WorkerRefused({ reason })
 })
 
 const [location = "", session = "", label = "", slotCount = "1"] = process.argv.slice(2)
@@ -68,6 +81,7 @@ const program = Effect.gen(function* () {
   const warned = yield* Deferred.make<void>()
   const warn = () => void Effect.runFork(Deferred.succeed(warned, undefined))
   for (const signal of ["SIGTERM", "SIGUSR1", "SIGINT"] as const) process.on(signal, warn)
+  const key = yield* runKey
   const rank = yield* Rank.current
   const ended = yield* Worker.work({
     attempt: { ...(yield* attempt), gpus: rank.gpus.join(",") },
@@ -76,6 +90,7 @@ const program = Effect.gen(function* () {
     ranks: rank.ranks,
     label,
     session,
+    key,
     version,
     warned,
     graceMs: (yield* grace) * 1000,
@@ -88,6 +103,8 @@ const program = Effect.gen(function* () {
 }).pipe(
   Effect.scoped,
   Effect.tapCause((cause) => Effect.logError(cause)),
+  Effect.catchTag("OrderRefused", () => Effect.succeed(orderRefused)),
+  Effect.catchTag(["OutOfSpace", "StoreUnreadable", "StoreUnwritable"], () => Effect.succeed(storeFailed)),
   Effect.provide(Logger.layer([Logger.consoleLogFmt])),
 )
 

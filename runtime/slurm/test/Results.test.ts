@@ -13,6 +13,7 @@ const attempt: Results.Attempt = {
   gpus: "5",
 }
 const head = { ...attempt, shard: "paint-7", part: 2, whole: true }
+const name = Results.partName(head)
 
 const result = (at: number): Call.Result => ({
   at,
@@ -27,7 +28,7 @@ describe("Results", () => {
     Effect.gen(function* () {
       for (const count of [0, 1, 300]) {
         const results = Array.from({ length: count }, (_, at) => result(at))
-        const read = yield* Results.decode("name", Results.encode(head, results))
+        const read = yield* Results.decode(name, Results.encode(head, results))
         assert.deepStrictEqual(read.results, results)
         assert.deepInclude(read.head, { ...head, results: count })
       }
@@ -38,14 +39,23 @@ describe("Results", () => {
     Effect.gen(function* () {
       const bytes = Results.encode(head, [result(0), result(1)])
       for (let at = 0; at < bytes.length; at += 7) {
-        const cut = yield* Effect.flip(Results.decode("name", bytes.subarray(0, at)))
+        const cut = yield* Effect.flip(Results.decode(name, bytes.subarray(0, at)))
         assert.strictEqual(cut._tag, "ResultsDamaged")
         const changed = Uint8Array.from(bytes)
         changed[at] = changed[at]! ^ 1
-        const exit = yield* Effect.result(Results.decode("name", changed))
+        const exit = yield* Effect.result(Results.decode(name, changed))
         // A flipped bit in the head may leave it readable, never with other results.
         if (exit._tag === "Success") assert.deepStrictEqual(exit.success.results, [result(0), result(1)])
       }
+    }),
+  )
+
+  it.effect("of one name under another are none", () =>
+    Effect.gen(function* () {
+      const bytes = Results.encode(head, [result(0)])
+      const other = Results.partName({ ...head, shard: "paint-8" })
+      const { problem } = yield* Effect.flip(Results.decode(other, bytes))
+      assert.strictEqual(problem, `they are those of ${name}`)
     }),
   )
 

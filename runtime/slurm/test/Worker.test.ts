@@ -1,20 +1,30 @@
 /** What one task of a job does, with a store in memory and calls that take as long as the test says. */
+import { spawnSync } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
 import { assert, describe, it } from "@effect/vitest"
 import { Attempts, type Call } from "@reelgraph/call"
 import { LocalWorkers } from "@reelgraph/local"
-import { BlobStoreMemory, Objects } from "@reelgraph/store"
+import { BlobStoreMemory, Objects, StoreAt } from "@reelgraph/store"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 
 import * as Order from "../src/Order.ts"
 import * as Results from "../src/Results.ts"
+import * as RunKey from "../src/RunKey.ts"
 import * as Worker from "../src/Worker.ts"
 
 const session = "test-session"
 const label = "node-0"
+const key = RunKey.make()
 const digest = (text: string): string => text.repeat(64).slice(0, 64)
 
 /** So many items of one node. */
@@ -56,28 +66,39 @@ const say = (turn: number, shards: ReadonlyArray<number>, last: boolean, idleSec
     const objects = yield* Objects
     const json = (value: unknown) => Buffer.from(JSON.stringify(value))
     const ids = shards.map((_, i) => `node-${turn}-${i}`)
-    yield* Effect.forEach(shards, (items, i) =>
-      objects.put(Order.shardName(session, ids[i]!), json(shardOf(items))),
-    )
+    const put = (name: string, value: unknown) => objects.put(name, RunKey.seal(key, name, json(value)))
+    yield* Effect.forEach(shards, (items, i) => put(Order.shardName(session, ids[i]!), shardOf(items)))
     const order: Order.Order = {
       format: Order.format,
       version: "1",
       session,
       label,
       shards: ids,
+      modules: ["file:///nowhere.ts"],
       perWorker: 1,
       cores: 1,
       last,
       idleSeconds,
     }
-    yield* objects.put(Order.orderName(session, label, 0, turn), json(order))
+    yield* put(Order.orderName(session, label, 0, turn), order)
   })
 
 const work = (slots: ReadonlyArray<Worker.Slot>) =>
   Effect.gen(function* () {
     const warned = yield* Deferred.make<void>()
     const attempt = { job: 1, task: 0, restart: 0, token: "00000000", node: "n", gpus: "0,1" }
-    const options = { session, label, attempt, slots, rank: 0, ranks: 1, version: "1", graceMs: 0, warned }
+    const options = {
+      session,
+      label,
+      key,
+      attempt,
+      slots,
+      rank: 0,
+      ranks: 1,
+      version: "1",
+      graceMs: 0,
+      warned,
+    }
     return { warned, fiber: yield* Effect.forkChild(Worker.work(options)) }
   })
 
@@ -91,7 +112,8 @@ const results = Effect.gen(function* () {
     Effect.gen(function* () {
       const bytes = yield* objects.get(name)
       if (bytes._tag === "None") return ""
-      const { head, results: made } = yield* Results.decode(name, bytes.value)
+      const opened = yield* RunKey.open(key, name, bytes.value)
+      const { head, results: made } = yield* Results.decode(name, opened)
       return `${head.shard} ${made.length} ${head.whole} GPU ${head.gpus}`
     }),
   )
@@ -151,5 +173,88 @@ describe("Worker", () => {
       assert.deepStrictEqual(yield* results, ["node-0-0 1 false GPU 0"])
       assert.lengthOf(made, 1)
     }).pipe(Effect.provide(BlobStoreMemory.layer)),
+  )
+
+  it.effect("says of a result that no driver could read that it is too large", () =>
+    Effect.gen(function* () {
+      yield* say(0, [2], true)
+      let calls = 0
+      const large: Worker.Slot = {
+        gpus: "",
+        workers: LocalWorkers.LocalWorkers.of({
+          capacity: { name: "here", cores: 1, memoryGiB: 1, gpus: 0 },
+          perform: (shard, options) =>
+            Attempts.perform(shard, options, () =>
+              Effect.sync(() => {
+                const record = JSON.stringify("x".repeat(calls++ === 0 ? 57 * 2 ** 20 : 10))
+                return [{ _tag: "Made", items: [{ digest: digest("c"), record, artifacts: [] }] }]
+              }),
+            ),
+        }),
+      }
+      const { fiber } = yield* work([large])
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(yield* Fiber.join(fiber), "through")
+      const objects = yield* Objects
+      const names = yield* Stream.runCollect(objects.list(Order.resultsFolder(session, label)))
+      const tags: Array<string> = []
+      for (const name of names.filter((each) => each.endsWith(".ndjson"))) {
+        const found = yield* objects.get(name)
+        const bytes = yield* RunKey.open(key, name, Option.getOrThrow(found))
+        for (const { what } of (yield* Results.decode(name, bytes)).results)
+          tags.push(what._tag === "Failed" ? `${what.tag} ${what.message}` : what._tag)
+      }
+      assert.lengthOf(tags, 2)
+      assert.include(tags, "Made")
+      assert.match(tags.join("\n"), /ResultTooLarge node gave records of \d+ bytes, more than the \d+/u)
+    }).pipe(Effect.provide(BlobStoreMemory.layer)),
+  )
+})
+
+describe("The process of a worker", () => {
+  const main = fileURLToPath(new URL("../src/workerMain.ts", import.meta.url))
+
+  /** Runs one in a store with an order that nobody has sealed. */
+  const run = (variables: Readonly<Record<string, string>>) =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), "reelgraph-worker-"))),
+      (store) =>
+        Effect.gen(function* () {
+          const objects = yield* Objects
+          yield* objects.put(Order.orderName(session, label, 0, 0), Buffer.from("{}"))
+          const { PATH = "", HOME = "" } = process.env
+          return spawnSync(process.execPath, [main, store, session, label, "1"], {
+            env: { PATH, HOME, SLURM_JOB_ID: "1", ...variables },
+            encoding: "utf8",
+            timeout: 60_000,
+          })
+        }).pipe(Effect.provide(StoreAt.layer(store))),
+      (store) => Effect.sync(() => rmSync(store, { recursive: true, force: true })),
+    )
+
+  it.live(
+    "leaves with a number of its own when an order is not its driver's, and says so",
+    () =>
+      Effect.gen(function* () {
+        const { status, stderr, stdout } = yield* run({ [RunKey.variable]: Redacted.value(key) })
+        assert.strictEqual(status, 76, stdout + stderr)
+        assert.match(
+          stdout + stderr,
+          /order cluster\/test-session\/orders\/node-0\/0\.0\.json is not followed/u,
+        )
+        assert.notInclude(stdout + stderr, Redacted.value(key))
+      }),
+    60_000,
+  )
+
+  it.live(
+    "does nothing without a key, and says what is missing",
+    () =>
+      Effect.gen(function* () {
+        const { status, stderr, stdout } = yield* run({})
+        assert.strictEqual(status, 1)
+        assert.match(stdout + stderr, /REELGRAPH_RUN_KEY is not set: a worker is started by its driver/u)
+      }),
+    60_000,
   )
 })

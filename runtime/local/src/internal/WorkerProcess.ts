@@ -7,6 +7,7 @@ import type { Progress } from "@reelgraph/core"
 import * as Effect from "effect/Effect"
 
 import * as LastWords from "../LastWords.ts"
+import { killGroup, killTree } from "./processTree.ts"
 import { type Reply, type Request, storeVariable } from "./protocol.ts"
 
 const main = fileURLToPath(new URL("./workerMain.ts", import.meta.url))
@@ -39,8 +40,9 @@ export class WorkerProcess {
   constructor(store: string, environment: Readonly<Record<string, string>>) {
     this.#child = fork(main, [String(process.pid)], {
       execArgv: [],
-      // oxlint-disable-next-line node/no-process-env -- a process boundary: workers see what their driver sees
-      env: { ...process.env, ...environment, [storeVariable]: store },
+      // A group of its own, to be ended with all that its operators begin.
+      detached: true,
+      env: { ...environment, [storeVariable]: store },
       serialization: "advanced",
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     })
@@ -59,12 +61,13 @@ export class WorkerProcess {
     this.#child.on("exit", (code, signal) => {
       const how = signal ?? `exit code ${code}`
       this.#ended ??= how
-      // What it said last may still be on its way; somebody else may hold its pipes open, though.
-      const lost = () => this.#lost(how)
-      const late = setTimeout(lost, 200)
+      if (this.#child.pid !== undefined) killGroup(this.#child.pid)
+      // What it said last may still be on its way. Somebody who left its group may hold its pipes open, and is not
+      // waited for: neither is this process kept by them.
+      const late = setTimeout(() => this.#close(how), 200)
       this.#child.once("close", () => {
         clearTimeout(late)
-        lost()
+        this.#lost(how)
       })
     })
   }
@@ -130,7 +133,7 @@ export class WorkerProcess {
       if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null)
         return resume(Effect.void)
       child.once("exit", () => resume(Effect.void))
-      child.kill("SIGKILL")
+      killTree(child.pid)
     })
   }
 
@@ -144,6 +147,12 @@ export class WorkerProcess {
     const current = this.#current
     this.#current = undefined
     current?.settle(outcome)
+  }
+
+  #close(how: string): void {
+    this.#lost(how)
+    this.#child.stdout?.destroy()
+    this.#child.stderr?.destroy()
   }
 
   #lost(how: string): void {

@@ -19,6 +19,8 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Schema from "effect/Schema"
 
 import * as CompileCache from "./compileCache.ts"
+import { urlOf } from "./operatorModule.ts"
+import { killTree } from "./processTree.ts"
 import { type Reply, type Request, type Result, storeVariable } from "./protocol.ts"
 import { Throttle } from "./Throttle.ts"
 
@@ -36,10 +38,10 @@ class OperatorNotExported extends Schema.TaggedError<OperatorNotExported>()("Ope
   }
 }
 
-// The driver decides what an interruption means: a terminal and Slurm tell the whole process group.
+// The driver decides what an interruption means: Slurm tells all processes of a task.
 for (const signal of ["SIGINT", "SIGTERM", "SIGUSR1"] as const) process.on(signal, () => {})
 // A driver that is gone wants no result. SIGKILL, because leaving politely can crash native decoders.
-process.on("disconnect", () => process.kill(process.pid, "SIGKILL"))
+process.on("disconnect", () => killTree(process.pid))
 new Worker(new URL("./watchdog.ts", import.meta.url), {
   workerData: Number(process.argv[2]),
   resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16 },
@@ -59,7 +61,8 @@ let stopping = false
 /** The operator of a call, by the code that the run began with. */
 const find = (call: Call.Call) =>
   Effect.gen(function* () {
-    const exports = yield* Effect.promise((): Promise<Record<string, unknown>> => import(call.module))
+    const url = yield* urlOf(call.operator, call.module)
+    const exports = yield* Effect.promise((): Promise<Record<string, unknown>> => import(url))
     const operator = Object.values(exports).find(
       (value): value is Operator.Any =>
         Operator.isOperator(value) && value.name === call.operator && value.version === call.version,

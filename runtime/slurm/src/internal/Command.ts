@@ -27,6 +27,9 @@ export interface Ended {
 
 const saidBytes = 16_384
 
+/** For which what a command wrote last is waited for, when somebody else holds its pipes. */
+const lastMs = 500
+
 /** Runs a command; interrupting it kills it. */
 export const run = (command: Command): Effect.Effect<Ended, SlurmMissing | OutputTooLarge> =>
   Effect.callback((resume) => {
@@ -51,8 +54,10 @@ export const run = (command: Command): Effect.Effect<Ended, SlurmMissing | Outpu
       clearTimeout(timer)
       resume(Effect.fail(new SlurmMissing({ command: command.command, cause })))
     })
-    child.once("close", (code) => {
+    const ended = (code: number | null) => {
       clearTimeout(timer)
+      // A process that it has begun may hold its pipes: neither the answer nor this process waits for that one.
+      for (const pipe of [child.stdin, child.stdout, child.stderr]) pipe.destroy()
       if (bytes > command.maxBytes) {
         const { maxBytes } = command
         return resume(Effect.fail(new OutputTooLarge({ command: command.command, maxBytes })))
@@ -65,6 +70,11 @@ export const run = (command: Command): Effect.Effect<Ended, SlurmMissing | Outpu
           said: [said.trim(), answer].filter((text) => text !== "").join("; "),
         }),
       )
+    }
+    child.once("close", ended)
+    child.once("exit", (code) => {
+      const late = setTimeout(() => ended(code), lastMs)
+      child.once("close", () => clearTimeout(late))
     })
     child.stdin.end(command.input ?? "")
     return Effect.sync(() => {

@@ -5,24 +5,43 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
 import * as Order from "../Order.ts"
+import * as RunKey from "../RunKey.ts"
 import type { Entry } from "../Work.ts"
 import { collect } from "./collecting.ts"
-import { decodeShard, type Desk, entryOf, type Job, jobName, taskOf, utf8 } from "./desk.ts"
+import {
+  decodeShard,
+  type Desk,
+  entryOf,
+  type Job,
+  jobName,
+  type StoreProblem,
+  taskOf,
+  utf8,
+} from "./desk.ts"
 
 const decodeSubmitted = Schema.decodeUnknownEffect(Schema.fromJsonString(Order.Submitted))
 
-/** Takes over the jobs of a session whose driver has ended: what they make is found when it is asked for. */
-export const adopt = (desk: Desk, session: string): Effect.Effect<number, unknown> =>
+/**
+ * Takes over the jobs of a session whose driver has ended: what they make is found when it is asked for. Of what is not
+ * sealed with the key of the session, nothing is taken over: it is made again.
+ */
+export const adopt = (desk: Desk, session: string, key: RunKey.RunKey): Effect.Effect<number, StoreProblem> =>
   Effect.gen(function* () {
+    desk.keys.set(session, key)
     const names = yield* Stream.runCollect(desk.objects.list(`${Order.folder(session)}/jobs`))
     let shards = 0
     for (const name of names) {
-      const bytes = Option.getOrUndefined(yield* desk.objects.get(name))
-      const read = bytes === undefined ? Option.none() : yield* Effect.option(decodeSubmitted(utf8(bytes)))
-      if (Option.isNone(read)) continue
+      const read = yield* Effect.option(Effect.flatMap(opened(desk, key, name), decodeSubmitted))
+      if (Option.isNone(read)) {
+        desk.notes.add(
+          "jobs of an earlier driver were not taken over: their objects are damaged, or somebody else's",
+          name,
+        )
+        continue
+      }
       const submitted = read.value
       const entries = yield* Effect.forEach(submitted.shards, (ids) =>
-        Effect.forEach(ids, (id) => found(desk, session, submitted.node, id)),
+        Effect.forEach(ids, (id) => found(desk, key, session, submitted.node, id), { concurrency: 8 }),
       )
       const shares = entries.map((list) => list.filter((entry) => entry !== undefined))
       shards += shares.reduce((sum, list) => sum + list.length, 0)
@@ -45,6 +64,7 @@ export const adopt = (desk: Desk, session: string): Effect.Effect<number, unknow
         tasks: shares.map((list, index) => ({ ...taskOf(index, list), closed: true })),
         seen: new Set(),
         collectedMs: 0,
+        unread: new Map(),
       }
       desk.jobs.set(job.key, job)
       yield* collect(desk, job)
@@ -52,16 +72,33 @@ export const adopt = (desk: Desk, session: string): Effect.Effect<number, unknow
     return shards
   })
 
+/** The text of an object of a session; empty when it is gone. */
+const opened = (desk: Desk, key: RunKey.RunKey, name: string) =>
+  Effect.flatMap(desk.objects.get(name), (sealed) =>
+    Option.isNone(sealed)
+      ? Effect.succeed("")
+      : Effect.map(RunKey.open(key, name, sealed.value), (bytes) => utf8(bytes)),
+  )
+
+/** A shard that is on its way. One that is gone has all its results, or is made again when it is asked for. */
 const found = (
   desk: Desk,
+  key: RunKey.RunKey,
   session: string,
   node: string,
   id: string,
-): Effect.Effect<Entry | undefined, unknown> =>
+): Effect.Effect<Entry | undefined> =>
   Effect.gen(function* () {
-    const bytes = Option.getOrUndefined(yield* desk.objects.get(Order.shardName(session, id)))
-    if (bytes === undefined) return undefined
-    const entry = entryOf(session, node, id, yield* decodeShard(utf8(bytes)))
+    const text = yield* opened(desk, key, Order.shardName(session, id))
+    if (text === "") return undefined
+    const entry = entryOf(session, node, id, yield* decodeShard(text))
     desk.work.add(entry)
     return entry
-  })
+  }).pipe(
+    Effect.catch((problem) =>
+      Effect.sync(() => {
+        desk.notes.add("shards of an earlier driver were not taken over", problem.message)
+        return undefined
+      }),
+    ),
+  )

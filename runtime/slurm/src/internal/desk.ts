@@ -3,17 +3,39 @@
  * One driver, one thread: whoever changes something here does so between two waits.
  */
 import { Call } from "@reelgraph/call"
-import type { Objects } from "@reelgraph/store"
+import {
+  defaultMaxObjectBytes,
+  type ObjectNameInvalid,
+  type Objects,
+  type ObjectTooLarge,
+  type PutError,
+  type StoreUnreadable,
+} from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import type * as JobState from "../JobState.ts"
 import type * as Notes from "../Notes.ts"
 import * as Order from "../Order.ts"
+import * as RunKey from "../RunKey.ts"
 import type { SlurmClient } from "../SlurmClient.ts"
 import type * as SlurmTask from "../Task.ts"
 import type { Entry, Work } from "../Work.ts"
 import type { Stillborn } from "./stillborn.ts"
+
+/** What named objects of the store fail with. */
+export type StoreProblem = ObjectNameInvalid | ObjectTooLarge | PutError | StoreUnreadable
+
+/** A shard that cannot be divided and is larger than any object that a worker reads. */
+export class ShardTooLarge extends Schema.TaggedError<ShardTooLarge>()("ShardTooLarge", {
+  node: Schema.String,
+  bytes: Schema.Int,
+  items: Schema.Int,
+}) {
+  override get message() {
+    return `the call of ${this.node} on ${this.items} items takes ${this.bytes} bytes, more than the ${defaultMaxObjectBytes} that a worker of a cluster reads: place ${this.node} in a pool of this machine`
+  }
+}
 
 /** How one node of the graph is made under Slurm. */
 export interface Site {
@@ -28,6 +50,8 @@ export interface Site {
   /** Slots at once, in all tasks together, and calls at once in each. */
   readonly workers: number
   readonly perWorker: number
+  /** Tasks of the pool at once, of all nodes of the graph together. */
+  readonly maxJobs: number | undefined
   /** Slots of one task, with some memory: fewer when each needs more. */
   readonly slots: (memoryScale: number) => number
   readonly cores: number
@@ -46,6 +70,7 @@ export interface Site {
 
 export interface Options {
   readonly session: string
+  readonly key: RunKey.RunKey
   readonly version: string
   readonly sites: ReadonlyMap<string, Site>
   /** Milliseconds between looks into the store. */
@@ -54,7 +79,16 @@ export interface Options {
   readonly pollMs: number
   /** Seconds for which a held worker waits for work. */
   readonly idleSeconds: number
+  /** Milliseconds without an answer of the store after which a run ends. @default 900000 */
+  readonly storePatienceMs?: number
+  /** Of Slurm. @default 14400000 */
+  readonly slurmPatienceMs?: number
 }
+
+export const patience = ({ slurmPatienceMs = 14_400_000, storePatienceMs = 900_000 }: Options) => ({
+  slurm: slurmPatienceMs,
+  store: storePatienceMs,
+})
 
 /** One task of a job, as the driver sees it. */
 export interface Task {
@@ -72,6 +106,10 @@ export interface Task {
   /** Questions in which it was unknown. */
   unknown: number
   over: { readonly how: JobState.Outcome; readonly sinceMs: number } | undefined
+  /** Once it is over: the shards that it was at. */
+  atWork: ReadonlySet<Entry> | undefined
+  /** Shards that its worker is through with, and since when that is known here: what is missing does not come. */
+  readonly through: Map<Entry, number>
   done: boolean
 }
 
@@ -90,6 +128,8 @@ export interface Job {
   readonly seen: Set<string>
   /** All that was in its results folder then was read. */
   collectedMs: number
+  /** Objects of its results folder that could not be read, and since when. */
+  readonly unread: Map<string, number>
 }
 
 export interface Desk {
@@ -98,18 +138,39 @@ export interface Desk {
   readonly slurm: typeof SlurmClient.Service
   readonly notes: Notes.Notes
   readonly work: Work
+  /** URLs of the modules of the operators that calls were asked for: workers load no others. */
+  readonly modules: Set<string>
+  /** Of this session, and of those that were taken over. */
+  readonly keys: Map<string, RunKey.RunKey>
   /** By key. */
   readonly jobs: Map<string, Job>
   /** Shards that wait for a job, by node of the graph. */
   readonly waiting: Map<string, Array<Entry>>
   /** Nodes of the graph for which a job is being submitted. */
   readonly submitting: Set<string>
+  /** Tasks that are being submitted, by pool. */
+  readonly reserved: Map<string, number>
+  /** Nodes of the graph for which no job can be submitted now, and since when. */
+  readonly stalled: Map<string, number>
   /** Tasks that ended before they began, by node of the graph, since one did begin. */
   readonly stillborn: Map<string, Stillborn>
+  /** Tasks that could not use the store, by node of the graph, since results of it came. */
+  readonly cutOff: Map<string, number>
   /** Shards and jobs that were given names. */
   shards: number
   labels: number
 }
+
+/** The key of a session, where it is known. */
+export const keyOf = ({ keys }: Desk, session: string): RunKey.RunKey | undefined => keys.get(session)
+
+/** Writes an object of a session that is known. */
+export const putSealed = (
+  { keys, objects }: Desk,
+  session: string,
+  name: string,
+  bytes: Uint8Array,
+): Effect.Effect<void, StoreProblem> => objects.put(name, RunKey.seal(keys.get(session)!, name, bytes))
 
 export const activeJobs = ({ jobs }: Desk): ReadonlyArray<Job> => [...jobs.values()]
 
@@ -124,6 +185,8 @@ export const taskOf = (index: number, entries: ReadonlyArray<Entry>): Task => ({
   restarts: 0,
   unknown: 0,
   over: undefined,
+  atWork: undefined,
+  through: new Map(),
   done: false,
 })
 
@@ -144,13 +207,16 @@ export const utf8 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("
 export const json = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value))
 export const decodeShard = Schema.decodeUnknownEffect(Schema.fromJsonString(Call.Shard))
 
+/** What befell calls before. */
+export type Before = Pick<Entry, "avoid" | "memoryScale" | "troubles">
+
 /** A shard with nothing made of it yet, and what befell its calls before. */
 export const entryOf = (
   session: string,
   node: string,
   id: string,
   shard: Call.Shard,
-  before: Pick<Entry, "avoid" | "memoryScale" | "troubles"> = {
+  before: Before = {
     avoid: new Set(),
     memoryScale: 1,
     troubles: [],
@@ -162,21 +228,64 @@ export const entryOf = (
   return { id, session, node, keys, missing, troubles: [...troubles], avoid: new Set(avoid), memoryScale }
 }
 
-/** Writes a shard down and puts it in line. */
-export const enter = (
+/** A shard of this session, not yet in the book. */
+const draft = (desk: Desk, shard: Call.Shard, before?: Before): Entry => {
+  desk.modules.add(shard.module)
+  return entryOf(desk.options.session, shard.node, `${shard.node}-${desk.shards++}`, shard, before)
+}
+
+/** Writes a shard down. */
+const write = (
   desk: Desk,
+  { id, session }: Entry,
   shard: Call.Shard,
-  node: string,
-  before?: Parameters<typeof entryOf>[4],
-): Effect.Effect<void, unknown> => {
-  const { session } = desk.options
-  const id = `${node}-${desk.shards++}`
-  const entry = entryOf(session, node, id, shard, before)
+): Effect.Effect<void, ShardTooLarge | StoreProblem> =>
+  Effect.gen(function* () {
+    const bytes = json(shard)
+    if (bytes.length + RunKey.sealBytes > defaultMaxObjectBytes)
+      return yield* new ShardTooLarge({ node: shard.node, bytes: bytes.length, items: shard.items.length })
+    yield* putSealed(desk, session, Order.shardName(session, id), bytes)
+  })
+
+const lineUp = (desk: Desk, entry: Entry): void => {
+  const line = desk.waiting.get(entry.node)
+  if (line === undefined) desk.waiting.set(entry.node, [entry])
+  else line.push(entry)
+}
+
+/** Writes a shard down and puts it in line. */
+export const enter = (desk: Desk, shard: Call.Shard): Effect.Effect<void, ShardTooLarge | StoreProblem> => {
+  const entry = draft(desk, shard)
   // In the book before it is in the store: a second one who asks meanwhile shares it.
   desk.work.add(entry)
-  return Effect.map(desk.objects.put(Order.shardName(session, id), json(shard)), () => {
-    const line = desk.waiting.get(node)
-    if (line === undefined) desk.waiting.set(node, [entry])
-    else line.push(entry)
-  })
+  return Effect.map(write(desk, entry, shard), () => lineUp(desk, entry))
 }
+
+/**
+ * Writes what is left of a shard down anew, and puts it in line instead. Until all of it is written the old one stays
+ * in the book: when the store fails in between, that is done again.
+ */
+export const replace = (
+  desk: Desk,
+  entry: Entry,
+  before: Before,
+  split: (shard: Call.Shard) => ReadonlyArray<Call.Shard> = (shard) => [shard],
+): Effect.Effect<void, ShardTooLarge | StoreProblem> =>
+  Effect.gen(function* () {
+    const others: Array<Entry> = []
+    const covered = new Set<string>()
+    // Somebody may ask for more of it while it is written.
+    for (;;) {
+      const rest = desk.work.remainder(entry, covered).flatMap(split)
+      if (rest.length === 0) break
+      for (const shard of rest) {
+        const other = draft(desk, shard, before)
+        yield* write(desk, other, shard)
+        others.push(other)
+        for (const key of other.keys) covered.add(key)
+      }
+    }
+    desk.work.replace(entry, others)
+    for (const other of others) if (other.missing.size > 0) lineUp(desk, other)
+    yield* Effect.ignore(desk.objects.remove(Order.shardName(entry.session, entry.id)))
+  })

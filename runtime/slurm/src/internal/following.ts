@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
 import * as JobState from "../JobState.ts"
+import type { QueryError } from "../SlurmError.ts"
 import * as SlurmTask from "../Task.ts"
 import { activeJobs, type Desk, idOf, type Job, type Task } from "./desk.ts"
 
@@ -12,14 +13,14 @@ const unknownPolls = 3
 /** Reasons of a task that ran before and is held, though no administrator holds it. */
 const heldBySlurm = /^(JobHeldUser|launch[_ ]failed|job[_ ]requeued[_ ]in[_ ]held)/u
 
-export const poll = (desk: Desk): Effect.Effect<void, unknown> =>
+export const poll = (desk: Desk): Effect.Effect<void, QueryError> =>
   Effect.gen(function* () {
     const jobs = activeJobs(desk)
     if (jobs.length === 0) return
     const answer = yield* Effect.result(desk.slurm.queue({ prefix: "reel:" }))
     if (answer._tag === "Failure") {
       desk.notes.add("Slurm's controller did not answer for a while; jobs went on", answer.failure.message)
-      return
+      return yield* Effect.fail(answer.failure)
     }
     const now = yield* Clock.currentTimeMillis
     const states = new Map(answer.success.map((state) => [`${state.job}_${state.index ?? 0}`, state]))
@@ -38,13 +39,7 @@ export const poll = (desk: Desk): Effect.Effect<void, unknown> =>
       }
   })
 
-const follow = (
-  desk: Desk,
-  job: Job,
-  task: Task,
-  state: SlurmTask.Task,
-  now: number,
-): Effect.Effect<void, unknown> =>
+const follow = (desk: Desk, job: Job, task: Task, state: SlurmTask.Task, now: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { outcome } = state
     task.on = state.nodes[0] ?? task.on

@@ -1,15 +1,25 @@
-/** What becomes of tasks that are over without having brought everything. */
+/**
+ * What becomes of shards that did not bring everything: of tasks that are over, and of workers that are through with
+ * them. Each is written anew, or given up with a sentence. What is to be made is known from those who wait for it, not
+ * read from the store. When the store fails in between, the same is done again later.
+ */
 import { Call } from "@reelgraph/call"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 
-import type * as JobState from "../JobState.ts"
 import * as Notes from "../Notes.ts"
-import * as Order from "../Order.ts"
 import type { Entry } from "../Work.ts"
+import {
+  activeJobs,
+  type Desk,
+  endJob,
+  type Job,
+  replace,
+  type ShardTooLarge,
+  type StoreProblem,
+  type Task,
+} from "./desk.ts"
 import * as Stillborn from "./stillborn.ts"
-import { activeJobs, decodeShard, type Desk, endJob, enter, type Job, type Task, utf8 } from "./desk.ts"
 
 /** Attempts at a shard that its own calls seem to end, before its items are given up. */
 const ownTroubles = 3
@@ -18,53 +28,70 @@ const allTroubles = 20
 /** Results of a task that has ended are waited for so long: stores show them late. */
 const lateMs = 1500
 
-/** What became of tasks that are over without having brought everything. */
-export const reconcile = (desk: Desk): Effect.Effect<void, unknown> =>
+type Problem = ShardTooLarge | StoreProblem
+
+/** What became of shards that did not bring everything. Of what fails, the rest is done all the same. */
+export const reconcile = (desk: Desk): Effect.Effect<void, Problem> =>
   Effect.gen(function* () {
+    const problems: Array<Problem> = []
+    const attempt = (effect: Effect.Effect<void, Problem>) =>
+      Effect.matchEffect(effect, {
+        onFailure: (problem) => Effect.sync(() => void problems.push(problem)),
+        onSuccess: () => Effect.void,
+      })
     for (const job of activeJobs(desk)) {
       for (const task of job.tasks) {
-        // Also what its worker wrote last must have been read.
-        if (task.done || task.over === undefined || job.collectedMs < task.over.sinceMs + lateMs) continue
-        task.done = true
-        const { how } = task.over
-        const useless = Stillborn.isStillborn(task, how) ? Stillborn.count(desk, job, task, how) : undefined
-        if (useless !== undefined) desk.work.fail(job.node, useless)
-        const left = task.entries.filter(({ missing }) => missing.size > 0)
-        for (const entry of left) yield* again(desk, job, task, entry, how)
+        if (task.done) continue
+        if (task.over === undefined) yield* attempt(leftOut(desk, job, task))
+        else yield* attempt(ended(desk, job, task, task.over))
       }
       endJob(desk, job)
+    }
+    const [first] = problems
+    if (first !== undefined) return yield* Effect.fail(first)
+  })
+
+/** A task that is over. */
+const ended = (desk: Desk, job: Job, task: Task, { how, sinceMs }: NonNullable<Task["over"]>) =>
+  Effect.gen(function* () {
+    // Also what its worker wrote last must have been read.
+    if (job.collectedMs < sinceMs + lateMs) return
+    const left = task.entries.filter(({ missing }) => missing.size > 0)
+    if (task.atWork === undefined) {
+      // Shards come one after another: only the first that are left can have been those at work.
+      task.atWork = new Set(left.slice(0, job.slots))
+      const useless = Stillborn.isStillborn(task, how)
+        ? Stillborn.count(desk, job, task, how)
+        : Stillborn.countCutOff(desk, job, task, how)
+      if (useless !== undefined) desk.work.fail(job.node, useless)
+    }
+    const remedy = Stillborn.isStillborn(task, how)
+      ? Notes.remedyOfStillborn(how, task.on)
+      : Notes.remedy(how, task.at)
+    for (const entry of left) yield* again(desk, job, task, entry, remedy)
+    task.done = true
+  })
+
+/** What the worker of a task that goes on is through with, and has not brought all results of. */
+const leftOut = (desk: Desk, job: Job, task: Task) =>
+  Effect.gen(function* () {
+    for (const [entry, sinceMs] of task.through) {
+      if (entry.missing.size > 0) {
+        if (job.collectedMs < sinceMs + lateMs) continue
+        yield* again(desk, job, task, entry, Notes.leftOut)
+      }
+      task.through.delete(entry)
     }
   })
 
 /** Puts what is left of a shard in line again, or gives it up. */
-const again = (
-  desk: Desk,
-  job: Job,
-  task: Task,
-  entry: Entry,
-  how: JobState.Outcome,
-): Effect.Effect<void, unknown> =>
+const again = (desk: Desk, job: Job, task: Task, entry: Entry, remedy: Notes.Remedy) =>
   Effect.gen(function* () {
-    const name = Order.shardName(entry.session, entry.id)
-    const bytes = Option.getOrUndefined(yield* desk.objects.get(name))
-    desk.work.drop(entry)
-    if (!desk.work.wanted(entry) || bytes === undefined)
-      return yield* Effect.ignore(desk.objects.remove(name))
-    const shard = yield* decodeShard(utf8(bytes))
-    const { avoid, blame, memoryScale, text } = Stillborn.isStillborn(task, how)
-      ? Notes.remedyOfStillborn(how, task.on)
-      : Notes.remedy(how, task.at)
-    desk.notes.add(text, `${job.id}_${task.index}`)
-    // Shards come one after another: only the first that are left can have been those at work.
-    const atWork = task.entries
-      .filter(({ missing }) => missing.size > 0)
-      .slice(0, job.slots)
-      .includes(entry)
+    const { avoid, blame, memoryScale, text } = remedy
     const own =
-      atWork && (blame === "calls" || (blame === "stuck" && entry.missing.size === entry.keys.length))
+      (task.atWork?.has(entry) ?? false) &&
+      (blame === "calls" || (blame === "stuck" && entry.missing.size === entry.keys.length))
     const troubles = [...entry.troubles, { what: text, own }]
-    const items = [...entry.missing].map((at) => shard.items[at]!)
-    const rest = shard.set === undefined ? { ...shard, items } : shard
     const scale = Math.max(entry.memoryScale, entry.memoryScale * memoryScale)
     // Not away from all of them: what fails everywhere is not the fault of nodes.
     const nodes = desk.options.sites.get(entry.node)?.nodes ?? 1
@@ -72,32 +99,30 @@ const again = (
     const from = { memoryScale: scale, troubles, avoid: away.size < nodes ? away : new Set<string>() }
     const gaveUp =
       troubles.length >= allTroubles || troubles.filter((trouble) => trouble.own).length >= ownTroubles
-    if (gaveUp && rest.items.length > 1 && shard.set === undefined) {
-      // One bad item costs only itself: each alone, with one more attempt.
-      for (const item of rest.items)
-        yield* enter(desk, { ...rest, items: [item] }, entry.node, {
-          ...from,
-          troubles: troubles.slice(-(ownTroubles - 1)),
-        })
-    } else if (gaveUp) yield* giveUp(desk, rest, entry, text)
-    else yield* enter(desk, rest, entry.node, from)
-    yield* Effect.ignore(desk.objects.remove(name))
+    const rest = desk.work.remainder(entry)
+    const divisible = rest.some(({ items, set }) => set === undefined && items.length > 1)
+    if (gaveUp && !divisible) yield* giveUp(desk, entry, text)
+    else
+      yield* replace(
+        desk,
+        entry,
+        gaveUp ? { ...from, troubles: troubles.slice(-(ownTroubles - 1)) } : from,
+        // One bad item costs only itself: each alone, with one more attempt.
+        gaveUp ? alone : undefined,
+      )
+    if (rest.length > 0) desk.notes.add(text, `${job.id}_${task.index}`)
+    task.entries.splice(0, task.entries.length, ...task.entries.filter((other) => other !== entry))
   })
 
-const giveUp = (desk: Desk, shard: Call.Shard, entry: Entry, text: string): Effect.Effect<void> =>
+const alone = (shard: Call.Shard): ReadonlyArray<Call.Shard> =>
+  shard.set === undefined ? shard.items.map((item) => ({ ...shard, items: [item] })) : [shard]
+
+const giveUp = (desk: Desk, entry: Entry, text: string): Effect.Effect<void> =>
   Effect.map(Clock.currentTimeMillis, (now) => {
-    const keys = Call.keys(shard)
-    const last: Entry = { ...entry, keys, missing: new Set(keys.keys()) }
-    desk.work.add(last)
     const failure = {
       tag: "WorkerLost",
-      message: `${shard.node}: ${entry.troubles.length + 1} workers ended during the call; the last: ${text}`,
+      message: `${entry.node}: ${entry.troubles.length + 1} workers ended during the call; the last: ${text}`,
       retryable: true,
     }
-    desk.work.take(
-      last,
-      keys.map((_, at) => Call.failed(at, failure, now)),
-      "",
-      Effect.void,
-    )
+    desk.work.giveUp(entry, (at) => Call.failed(at, failure, now))
   })

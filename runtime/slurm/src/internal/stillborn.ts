@@ -8,7 +8,7 @@ import { LastWords } from "@reelgraph/local"
 import type * as JobState from "../JobState.ts"
 import * as LogEnd from "../LogEnd.ts"
 import * as Notes from "../Notes.ts"
-import type { Desk, Job, Task } from "./desk.ts"
+import type { Desk, Job, Site, Task } from "./desk.ts"
 
 /** Of one node of the graph, since a worker of it last began. */
 export interface Stillborn {
@@ -38,7 +38,22 @@ export const count = (desk: Desk, job: Job, task: Task, how: JobState.Outcome): 
   if (known.tasks < tasksAtLeast || known.nodes.size < Math.min(nodesAtLeast, site?.nodes ?? 1))
     return undefined
   if (site === undefined) return undefined
+  return `${known.tasks} workers in pool ${site.pool} ended before they began, on ${[...known.nodes].toSorted().join(", ")}: ${Notes.endOf(how)}; ${lastWords(site, job, task)}`
+}
+
+/** Counts a task whose worker could not use the store. Gives why no other is of use, when that is so. */
+export const countCutOff = (desk: Desk, job: Job, task: Task, how: JobState.Outcome): string | undefined => {
+  const site = desk.options.sites.get(job.node)
+  if (site === undefined || how._tag !== "Failed" || how.exitCode !== Notes.storeFailed) return undefined
+  const tasks = (desk.cutOff.get(job.node) ?? 0) + 1
+  desk.cutOff.set(job.node, tasks)
+  return tasks < tasksAtLeast
+    ? undefined
+    : `${tasks} workers in pool ${site.pool} one after another could not read or write the store; ${lastWords(site, job, task)}`
+}
+
+const lastWords = (site: Site, job: Job, task: Task): string => {
   const log = site.log(job.session, job.id, task.index)
   const said = LastWords.of(LogEnd.read(log, tailBytes)?.text ?? "")
-  return `${known.tasks} workers in pool ${site.pool} ended before they began, on ${[...known.nodes].toSorted().join(", ")}: ${Notes.endOf(how)}; ${said === "" ? `the log of one, ${log}, has nothing` : `the log of one ends with: ${said}`}`
+  return said === "" ? `the log of one, ${log}, has nothing` : `the log of one ends with: ${said}`
 }

@@ -1,11 +1,24 @@
 /** Jobs for the shards that wait. */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
 import * as Order from "../Order.ts"
 import * as SlurmError from "../SlurmError.ts"
+import type { SubmitError } from "../SlurmError.ts"
 import type { Entry } from "../Work.ts"
-import { activeJobs, type Desk, type Job, json, type Site, type Task, taskOf } from "./desk.ts"
+import {
+  activeJobs,
+  type Desk,
+  type Job,
+  json,
+  patience,
+  putSealed,
+  type Site,
+  type StoreProblem,
+  type Task,
+  taskOf,
+} from "./desk.ts"
 
 /** Shards that one slot of an array is given, at most: each is a part of what waits. */
 const shardsPerSlot = 8
@@ -14,21 +27,63 @@ const tasksPerJob = 1000
 /** Shards that a held slot has in hand, so that it never waits for the driver. */
 const heldAhead = 2
 
-export const submitAll = (desk: Desk): Effect.Effect<void, unknown> =>
+export const submitAll = (desk: Desk): Effect.Effect<void> =>
   Effect.suspend(() =>
     Effect.forEach(
-      [...desk.waiting].filter(([node]) => !desk.submitting.has(node)),
+      inTurn(desk).filter(([node]) => !desk.submitting.has(node)),
       ([node, line]) => {
         desk.submitting.add(node)
         const end = Effect.sync(() => void desk.submitting.delete(node))
+        const settled = Effect.matchCauseEffect(submit(desk, node, line), {
+          onFailure: (cause) => stalled(desk, node, cause),
+          onSuccess: () => Effect.sync(() => void desk.stalled.delete(node)),
+        })
         // A controller that does not answer holds up a submission for long: not those of others.
-        return Effect.forkChild(Effect.ensuring(submit(desk, node, line), end))
+        return Effect.forkChild(Effect.ensuring(settled, end))
       },
       { discard: true },
     ),
   )
 
-const submit = (desk: Desk, node: string, line: Array<Entry>): Effect.Effect<void, unknown> =>
+/** What waits, nodes far down the graph first: items leave it before new ones enter. */
+const inTurn = ({ options, waiting }: Desk): ReadonlyArray<readonly [string, Array<Entry>]> => {
+  const nodes = [...options.sites.keys()]
+  return [...waiting].toSorted(([a], [b]) => nodes.indexOf(b) - nodes.indexOf(a))
+}
+
+/** Tasks that a run may still have in a pool. */
+const roomIn = (desk: Desk, { maxJobs, pool }: Site): number => {
+  if (maxJobs === undefined) return Number.POSITIVE_INFINITY
+  const taken = activeJobs(desk)
+    .filter(({ node }) => desk.options.sites.get(node)?.pool === pool)
+    .reduce((sum, { tasks }) => sum + tasks.filter(({ done }) => !done).length, 0)
+  return maxJobs - taken - (desk.reserved.get(pool) ?? 0)
+}
+
+/** A submission that failed: what may pass is tried again, for a while; anything else ends the node. */
+const stalled = (desk: Desk, node: string, cause: Cause.Cause<StoreProblem | SubmitError>) =>
+  Effect.map(Clock.currentTimeMillis, (now) => {
+    if (Cause.hasInterruptsOnly(cause)) return
+    const error = Cause.squash(cause)
+    const said = error instanceof Error ? error.message : String(error)
+    if (!isTransient(error)) return desk.work.fail(node, said)
+    const sinceMs = desk.stalled.get(node) ?? now
+    desk.stalled.set(node, sinceMs)
+    desk.notes.add("Slurm took no jobs for a while", said)
+    // A full queue is waited for as a queue is: the client tells.
+    const { slurm, store } = patience(desk.options)
+    if (error._tag === "QueueFull" || now - sinceMs < (isOfStore(error) ? store : slurm)) return
+    desk.work.fail(
+      node,
+      `no job could be submitted for ${Math.round((now - sinceMs) / 60_000)} min: ${said}; what jobs have written is left to the next run`,
+    )
+  })
+
+const submit = (
+  desk: Desk,
+  node: string,
+  line: Array<Entry>,
+): Effect.Effect<void, StoreProblem | SubmitError> =>
   Effect.gen(function* () {
     const site = desk.options.sites.get(node)
     if (site === undefined || line.length === 0) return
@@ -42,7 +97,8 @@ const submit = (desk: Desk, node: string, line: Array<Entry>): Effect.Effect<voi
     if (first === undefined) return
     const most = Math.min(site.slots(first.memoryScale), site.workers - running)
     if (most <= 0) return
-    const free = Math.min(tasksPerJob, Math.floor((site.workers - running) / most))
+    const free = Math.min(tasksPerJob, Math.floor((site.workers - running) / most), roomIn(desk, site))
+    if (free <= 0) return
     // One job for those that ask for the same.
     const alike = line.filter((entry) => askOf(entry) === askOf(first))
     // A fair share for each slot: those that are free a moment later are to find some, too.
@@ -56,12 +112,13 @@ const submit = (desk: Desk, node: string, line: Array<Entry>): Effect.Effect<voi
     const chosen = new Set(taken)
     line.splice(0, line.length, ...line.filter((entry) => !chosen.has(entry)))
     const label = `${node}-${desk.labels++}`
-    yield* Effect.catch(submitJob(desk, site, label, slots, shares), (error) =>
-      Effect.sync(() => {
-        line.unshift(...taken)
-        if (isTransient(error)) desk.notes.add("Slurm took no jobs for a while", messageOf(error))
-        else desk.work.fail(node, messageOf(error))
-      }),
+    const reserve = (tasks: number) =>
+      Effect.sync(() => void desk.reserved.set(site.pool, (desk.reserved.get(site.pool) ?? 0) + tasks))
+    yield* reserve(tasks)
+    // Whatever keeps them from being submitted, they stay in line.
+    yield* submitJob(desk, site, label, slots, shares).pipe(
+      Effect.onError(() => Effect.sync(() => void line.unshift(...taken))),
+      Effect.ensuring(reserve(-tasks)),
     )
   })
 
@@ -88,7 +145,7 @@ const submitJob = (
       concurrency: 16,
       discard: true,
     })
-    yield* desk.objects.put(name, json(submitted))
+    yield* putSealed(desk, session, name, json(submitted))
     const first = shares[0]![0]!
     const submittedMs = yield* Clock.currentTimeMillis
     const id = yield* desk.slurm.submit(
@@ -106,8 +163,9 @@ const submitJob = (
       tasks,
       seen: new Set(),
       collectedMs: 0,
+      unread: new Map(),
     })
-    yield* Effect.ignore(desk.objects.put(name, json({ ...submitted, job: id })))
+    yield* Effect.ignore(putSealed(desk, session, name, json({ ...submitted, job: id })))
   })
 
 const order = (
@@ -124,6 +182,7 @@ const order = (
     session,
     label,
     shards: entries.map(({ id }) => id),
+    modules: [...desk.modules],
     perWorker: site.perWorker,
     cores: site.cores,
     ...(site.memoryGiB === undefined ? {} : { memoryGiB: site.memoryGiB }),
@@ -131,7 +190,7 @@ const order = (
     idleSeconds: desk.options.idleSeconds,
   }
   return Effect.andThen(
-    desk.objects.put(Order.orderName(session, label, task.index, task.turn), json(order)),
+    putSealed(desk, session, Order.orderName(session, label, task.index, task.turn), json(order)),
     Effect.sync(() => void task.turn++),
   )
 }
@@ -142,7 +201,7 @@ const feed = (
   site: Site,
   jobs: ReadonlyArray<Job>,
   line: Array<Entry>,
-): Effect.Effect<void, unknown> =>
+): Effect.Effect<void, StoreProblem> =>
   Effect.gen(function* () {
     const hands = jobs.flatMap((job) =>
       job.tasks
@@ -165,12 +224,12 @@ const feed = (
 /** What a shard asks of its job beyond what was placed. */
 const askOf = ({ avoid, memoryScale }: Entry): string => `${memoryScale} ${[...avoid].toSorted().join(" ")}`
 
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
-
-const isTransient = (error: unknown): boolean =>
+/** Whether trying again later can help. */
+const isTransient = (error: unknown): error is StoreProblem | SubmitError =>
   typeof error === "object" &&
   error !== null &&
   "_tag" in error &&
-  (SlurmError.transient(error as SlurmError.SubmitError) ||
-    error._tag === "StoreUnreadable" ||
-    error._tag === "StoreUnwritable")
+  (SlurmError.transient(error as SubmitError) || isOfStore(error as SubmitError))
+
+const isOfStore = ({ _tag }: StoreProblem | SubmitError): boolean =>
+  _tag === "StoreUnreadable" || _tag === "StoreUnwritable"
