@@ -10,6 +10,9 @@
  *   removes what a run in progress has just relied on; an object store does so only when it is older than a day
  *   (each time is a request), so a grace period has to be longer than that.
  *
+ * A blob that any read finds to be damaged is moved out of the way, into `damaged/`, and never removed: from then on the
+ * blob is missing, so that a run makes the result anew that named it.
+ *
  * A file too large or too precious to copy (a user's source video) is registered with `reference` instead: the
  * store keeps its digest and where it is, and every later read checks that it is unchanged.
  */
@@ -40,9 +43,15 @@ export class BlobCorrupt extends Schema.TaggedError<BlobCorrupt>()("BlobCorrupt"
   path: Schema.String,
   expected: Schema.String,
   actual: Schema.String,
+  /** Where the damaged bytes were moved, out of the way of whoever makes the blob anew; absent: they stay. */
+  movedTo: Schema.optionalKey(Schema.String),
 }) {
   override get message() {
-    return `${this.path} is damaged: expected ${this.expected}, got ${this.actual}; remove this blob from the store and run the graph again to make it anew, and check the disk`
+    const advice =
+      this.movedTo === undefined
+        ? "remove this blob from the store and run the graph again to make it anew"
+        : `it was moved to ${this.movedTo}; run the graph again to make it anew`
+    return `${this.path} is damaged: expected ${this.expected}, got ${this.actual}; ${advice}, and check the disk`
   }
 }
 
@@ -240,9 +249,12 @@ export class BlobStore extends Context.Service<
     ) => Effect.Effect<Artifact, PutError | SourceError | StoreUnreadable>
     /** Whether a read of this blob would find it (for a registered file: still in place and unchanged). */
     readonly has: (sha256: string) => Effect.Effect<boolean, DigestInvalid | StoreUnreadable>
-    /** Those of the digests that {@link has} is true of; one call for thousands. */
+    /**
+     * The digests of those that {@link has} is true of; one call for thousands. A blob of another length than the one
+     * that is told counts as missing. Nothing is hashed.
+     */
     readonly hasAll: (
-      sha256s: Iterable<string>,
+      ids: Iterable<string | BlobId>,
     ) => Effect.Effect<ReadonlySet<string>, DigestInvalid | StoreUnreadable>
     /** Whether the store made its content its own or only knows a file that has it; none when it has neither. */
     readonly kind: (
@@ -257,10 +269,11 @@ export class BlobStore extends Context.Service<
     readonly stream: (id: BlobId, options?: ReadOptions) => Stream.Stream<Uint8Array<ArrayBuffer>, ReadError>
     /**
      * A path that native code can open for reading, valid until the scope closes (a remote store downloads and
-     * pins it). The content is not hashed, the length is compared. Never write to it.
+     * pins it). The content is compared with its digest once in a process, and again when the file has changed since.
+     * Never write to it.
      */
     readonly localPath: (id: BlobId) => Effect.Effect<string, ReadError | PutError, Scope.Scope>
-    /** Reads the whole blob and compares its digest. */
+    /** Reads the whole blob and compares its digest, whatever is remembered of it. */
     readonly verify: (id: BlobId) => Effect.Effect<void, ReadError>
     /** Every blob and every registered external file, in no particular order. */
     readonly list: () => Stream.Stream<BlobInfo, StoreUnreadable>

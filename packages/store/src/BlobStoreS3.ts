@@ -5,6 +5,7 @@
  * <prefix>/store.json             {"format":"reelgraph-store","version":1,"requires":">=0.1.0"}
  * <prefix>/blobs/ab/<62 hex>      a blob
  * <prefix>/refs/ab/<62 hex>       the content of a file that was registered with `reference`
+ * <prefix>/damaged/<64 hex>       what was found in the place of a blob and is not what its digest says
  * <prefix>/objects/<name>         a named object
  * <prefix>/unfinished/<64 hex>/   work that outlives the process that does it; see unfinishedS3.ts
  * ```
@@ -25,11 +26,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 
 import { type Artifact, isSha256 } from "./Artifact.ts"
 import {
+  BlobCorrupt,
   type BlobId,
   type BlobInfo,
   BlobMissing,
@@ -61,6 +62,7 @@ import {
   storeFileText,
   temporaryPath,
 } from "./internal/StoreRoot.ts"
+import * as Turns from "./internal/turns.ts"
 import * as UnfinishedS3 from "./internal/unfinishedS3.ts"
 import { Objects } from "./Objects.ts"
 import { type S3Error } from "./S3Error.ts"
@@ -137,9 +139,10 @@ interface Opened {
 }
 
 const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] => {
-  const local = BlobStoreFs.make(root)
+  const local = BlobStoreFs.make(root, { isCache: true })
   const blobsFolder = join(root.path, "blobs") + sep
-  const turns = new Map<string, { readonly turn: Semaphore.Semaphore; users: number }>()
+  /** The others then find what the first has brought. */
+  const inTurn = Turns.make()
 
   const keyOf = (place: Place, sha256: string): string =>
     `${prefix}${place}/${sha256.slice(0, 2)}/${sha256.slice(2)}`
@@ -212,25 +215,42 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
       )
   })
 
-  /** One at a time for each digest: the others then find what the first has brought. */
-  const inTurn = <A, E, R>(sha256: string, effect: Effect.Effect<A, E, R>) =>
-    Effect.acquireUseRelease(
-      Effect.sync(() => {
-        const entry = turns.get(sha256) ?? { turn: Semaphore.makeUnsafe(1), users: 0 }
-        entry.users++
-        turns.set(sha256, entry)
-        return entry
-      }),
-      ({ turn }) => turn.withPermits(1)(effect),
-      (entry) => Effect.sync(() => void (--entry.users === 0 && turns.delete(sha256))),
-    )
-
   /** The copy in the cache, pinned, or an intact registered file of this machine; undefined when there is neither. */
   const cached = Effect.fnUntraced(function* (id: BlobId) {
     const path = Option.getOrUndefined(yield* Effect.option(local.localPath(id)))
     if (path === undefined || !path.startsWith(blobsFolder)) return path
     return yield* cache.pin(path, id.sha256)
   })
+
+  /**
+   * Moves a damaged blob out of the way, if it is damaged indeed: a reader may have been told a wrong length. Gives
+   * where it is now; nothing when it stays.
+   */
+  const setAside = Effect.fnUntraced(function* (place: Place, sha256: string, compared: boolean) {
+    const key = keyOf(place, sha256)
+    const found = Option.getOrUndefined(yield* requests.head(key))
+    if (found === undefined || found.bytes > maxCopyBytes) return undefined
+    if (!compared) {
+      const whole = yield* Effect.result(S3Download.verify(requests, key, { sha256 }))
+      if (whole._tag === "Success" || whole.failure._tag !== "BlobCorrupt") return undefined
+    }
+    const damaged = `${prefix}damaged/${sha256}`
+    if (Option.isNone(yield* requests.copy(key, damaged))) return undefined
+    yield* requests.remove(key)
+    return requests.urlOf(damaged)
+  })
+
+  /** The same damage, with where it was moved. */
+  const toldAside = (place: Place, sha256: string) => (error: BlobCorrupt) =>
+    Effect.flatMap(
+      Effect.orElseSucceed(setAside(place, sha256, error.expected === sha256), () => undefined),
+      (movedTo) =>
+        Effect.fail(
+          movedTo === undefined
+            ? error
+            : new BlobCorrupt({ path: error.path, expected: error.expected, actual: error.actual, movedTo }),
+        ),
+    )
 
   const downloadFrom = (place: Place, id: BlobId, maxBytes: number) => {
     const { sha256 } = id
@@ -249,6 +269,7 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
           return yield* attempt(() => fs.statSync(path).size, writeFailure(path))
         }),
     ).pipe(
+      Effect.catchTag("BlobCorrupt", toldAside(place, sha256)),
       Effect.mapError((error) =>
         error._tag === "BlobTooLarge" ||
         error._tag === "BlobCorrupt" ||
@@ -340,9 +361,14 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
    * Those of sorted digests that are in a place. Looked for in listings while a page of one settles several, and then
    * one by one: a page costs as much as some heads.
    */
-  const presentIn = Effect.fnUntraced(function* (place: Place, sorted: ReadonlyArray<string>) {
+  const presentIn = Effect.fnUntraced(function* (
+    place: Place,
+    sorted: ReadonlyArray<string>,
+    lengths: ReadonlyMap<string, number>,
+  ) {
     const top = `${prefix}${place}/`
     const present = new Set<string>()
+    const isLong = (sha256: string, bytes: number): boolean => (lengths.get(sha256) ?? bytes) === bytes
     const fail = unreadable(requests.urlOf(top))
     let next = 0
     let isWorth = sorted.length >= listFrom
@@ -353,13 +379,14 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
       const { listed, more } = yield* Effect.mapError(requests.page(top, { after }, pageKeys), fail)
       // Not every server lists in the order of keys.
       if (listed.some(({ key }, index) => key <= (listed[index - 1]?.key ?? after))) break
-      const keys = new Set(listed.map(({ key }) => key))
+      const found = new Map(listed.map(({ bytes, key }) => [key, bytes]))
       const last = more ? listed.at(-1)?.key : undefined
       const from = next
       for (; next < sorted.length; next++) {
         const key = keyOf(place, sorted[next]!)
         if (last !== undefined && key > last) break
-        if (keys.has(key)) present.add(sorted[next]!)
+        const bytes = found.get(key)
+        if (bytes !== undefined && isLong(sorted[next]!, bytes)) present.add(sorted[next]!)
       }
       isWorth = next - from >= worthPage
     }
@@ -368,19 +395,26 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
       (sha256) =>
         Effect.map(
           requests.head(keyOf(place, sha256)),
-          (found) => void (Option.isSome(found) && present.add(sha256)),
+          (found) => void (Option.isSome(found) && isLong(sha256, found.value.bytes) && present.add(sha256)),
         ),
       { concurrency: "unbounded", discard: true },
     ).pipe(Effect.mapError(fail))
     return present
   })
 
-  const hasAll = Effect.fn("BlobStore.hasAll")(function* (sha256s: Iterable<string>) {
-    const wanted = yield* Effect.forEach(new Set(sha256s), checkDigest)
-    const sorted = wanted.sort()
-    const blobs = yield* presentIn("blobs", sorted)
+  const hasAll = Effect.fn("BlobStore.hasAll")(function* (ids: Iterable<string | BlobId>) {
+    const lengths = new Map<string, number>()
+    const wanted = new Set<string>()
+    for (const id of ids) {
+      const sha256 = yield* checkDigest(typeof id === "string" ? id : id.sha256)
+      wanted.add(sha256)
+      if (typeof id !== "string" && id.bytes !== undefined) lengths.set(sha256, id.bytes)
+    }
+    const sorted = [...wanted].sort()
+    const blobs = yield* presentIn("blobs", sorted, lengths)
     const others = sorted.filter((sha256) => !blobs.has(sha256))
-    return others.length === 0 ? blobs : new Set([...blobs, ...(yield* presentIn("refs", others))])
+    if (others.length === 0) return blobs
+    return new Set([...blobs, ...(yield* presentIn("refs", others, lengths))])
   })
 
   const listPlace = (place: Place): Stream.Stream<BlobInfo, StoreUnreadable> => {
@@ -422,6 +456,7 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
       const sha256 = yield* checkDigest(id.sha256)
       for (const place of places) {
         const found = yield* S3Download.verify(requests, keyOf(place, sha256), id).pipe(
+          Effect.catchTag("BlobCorrupt", toldAside(place, sha256)),
           Effect.mapError((error) =>
             error._tag === "BlobCorrupt" ? error : unreadable(urlOf(place, sha256))(error),
           ),
@@ -450,7 +485,9 @@ const checkMark = Effect.fnUntraced(function* (requests: S3Requests.Requests, pr
     const { listed } = yield* requests.page(prefix, {}, 100)
     const strangers = listed
       .map((object) => object.key.slice(prefix.length))
-      .filter((name) => name !== "" && !/^(?:(?:blobs|refs|objects|unfinished)\/|store\.json$)/.test(name))
+      .filter(
+        (name) => name !== "" && !/^(?:(?:blobs|refs|objects|unfinished|damaged)\/|store\.json$)/.test(name),
+      )
     if (strangers.length > 0) {
       const reason = `it holds other objects (${strangers.slice(0, 3).join(", ")}) and no store.json`
       return yield* new NotAStore({ path: url, reason })

@@ -8,6 +8,7 @@
  * refs/by-path/<path>.json        what an external file had when it was last hashed
  * objects/<name>                  a named object
  * unfinished/<64 hex>/            work that outlives the process that does it; see unfinishedFs.ts
+ * damaged/<64 hex>.<owner>        what was found in the place of a blob and is not what its digest says
  * tmp/<owner>...                  half-written files and scratch folders
  * ```
  */
@@ -55,7 +56,7 @@ export const temporaryPath = (root: StoreRoot): string => join(root.path, "tmp",
 
 // A killed first opening leaves some of these; file systems and desktops leave the others.
 const isOurs = (name: string): boolean =>
-  /^(blobs|refs|tmp|objects|unfinished|store\.json\..*|lost\+found|\.DS_Store)$/.test(name)
+  /^(blobs|refs|tmp|objects|unfinished|damaged|store\.json\..*|lost\+found|\.DS_Store)$/.test(name)
 
 /** Fails when a store's mark is not ours or of a version that is too new. */
 export const checkVersion = (path: string, text: string) =>

@@ -435,6 +435,18 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
       ),
     )
 
+  /** Copies an object under another key, in the bucket; not for objects of more than 5 GiB. */
+  const copy = (key: string, to: string) =>
+    retry(
+      key,
+      call("CopyObject", key, (signal) =>
+        client.send(
+          new sdk.CopyObjectCommand({ Bucket: bucket, Key: to, CopySource: `${bucket}/${key}` }),
+          signal,
+        ),
+      ),
+    )
+
   const remove = (key: string): Effect.Effect<void, S3Error> =>
     Effect.asVoid(
       retry(
@@ -492,7 +504,7 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
     etagIsMd5 = options.endpoint !== undefined && etag === md5Of(bytes)
   }
 
-  return { urlOf, head, read, get, put, putFile, touch, remove, page, list, retry, learn }
+  return { urlOf, head, read, get, put, putFile, touch, copy, remove, page, list, retry, learn }
 })
 
 const shorter = (): Error => new Error("it is shorter than it was")
