@@ -3,13 +3,15 @@
  * journal, how many have to be called for and why, and how many cannot be known before others have run.
  */
 import { type Canonical, Difference, type Graph } from "@reelgraph/core"
-import { Journal, type JournalError, Status } from "@reelgraph/store"
+import { BlobStore, Journal, type JournalError, Status } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 
 import type { Inputs } from "./Engine.ts"
 import * as Bind from "./internal/bind.ts"
 import * as GraphChecks from "./internal/graphChecks.ts"
+import { lostArtifacts, mayLose } from "./internal/lostArtifacts.ts"
 import * as RecordCodec from "./RecordCodec.ts"
 
 export interface NodePlan {
@@ -41,7 +43,10 @@ interface Known {
   readonly more: boolean
 }
 
-/** Plans a run of a graph. Reads the journal, writes nothing. */
+/**
+ * Plans a run of a graph. Reads the journal, writes nothing. Where there is a `BlobStore`, results whose blobs are gone
+ * from it are misses, as they are to a run.
+ */
 export const make = <E = never, R = never>(
   graph: Graph.Graph,
   inputs: Inputs<E, R>,
@@ -49,6 +54,7 @@ export const make = <E = never, R = never>(
 ): Effect.Effect<Plan, E | JournalError, Journal | R> =>
   Effect.gen(function* () {
     const journal = yield* Journal
+    const blobs = Option.getOrUndefined(yield* Effect.serviceOption(BlobStore))
     const edges = new Map<string, Known>()
     const counts: { [input: string]: number } = {}
     for (const [input, port] of Object.entries(graph.inputs)) {
@@ -56,11 +62,12 @@ export const make = <E = never, R = never>(
       edges.set(input, known)
       counts[input] = known.ids.length + known.fresh
     }
-    const nodes = graph.nodes.map((node): NodePlan => {
-      const { known, plan } = planNode(journal, node, edges, options.seed ?? 0)
-      edges.set(node.id, known)
-      return plan
-    })
+    const nodes = yield* Effect.forEach(graph.nodes, (node) =>
+      Effect.map(planNode(journal, blobs, node, edges, options.seed ?? 0), ({ known, plan }): NodePlan => {
+        edges.set(node.id, known)
+        return plan
+      }),
+    )
     const { digest } = GraphChecks.definition(graph)
     return {
       graph: graph.name,
@@ -94,12 +101,13 @@ const takeIn = <E, R>(
     ({ fresh, ids }) => ({ ids, fresh: fresh.size, more: false }),
   )
 
-const planNode = (
+const planNode = Effect.fnUntraced(function* (
   journal: JournalService,
+  blobs: typeof BlobStore.Service | undefined,
   node: Graph.Placed,
   edges: ReadonlyMap<string, Known>,
   seed: number,
-) => {
+) {
   const input = edges.get(node.input)!
   const misses: { [reason: string]: number } = {}
   const miss = (reason: string, count = 1) => void (misses[reason] = (misses[reason] ?? 0) + count)
@@ -109,9 +117,29 @@ const planNode = (
   const sides = sideItems(journal, node, edges)
   const bound = sides === undefined ? undefined : Bind.row(node, seed, sides)
   const operator = bound === undefined ? undefined : journal.boundOperator(bound.digest)
-  const answered = (item: number): boolean => {
+  const hitOf = (item: number) => {
     const hit = operator === undefined ? undefined : journal.find(item, operator)
-    if (hit === undefined || hit.status === Status.failed) return false
+    return hit === undefined || hit.status === Status.failed ? undefined : hit
+  }
+  /** Items whose results name blobs that are gone, and how they are. */
+  const lost = new Map<number, string>()
+  const lookForBlobs = Effect.fnUntraced(function* (items: ReadonlyArray<number>) {
+    if (blobs === undefined || !mayLose(node)) return
+    const found = new Map([...new Set(items)].map((item) => [item, hitOf(item)]))
+    const calls = yield* lostArtifacts(
+      { blobs, journal, node },
+      [...found.values()].filter((hit) => hit !== undefined),
+    )
+    for (const [item, hit] of found) {
+      const sha256 = hit === undefined ? undefined : calls.get(hit.call)
+      if (sha256 === undefined) continue
+      const there = yield* Effect.orElseSucceed(blobs.has(sha256), () => false)
+      lost.set(item, `its blob is ${there ? "damaged" : "missing"}`)
+    }
+  })
+  const answered = (item: number): boolean => {
+    const hit = hitOf(item)
+    if (hit === undefined || lost.has(item)) return false
     hits++
     for (const output of hit.outputs) outputs.push(output)
     return true
@@ -125,13 +153,21 @@ const planNode = (
     if (set === undefined) {
       if (!input.more || input.ids.length + input.fresh > 0)
         miss(complete ? "this set of items was not seen before" : "its items are not all there yet")
-    } else if (!answered(set.id)) miss(reasonFor(journal, set.id, node, bound))
+    } else {
+      yield* lookForBlobs([set.id])
+      if (!answered(set.id)) miss(lost.get(set.id) ?? reasonFor(journal, set.id, node, bound))
+    }
   } else {
+    yield* lookForBlobs(input.ids)
     // Equal items are called for once.
     const called = new Set<number>()
     for (const item of input.ids)
       if (!called.has(item) && !answered(item) && called.add(item))
-        miss(sides === undefined ? "waits for a side input" : reasonFor(journal, item, node, bound))
+        miss(
+          sides === undefined
+            ? "waits for a side input"
+            : (lost.get(item) ?? reasonFor(journal, item, node, bound)),
+        )
   }
   const missing = Object.values(misses).reduce((sum, count) => sum + count, 0)
   const history = journal.history(node.operator.name, node.operator.version)
@@ -145,7 +181,7 @@ const planNode = (
     estimatedMs: missing === 0 ? 0 : history.calls === 0 ? undefined : history.meanMs * missing,
   }
   return { plan, known: { ids: outputs, fresh: 0, more: input.more || missing > 0 } satisfies Known }
-}
+})
 
 const distinctDigests = (journal: JournalService, ids: ReadonlyArray<number>): ReadonlyArray<string> =>
   [...new Set(ids)].map((id) => journal.item(id)!.digest)
