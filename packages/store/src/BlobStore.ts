@@ -277,6 +277,8 @@ export class BlobStore extends Context.Service<
     readonly verify: (id: BlobId) => Effect.Effect<void, ReadError>
     /** Every blob and every registered external file, in no particular order. */
     readonly list: () => Stream.Stream<BlobInfo, StoreUnreadable>
+    /** Names of files among the blobs that name none: somebody else has put them there. */
+    readonly foreign: Stream.Stream<string, StoreUnreadable>
     /** Forgets a blob and what is registered under its digest. External files are left alone. Idempotent. */
     readonly remove: (sha256: string) => Effect.Effect<void, DigestInvalid | StoreUnwritable | OutOfSpace>
   }

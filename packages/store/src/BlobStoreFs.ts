@@ -393,7 +393,24 @@ export const make = (root: StoreRoot, { isCache = false }: MakeOptions = {}): Bl
       ),
     )
 
+  /** What is in `blobs/` and is no blob; a link is none either. */
+  const foreignIn = Effect.fnUntraced(function* (fan: string) {
+    const folder = join(root.path, "blobs", fan)
+    const isFan = /^[0-9a-f]{2}$/.test(fan)
+    const entries = yield* attempt(() => {
+      if (!isFan || !fs.lstatSync(folder).isDirectory()) return undefined
+      return fs.readdirSync(folder, { withFileTypes: true })
+    }, readFailure(folder))
+    if (entries === undefined) return [join("blobs", fan)]
+    return entries
+      .filter((entry) => !entry.isFile() || !isSha256(fan + entry.name))
+      .map((entry) => join("blobs", fan, entry.name))
+  })
+
   return BlobStore.of({
+    foreign: Stream.fromIterableEffect(namesIn(join(root.path, "blobs"))).pipe(
+      Stream.flatMap((fan) => Stream.fromIterableEffect(foreignIn(fan))),
+    ),
     putBytes,
     putStream,
     putFile,

@@ -229,6 +229,7 @@ const make = (blobs: Map<string, MemoryBlob>): BlobStore["Service"] => {
     }),
     verify: (id) => Stream.runDrain(stream(id)),
     list,
+    foreign: Stream.empty,
     remove: (value) =>
       Effect.map(checkDigest(value), (sha256) => {
         blobs.delete(sha256)

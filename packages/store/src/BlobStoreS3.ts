@@ -432,6 +432,15 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
   }
 
   return BlobStore.of({
+    foreign: requests.list(`${prefix}blobs/`).pipe(
+      Stream.map(({ key }) => key),
+      Stream.filter((key) => {
+        const sha256 = key.slice(`${prefix}blobs/`.length).replace("/", "")
+        return !isSha256(sha256) || key !== keyOf("blobs", sha256)
+      }),
+      Stream.map(requests.urlOf),
+      Stream.mapError(unreadable(requests.urlOf(`${prefix}blobs/`))),
+    ),
     putBytes: Effect.fnUntraced(function* (bytes, mediaType) {
       return yield* keep(yield* local.putBytes(bytes, mediaType))
     }),
