@@ -77,7 +77,7 @@ const withTemporaryBlob = <A, E, R>(
 ): Effect.Effect<A, E | PutError, R> =>
   Effect.suspend(() => {
     const path = temporaryPath(root)
-    return withTemporary(path, 0o444, (fd) => use(path, fd))
+    return withTemporary(path, root.modes.blob, (fd) => use(path, fd))
   })
 
 const failureOf = (place: Place): ((cause: unknown) => ReadError) =>
@@ -141,7 +141,7 @@ export const make = (root: StoreRoot, { isCache = false }: MakeOptions = {}): Bl
       return undefined
     }
     const damaged = join(root.path, "damaged", `${sha256}.${uniqueName()}`)
-    yield* renameDurably(path, damaged, root.path, root.durability)
+    yield* renameDurably(path, damaged, root)
     return damaged
   })
 
@@ -197,7 +197,7 @@ export const make = (root: StoreRoot, { isCache = false }: MakeOptions = {}): Bl
   const commit = Effect.fnUntraced(function* (temporary: string, fd: number, sha256: string) {
     if (root.durability === "fsync") yield* fsync(fd, writeFailure(temporary))
     const path = blobPath(root, sha256)
-    yield* renameDurably(temporary, path, root.path, root.durability)
+    yield* renameDurably(temporary, path, root)
     yield* attempt(() => intact.note(path, sha256), writeFailure(path))
   })
 
@@ -275,7 +275,7 @@ export const make = (root: StoreRoot, { isCache = false }: MakeOptions = {}): Bl
         commit(path, fd, sha256).pipe(
           Effect.andThen(
             attempt(() => {
-              fs.fchmodSync(fd, 0o444)
+              fs.fchmodSync(fd, root.modes.blob)
               intact.note(blobPath(root, sha256), sha256)
             }, writeFailure(path)),
           ),
@@ -439,7 +439,7 @@ export const makeScratch = (root: StoreRoot): Scratch["Service"] => ({
     Effect.suspend(() => {
       const path = temporaryPath(root)
       return Effect.as(
-        attempt(() => fs.mkdirSync(path), writeFailure(path)),
+        attempt(() => fs.mkdirSync(path, { mode: root.modes.folder }), writeFailure(path)),
         path,
       )
     }),

@@ -27,6 +27,7 @@ import {
 } from "./BlobStore.ts"
 import { attempt, chunkBytes, readChunks, readWhole } from "./internal/fileIo.ts"
 import { sourceFailure, writeFailure } from "./internal/ioError.ts"
+import { ownModes } from "./internal/modes.ts"
 import * as ObjectsMemory from "./internal/objectsMemory.ts"
 import * as UnfinishedFs from "./internal/unfinishedFs.ts"
 import { Objects } from "./Objects.ts"
@@ -224,7 +225,7 @@ const make = (blobs: Map<string, MemoryBlob>): BlobStore["Service"] => {
       if (!(found instanceof Uint8Array)) return found.path
       yield* compare(found, id.sha256, hashOnce("sha256", found, "hex"))
       const path = join(yield* temporaryFolder, id.sha256)
-      yield* attempt(() => fs.writeFileSync(path, found, { mode: 0o444 }), writeFailure(path))
+      yield* attempt(() => fs.writeFileSync(path, found, { mode: ownModes.blob }), writeFailure(path))
       return path
     }),
     verify: (id) => Stream.runDrain(stream(id)),
@@ -245,7 +246,7 @@ const makeUnfinished = Effect.map(Effect.scope, (scope): Unfinished["Service"] =
     made === undefined
       ? Effect.map(temporaryFolder, (path) => {
           fs.mkdirSync(join(path, "tmp"))
-          return (made = UnfinishedFs.make({ path, durability: "none" }))
+          return (made = UnfinishedFs.make({ path, durability: "none", modes: ownModes }))
         })
       : Effect.succeed(made),
   ).pipe(Effect.provideService(Scope.Scope, scope))

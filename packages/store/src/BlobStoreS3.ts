@@ -261,11 +261,11 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
       requests,
       { key: keyOf(place, sha256), sha256, bytes: id.bytes, check },
       () => temporaryPath(root),
-      0o444,
+      root.modes.blob,
       (temporary, fd) =>
         Effect.gen(function* () {
           if (root.durability === "fsync") yield* fsync(fd, writeFailure(temporary))
-          yield* renameDurably(temporary, path, root.path, root.durability)
+          yield* renameDurably(temporary, path, root)
           return yield* attempt(() => fs.statSync(path).size, writeFailure(path))
         }),
     ).pipe(

@@ -161,7 +161,7 @@ describe("the files of a store", () => {
       for (const text of ["moved", "put"]) {
         const sha256 = sha256Of(bytesOf(text))
         const status = fs.statSync(join(root, "blobs", sha256.slice(0, 2), sha256.slice(2)))
-        assert.strictEqual(status.mode & 0o777, 0o444)
+        assert.strictEqual(status.mode & 0o777, 0o400)
       }
       assert.deepEqual(fs.readdirSync(join(root, "tmp")), [])
     }),

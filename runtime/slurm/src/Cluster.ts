@@ -215,6 +215,7 @@ export const layer = (options: Options): Layer.Layer<never, ClusterError, Object
       const name = sessionName(options.graph, yield* Clock.currentTimeMillis)
       // Modules compiled once: half of what it takes to start a worker. No one else may put code there.
       const compiled = join(yield* StoreLocation.userCache, "compiled")
+      yield* StoreLocation.makePrivate(compiled)
       const sites = new Map<string, Session.Site>()
       for (const placed of placement.nodes) {
         const pool = poolOf(placement, placed.pool)

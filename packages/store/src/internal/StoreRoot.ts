@@ -18,15 +18,17 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { NotAStore, type OpenError, StoreVersionUnsupported } from "../BlobStore.ts"
-import { type Durability, replaceFile } from "./durableWrite.ts"
+import { Notices } from "../Notices.ts"
+import { type Durability, type Durable, replaceFile } from "./durableWrite.ts"
 import { attempt, fsyncFolder } from "./fileIo.ts"
 import { readFailure, writeFailure } from "./ioError.ts"
+import { exposedTo, modesIn, ownModes } from "./modes.ts"
 import { ownerIsAlive, uniqueName } from "./processIdentity.ts"
 
 /** Node's recursive mkdir never ends where a file system refuses children of a folder that is there (as /proc does). */
 const makeFolder = (path: string): void => {
   if (fs.existsSync(path) && fs.statSync(path).isDirectory()) return
-  fs.mkdirSync(path, { recursive: !fs.existsSync(dirname(path)) })
+  fs.mkdirSync(path, { recursive: !fs.existsSync(dirname(path)), mode: ownModes.folder })
 }
 
 /** The newest layout this code reads and writes. */
@@ -45,11 +47,8 @@ export const storeFileText = `{"format":"reelgraph-store","version":${storeVersi
 /** Days after which another machine's temporary files count as left behind. */
 const foreignDays = 7
 
-export interface StoreRoot {
-  /** Absolute. */
-  readonly path: string
-  readonly durability: Durability
-}
+/** Its path is absolute. */
+export interface StoreRoot extends Durable {}
 
 /** A path below `tmp/` that nobody else uses. */
 export const temporaryPath = (root: StoreRoot): string => join(root.path, "tmp", uniqueName())
@@ -83,7 +82,8 @@ const readStoreFile = (path: string) =>
     return fs.existsSync(file) ? fs.readFileSync(file, "utf8") : undefined
   }, readFailure(path))
 
-const initialise = Effect.fn("StoreRoot.initialise")(function* (path: string, durability: Durability) {
+const initialise = Effect.fn("StoreRoot.initialise")(function* (root: StoreRoot) {
+  const { path } = root
   const names = yield* attempt(() => fs.readdirSync(path), readFailure(path))
   const strangers = names.filter((name) => !isOurs(name))
   if (strangers.length > 0 && !basename(path).endsWith(".reel")) {
@@ -94,7 +94,7 @@ const initialise = Effect.fn("StoreRoot.initialise")(function* (path: string, du
   }
   // Two processes may do this at once: both write the same text under their own name, and the last rename stays.
   const file = join(path, "store.json")
-  yield* replaceFile(`${file}.${uniqueName()}`, file, path, storeFileText, durability)
+  yield* replaceFile(`${file}.${uniqueName()}`, file, storeFileText, root)
 })
 
 /** Removes what processes that are gone left in `tmp/`; what cannot be removed stays. */
@@ -131,15 +131,27 @@ export const openStore = Effect.fn("StoreRoot.open")(function* (
 ): Effect.fn.Return<StoreRoot, OpenError> {
   const path = resolve(root)
   yield* attempt(() => makeFolder(path), writeFailure(path))
+  const { mode } = yield* attempt(() => fs.statSync(path), readFailure(path))
+  const opened: StoreRoot = { path, durability, modes: modesIn(mode) }
   const text = yield* readStoreFile(path)
-  if (text === undefined) yield* initialise(path, durability)
+  if (text === undefined) yield* initialise(opened)
   else yield* checkVersion(path, text)
+  const others = exposedTo(mode)
+  if (others !== undefined) {
+    const notify = yield* Notices
+    yield* notify(
+      `the store ${path} may be written to by ${others}: whoever writes to a store decides what its results are; close it with \`chmod go-w ${path}\``,
+    )
+  }
   for (const folder of ["blobs", "refs", "refs/by-path", "tmp"]) {
     const made = join(path, folder)
-    yield* attempt(() => fs.mkdirSync(made, { recursive: true }), writeFailure(made))
+    yield* attempt(
+      () => fs.mkdirSync(made, { recursive: true, mode: opened.modes.folder }),
+      writeFailure(made),
+    )
   }
   yield* attempt(() => fs.accessSync(join(path, "tmp"), fs.constants.W_OK), writeFailure(path))
   if (text === undefined && durability === "fsync") yield* fsyncFolder(path, writeFailure(path))
   yield* Effect.ignore(sweep(path))
-  return { path, durability }
+  return opened
 })

@@ -35,11 +35,11 @@ export const make = (root: StoreRoot): Objects["Service"] => {
   ): Effect.fn.Return<void, PutError> {
     const path = join(top, name)
     const temporary = temporaryPath(root)
-    yield* withTemporary(temporary, 0o644, (fd) =>
+    yield* withTemporary(temporary, root.modes.file, (fd) =>
       Effect.gen(function* () {
         yield* writeAll(fd, bytes, writeFailure(path))
         if (root.durability === "fsync") yield* fsync(fd, writeFailure(path))
-        yield* renameDurably(temporary, path, root.path, root.durability)
+        yield* renameDurably(temporary, path, root)
       }),
     )
   })

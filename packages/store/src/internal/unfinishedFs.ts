@@ -23,7 +23,7 @@ import { isSha256 } from "../Artifact.ts"
 import { DigestInvalid, type PutError } from "../BlobStore.ts"
 import { type Unfinished, type UnfinishedInfo, UnfinishedInUse } from "../Unfinished.ts"
 import { attempt, fsyncFolder } from "./fileIo.ts"
-import { isAbsent, readFailure, writeFailure } from "./ioError.ts"
+import { errorCode, isAbsent, readFailure, writeFailure } from "./ioError.ts"
 import { ownerIsAlive, uniqueName } from "./processIdentity.ts"
 import { type StoreRoot, temporaryPath } from "./StoreRoot.ts"
 
@@ -58,7 +58,7 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
   /** Puts a claim there, unless there is another: then says whose. */
   const claim = (key: string): { readonly path: string; readonly by?: string } => {
     const path = join(top, `${key}.${uniqueName()}`)
-    fs.closeSync(fs.openSync(path, "wx"))
+    fs.closeSync(fs.openSync(path, "wx", root.modes.file))
     try {
       const nowMs = fs.statSync(path).mtimeMs
       for (const name of otherClaims(key, path)) {
@@ -85,7 +85,10 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
     })
   }
 
-  const ready = attempt(() => fs.mkdirSync(top, { recursive: true }), writeFailure(top))
+  // The folder of the store itself is not made: where it has gone, work does not begin anew elsewhere.
+  const ready = attempt(() => {
+    if (!fs.existsSync(top)) makeOnce(top, root.modes.folder)
+  }, writeFailure(top))
 
   /** A claim that holds, tried for until patience ends. To be called where nothing interrupts. */
   const acquire = (key: string): Effect.Effect<string, UnfinishedInUse | PutError> =>
@@ -122,7 +125,7 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
   const makeFolder = Effect.fnUntraced(function* (key: string) {
     const folder = folderOf(key)
     const fail = writeFailure(folder)
-    const made = yield* attempt(() => fs.mkdirSync(folder, { recursive: true }) !== undefined, fail)
+    const made = yield* attempt(() => makeOnce(folder, root.modes.folder), fail)
     if (made && root.durability === "fsync") {
       yield* fsyncFolder(top, fail)
       yield* fsyncFolder(root.path, fail)
@@ -171,6 +174,17 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
       yield* Effect.acquireUseRelease(acquire(key), () => remove(key), release)
     }),
     list: Effect.suspend(() => attempt(() => read(top), readFailure(top))),
+  }
+}
+
+/** Makes a folder in one that is there; false when another has made it. */
+const makeOnce = (folder: string, mode: number): boolean => {
+  try {
+    fs.mkdirSync(folder, { mode })
+    return true
+  } catch (cause) {
+    if (errorCode(cause) === "EEXIST") return false
+    throw cause
   }
 }
 
