@@ -2,10 +2,11 @@
 import { existsSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 
-import { JournalShared, JournalSqlite, StoreAt, StoreLocation } from "@reelgraph/store"
+import { JournalShared, JournalSqlite, Notices, StoreAt, StoreLocation } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
+import { Screen } from "./Screen.ts"
 import { StoreMissing, StoreUnsupported } from "./UsageError.ts"
 
 const unsupported = ({ location, problem }: StoreLocation.LocationInvalid) =>
@@ -16,6 +17,13 @@ const journalOf = (store: string) => Effect.mapError(StoreAt.journalFile(store),
 const isFolder = (store: string) =>
   Effect.map(Effect.mapError(StoreLocation.parse(store), unsupported), ({ _tag }) => _tag === "Folder")
 
+/** What a store has to say goes where the command tells all else. */
+const notices = Layer.unwrap(
+  Effect.map(Screen, (screen) =>
+    Layer.succeed(Notices, (text: string) => Effect.sync(() => screen.tell(`reel: ${text}`))),
+  ),
+)
+
 /** Blobs and journal, made when they are not there. The journal of a bucket is shared with whoever else uses it. */
 export const layer = (store: string) =>
   Layer.unwrap(
@@ -23,7 +31,7 @@ export const layer = (store: string) =>
       const file = yield* journalOf(store)
       const journal = (yield* isFolder(store)) ? JournalSqlite.layer(file) : JournalShared.layer(file)
       // The journal goes into the folder that the blob store has made or found fit.
-      return journal.pipe(Layer.provideMerge(StoreAt.layer(store)))
+      return journal.pipe(Layer.provideMerge(StoreAt.layer(store)), Layer.provide(notices))
     }),
   )
 
@@ -40,6 +48,13 @@ export const layerJournal = (store: string) =>
     Effect.flatMap(journalOf(store), (file) =>
       existsSync(file) ? Effect.succeed(JournalSqlite.layer(file)) : Effect.fail(new StoreMissing({ store })),
     ),
+  )
+
+/** Whether the folder of a store that a command has used is still there; a bucket counts as there. */
+export const isThere = (store: string) =>
+  Effect.map(
+    StoreLocation.parse(store),
+    (at) => at._tag !== "Folder" || existsSync(join(at.path, "store.json")),
   )
 
 /** Whether there is a journal to read. */

@@ -26,6 +26,16 @@ import type { Artifact } from "./Artifact.ts"
 
 const causeText = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
+/** Whether a cause is of the store as a whole, as it says itself. */
+const isOfStore = (cause: unknown): boolean | undefined =>
+  typeof cause === "object" && cause !== null && "endsRun" in cause && typeof cause.endsRun === "boolean"
+    ? cause.endsRun
+    : undefined
+
+/** What to do; nothing where the cause has said it. */
+const adviceAfter = (cause: unknown, advice: string): string =>
+  isOfStore(cause) === undefined ? `; ${advice}` : ""
+
 const isRetryable = (cause: unknown): boolean =>
   typeof cause === "object" && cause !== null && "retryable" in cause && cause.retryable === true
 
@@ -75,6 +85,18 @@ export class DigestInvalid extends Schema.TaggedError<DigestInvalid>()("DigestIn
   }
 }
 
+/** The folder of a store is not where it was. What was in it is not lost, and it is not made anew. */
+export class StoreVanished extends Schema.TaggedError<StoreVanished>()("StoreVanished", {
+  path: Schema.String,
+}) {
+  get endsRun(): boolean {
+    return true
+  }
+  override get message() {
+    return `the store ${this.path} is gone: it was removed or unmounted while it was in use, or is not mounted on this machine; put it back and run again: what is in it counts`
+  }
+}
+
 /** The store, or a file in it, cannot be written: permissions, a read-only disk, a file where a folder belongs. */
 export class StoreUnwritable extends Schema.TaggedError<StoreUnwritable>()("StoreUnwritable", {
   path: Schema.String,
@@ -84,8 +106,15 @@ export class StoreUnwritable extends Schema.TaggedError<StoreUnwritable>()("Stor
   get retryable(): boolean {
     return isRetryable(this.cause)
   }
+  /** Whether nothing else can be written either, so that a run had better end. */
+  get endsRun(): boolean {
+    return isOfStore(this.cause) ?? true
+  }
   override get message() {
-    return `cannot write ${this.path}: ${causeText(this.cause)}; check the owner and permissions, or choose another store with --store`
+    const advice = "check the owner and permissions, or choose another store with --store"
+    return this.cause instanceof StoreVanished
+      ? this.cause.message
+      : `cannot write ${this.path}: ${causeText(this.cause)}${adviceAfter(this.cause, advice)}`
   }
 }
 
@@ -98,8 +127,15 @@ export class StoreUnreadable extends Schema.TaggedError<StoreUnreadable>()("Stor
   get retryable(): boolean {
     return isRetryable(this.cause)
   }
+  /** Whether nothing else can be read either, so that a run had better end. */
+  get endsRun(): boolean {
+    return isOfStore(this.cause) ?? false
+  }
   override get message() {
-    return `cannot read ${this.path}: ${causeText(this.cause)}; check the owner and permissions, and the disk`
+    const advice = "check the owner and permissions, and the disk"
+    return this.cause instanceof StoreVanished
+      ? this.cause.message
+      : `cannot read ${this.path}: ${causeText(this.cause)}${adviceAfter(this.cause, advice)}`
   }
 }
 
@@ -108,6 +144,9 @@ export class OutOfSpace extends Schema.TaggedError<OutOfSpace>()("OutOfSpace", {
   path: Schema.String,
   cause: Schema.Defect(),
 }) {
+  get endsRun(): boolean {
+    return true
+  }
   override get message() {
     return `no space left while writing ${this.path}; free some with \`reel gc\` or choose another store with --store, then run again: what was done is kept`
   }

@@ -40,6 +40,7 @@ import * as ObjectsFs from "./internal/objectsFs.ts"
 import { uniqueName } from "./internal/processIdentity.ts"
 import { makeTable, namesIn, refsFolder } from "./internal/sourceTableFs.ts"
 import { openStore, type StoreRoot, temporaryPath } from "./internal/StoreRoot.ts"
+import * as Vanished from "./internal/vanished.ts"
 import * as UnfinishedFs from "./internal/unfinishedFs.ts"
 import { Objects } from "./Objects.ts"
 import { isAsRegistered, locate, register, type SourceRef } from "./SourceRef.ts"
@@ -52,6 +53,11 @@ export interface Options {
    * @default "fsync"
    */
   readonly durability?: Durability
+  /**
+   * Whether there has to be a store: then none is made.
+   * @default false
+   */
+  readonly existing?: boolean
 }
 
 /** A file that holds the bytes of a blob: in the store, or an external one registered under the digest. */
@@ -335,6 +341,7 @@ export const make = (root: StoreRoot, { isCache = false }: MakeOptions = {}): Bl
       // Some 5 ms of stat calls, then others have their turn.
       if (++sinceYield % 512 === 0) yield* Effect.yieldNow
     }
+    if (present.size === 0 && sinceYield > 0) yield* Vanished.check(root)
     return present
   })
 
@@ -407,22 +414,39 @@ export const make = (root: StoreRoot, { isCache = false }: MakeOptions = {}): Bl
       .map((entry) => join("blobs", fan, entry.name))
   })
 
+  /** Nothing is missing from a store that has gone. */
+  const orGone = (found: boolean) => (found ? Effect.void : Vanished.check(root))
+  const reading = Vanished.reading(root)
+  const writing = Vanished.writing(root)
+
   return BlobStore.of({
     foreign: Stream.fromIterableEffect(namesIn(join(root.path, "blobs"))).pipe(
       Stream.flatMap((fan) => Stream.fromIterableEffect(foreignIn(fan))),
+      Stream.mapError(reading),
     ),
-    putBytes,
-    putStream,
-    putFile,
-    reference: (path, mediaType) => register(table, path, mediaType),
-    has: (value) => Effect.flatMap(checkDigest(value), (sha256) => hasOne(sha256)),
-    hasAll,
-    kind,
-    get,
-    stream,
-    localPath: (id) => Effect.map(findIntact(id), (place) => place.path),
-    verify,
-    list,
+    putBytes: (bytes, mediaType) => Effect.mapError(putBytes(bytes, mediaType), writing),
+    putStream: (content, mediaType) => Effect.mapError(putStream(content, mediaType), writing),
+    putFile: (path, mediaType, options) => Effect.mapError(putFile(path, mediaType, options), writing),
+    reference: (path, mediaType) => Effect.mapError(register(table, path, mediaType), writing),
+    has: (value) =>
+      Effect.flatMap(checkDigest(value), (sha256) => Effect.tap(hasOne(sha256), orGone)).pipe(
+        Effect.mapError(reading),
+      ),
+    hasAll: (ids) => Effect.mapError(hasAll(ids), reading),
+    kind: (value) =>
+      Effect.mapError(
+        Effect.tap(kind(value), (found) => orGone(Option.isSome(found))),
+        reading,
+      ),
+    get: (id, options) => Effect.mapError(get(id, options), reading),
+    stream: (id, options) => Stream.mapError(stream(id, options), reading),
+    localPath: (id) =>
+      Effect.mapError(
+        Effect.map(findIntact(id), (place) => place.path),
+        reading,
+      ),
+    verify: (id) => Effect.mapError(verify(id), reading),
+    list: () => Stream.mapError(list(), reading),
     remove: Effect.fn("BlobStore.remove")(function* (value: string) {
       const sha256 = yield* checkDigest(value)
       for (const path of [blobPath(root, sha256), refsFolder(root, sha256)]) {
@@ -439,7 +463,10 @@ export const makeScratch = (root: StoreRoot): Scratch["Service"] => ({
     Effect.suspend(() => {
       const path = temporaryPath(root)
       return Effect.as(
-        attempt(() => fs.mkdirSync(path, { mode: root.modes.folder }), writeFailure(path)),
+        Effect.mapError(
+          attempt(() => fs.mkdirSync(path, { mode: root.modes.folder }), writeFailure(path)),
+          Vanished.writing(root),
+        ),
         path,
       )
     }),
@@ -459,7 +486,7 @@ export const layer = (
   options?: Options,
 ): Layer.Layer<BlobStore | Scratch | Unfinished | Objects, OpenError> =>
   Layer.effectContext(
-    Effect.map(openStore(root, options?.durability ?? "fsync"), (opened) =>
+    Effect.map(openStore(root, options?.durability ?? "fsync", options?.existing ?? false), (opened) =>
       Context.make(BlobStore, make(opened)).pipe(
         Context.add(Scratch, makeScratch(opened)),
         Context.add(Unfinished, UnfinishedFs.make(opened)),

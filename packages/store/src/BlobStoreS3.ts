@@ -40,12 +40,14 @@ import {
   DigestInvalid,
   NotAStore,
   type OpenError,
+  OutOfSpace,
   type PutError,
   type ReadError,
   Scratch,
   SourceChanged,
   StoreUnreadable,
   StoreUnwritable,
+  StoreVanished,
 } from "./BlobStore.ts"
 import * as BlobStoreFs from "./BlobStoreFs.ts"
 import * as BlobCache from "./internal/blobCache.ts"
@@ -110,6 +112,11 @@ export interface Options {
    * @default "fsync"
    */
   readonly durability?: Durability
+  /**
+   * Whether there has to be a store: then none is made.
+   * @default false
+   */
+  readonly existing?: boolean
 }
 
 /** A put of a blob that is older than this makes its time new. */
@@ -130,6 +137,14 @@ const checkDigest = (sha256: string): Effect.Effect<string, DigestInvalid> =>
 
 const lengthText = (bytes: number): string => `${bytes} bytes`
 
+/** What a request that was to write something was refused for, as a store tells it. */
+const unwritableAt =
+  (url: string) =>
+  (cause: S3Error): PutError =>
+    cause._tag === "StorageFull"
+      ? new OutOfSpace({ path: url, cause })
+      : new StoreUnwritable({ path: url, cause })
+
 interface Opened {
   readonly requests: S3Requests.Requests
   readonly root: StoreRoot
@@ -147,7 +162,7 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
   const keyOf = (place: Place, sha256: string): string =>
     `${prefix}${place}/${sha256.slice(0, 2)}/${sha256.slice(2)}`
   const urlOf = (place: Place, sha256: string): string => requests.urlOf(keyOf(place, sha256))
-  const unwritable = (url: string) => (cause: S3Error) => new StoreUnwritable({ path: url, cause })
+  const unwritable = unwritableAt
   const unreadable = (url: string) => (cause: S3Error) => new StoreUnreadable({ path: url, cause })
 
   /** Whether content of this length is there; makes its time new when it is old. */
@@ -485,11 +500,17 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
   })
 }
 
-/** Finds the mark of a store, or leaves one where nothing else is. */
-const checkMark = Effect.fnUntraced(function* (requests: S3Requests.Requests, prefix: string) {
+/** Finds the mark of a store, or leaves one where nothing else is, unless it has to exist. */
+const checkMark = Effect.fnUntraced(function* (
+  requests: S3Requests.Requests,
+  prefix: string,
+  existing: boolean,
+) {
   const key = `${prefix}store.json`
   const url = requests.urlOf(prefix)
   let mark = Option.getOrUndefined(yield* requests.get(key))
+  if (mark === undefined && existing)
+    return yield* new StoreUnreadable({ path: url, cause: new StoreVanished({ path: url }) })
   if (mark === undefined) {
     const { listed } = yield* requests.page(prefix, {}, 100)
     const strangers = listed
@@ -537,7 +558,7 @@ export const layer = (
         timeoutMs: options.timeoutMs ?? location.timeoutMs ?? 30_000,
         pauseMs: options.pauseMs ?? 100,
       })
-      yield* checkMark(requests, prefix)
+      yield* checkMark(requests, prefix, options.existing ?? false)
       const root = yield* openStore(folder, durability)
       const own = yield* openStore(StoreLocation.localFolder(folder, location), durability)
       const cache = BlobCache.make(root, options.cacheBytes ?? 50 * 1024 ** 3)

@@ -24,6 +24,7 @@ export {
   SourceUnreadable,
   StoreUnreadable,
   StoreUnwritable,
+  StoreVanished,
   StoreVersionUnsupported,
 } from "./BlobStore.ts"
 export * as BlobStoreFs from "./BlobStoreFs.ts"

@@ -34,6 +34,7 @@ import * as Flow from "./internal/Flow.ts"
 import type { RunContext } from "./internal/NodeContext.ts"
 import * as NodeRunner from "./internal/NodeRunner.ts"
 import * as RecordCodec from "./RecordCodec.ts"
+import { storeErrors } from "./internal/storeFailures.ts"
 import { Tally } from "./internal/Tally.ts"
 import { Underway } from "./internal/Underway.ts"
 import { Places } from "./Places.ts"
@@ -42,6 +43,7 @@ import {
   type PlaceFailed,
   RecordInvalid,
   type SideCount,
+  type StoreFailed,
   type TooManyFailures,
 } from "./RunError.ts"
 import { Workers } from "./Workers.ts"
@@ -97,6 +99,7 @@ export type RunError =
   | SideCount
   | TooManyFailures
   | PlaceFailed
+  | StoreFailed
   | JournalError
 
 /**
@@ -232,6 +235,7 @@ export const run: <E = never, R = never>(
     } satisfies Report
   },
   GraphChecks.journalErrors,
+  storeErrors,
 ) as any
 
 const checkInputs = (

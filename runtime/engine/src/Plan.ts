@@ -3,7 +3,7 @@
  * journal, how many have to be called for and why, and how many cannot be known before others have run.
  */
 import { type Canonical, Difference, type Graph } from "@reelgraph/core"
-import { BlobStore, Journal, type JournalError, Status } from "@reelgraph/store"
+import { BlobStore, Journal, type JournalError, Status, type StoreUnreadable } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -51,7 +51,7 @@ export const make = <E = never, R = never>(
   graph: Graph.Graph,
   inputs: Inputs<E, R>,
   options: { readonly seed?: number } = {},
-): Effect.Effect<Plan, E | JournalError, Journal | R> =>
+): Effect.Effect<Plan, E | JournalError | StoreUnreadable, Journal | R> =>
   Effect.gen(function* () {
     const journal = yield* Journal
     const blobs = Option.getOrUndefined(yield* Effect.serviceOption(BlobStore))

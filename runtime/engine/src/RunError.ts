@@ -52,6 +52,16 @@ export class InputsMismatch extends Schema.TaggedError<InputsMismatch>()("Inputs
   }
 }
 
+/** The store cannot be used any more: a full disk, an expired token, refused writes, a folder that is gone. */
+export class StoreFailed extends Schema.TaggedError<StoreFailed>()("StoreFailed", {
+  node: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `the store failed in ${this.node}: ${this.problem}`
+  }
+}
+
 /** The place where a node's calls are to be made takes none: its jobs are refused, or it cannot be reached. */
 export class PlaceFailed extends Schema.TaggedError<PlaceFailed>()("PlaceFailed", {
   node: Schema.String,

@@ -66,7 +66,13 @@ const What = Schema.Union([
   Schema.TaggedStruct("Dropped", { reason: Schema.String, detail: Schema.String }),
   Schema.TaggedStruct("Made", { items: Schema.Array(Item) }),
   Schema.TaggedStruct("Collected", { emissions: Schema.Array(Emitted) }),
-  Schema.TaggedStruct("Failed", { tag: Schema.String, message: Schema.String, retryable: Schema.Boolean }),
+  Schema.TaggedStruct("Failed", {
+    tag: Schema.String,
+    message: Schema.String,
+    retryable: Schema.Boolean,
+    /** Whether the store as a whole has failed there. */
+    endsRun: Schema.optionalKey(Schema.Boolean),
+  }),
 ])
 
 /** What came of one item of a shard (of a `collect`, of all of them, at 0). */
@@ -84,7 +90,14 @@ export type Result = typeof Result.Type
 
 /** The outcome of a result, as the engine goes on with it. */
 export const outcomeOf = ({ what }: Result): Outcome | Failure.Failure =>
-  what._tag === "Failed" ? { tag: what.tag, message: what.message, retryable: what.retryable } : what
+  what._tag === "Failed"
+    ? {
+        tag: what.tag,
+        message: what.message,
+        retryable: what.retryable,
+        ...(what.endsRun === undefined ? {} : { endsRun: what.endsRun }),
+      }
+    : what
 
 const resultOf = (at: number, { attempts, ms, outcome, startedMs }: Called): Result => ({
   at,

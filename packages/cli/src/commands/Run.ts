@@ -114,7 +114,7 @@ export const complete = Effect.fnUntraced(function* (
     options.json ? screen.print(JSON.stringify(report, null, 2)) : screen.show(RunReport.lines(report))
 
   let toldOf = false
-  const tellEarlyEnd = (cause: Cause.Cause<unknown>) => {
+  const tellEarlyEnd = (cause: Cause.Cause<unknown>, there: boolean) => {
     const recorded = reportOf()
     if (recorded === undefined) return
     toldOf = true
@@ -126,6 +126,7 @@ export const complete = Effect.fnUntraced(function* (
         ? recorded
         : RunReport.ofLive(recorded, live!, typeof ended === "number" ? undefined : ended.message)
     print(report)
+    if (!there) return screen.tell(`reel: ${how}`)
     const kept = Object.values(report.ledger).reduce(
       (sum, node) => sum + node.in - Math.max(0, openOf(node)),
       0,
@@ -137,7 +138,12 @@ export const complete = Effect.fnUntraced(function* (
   // A run that ended early is told of as well, before the store is closed, and only once.
   const ending = <A, E extends object, R>(running: Effect.Effect<A, E, R>) =>
     running.pipe(
-      Effect.onError((cause) => Effect.sync(() => tellEarlyEnd(cause))),
+      Effect.onError((cause) =>
+        Effect.map(
+          Effect.orElseSucceed(StoreFolder.isThere(options.store), () => false),
+          (there) => tellEarlyEnd(cause, there),
+        ),
+      ),
       Effect.catch((error) => Effect.fail(toldOf ? new ExitCode.Ended({ exitCode: codeOf(error) }) : error)),
     )
   yield* ending(LostBlobs.mended(graph, once))

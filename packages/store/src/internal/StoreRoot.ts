@@ -24,6 +24,7 @@ import { attempt, fsyncFolder } from "./fileIo.ts"
 import { readFailure, writeFailure } from "./ioError.ts"
 import { exposedTo, modesIn, ownModes } from "./modes.ts"
 import { ownerIsAlive, uniqueName } from "./processIdentity.ts"
+import { isGone, unwritable } from "./vanished.ts"
 
 /** Node's recursive mkdir never ends where a file system refuses children of a folder that is there (as /proc does). */
 const makeFolder = (path: string): void => {
@@ -122,14 +123,18 @@ const sweep = Effect.fn("StoreRoot.sweep")(function* (path: string) {
 /**
  * Opens the store at a path, making it if the path does not exist, is an empty folder or a folder named `.reel`.
  *
+ * With `existing` there has to be one: none is made where it has gone.
+ *
  * Fails with {@link NotAStore} for a folder of other files, {@link StoreVersionUnsupported} for a newer store and
  * `StoreUnwritable` for a file or a folder that cannot be written.
  */
 export const openStore = Effect.fn("StoreRoot.open")(function* (
   root: string,
   durability: Durability,
+  existing = false,
 ): Effect.fn.Return<StoreRoot, OpenError> {
   const path = resolve(root)
+  if (existing && isGone({ path })) return yield* unwritable({ path })
   yield* attempt(() => makeFolder(path), writeFailure(path))
   const { mode } = yield* attempt(() => fs.statSync(path), readFailure(path))
   const opened: StoreRoot = { path, durability, modes: modesIn(mode) }

@@ -26,6 +26,7 @@ import { attempt, fsyncFolder } from "./fileIo.ts"
 import { errorCode, isAbsent, readFailure, writeFailure } from "./ioError.ts"
 import { ownerIsAlive, uniqueName } from "./processIdentity.ts"
 import { type StoreRoot, temporaryPath } from "./StoreRoot.ts"
+import * as Vanished from "./vanished.ts"
 
 /** Milliseconds to wait for another owner: a worker whose driver was killed ends well within them. */
 const patienceMs = 5000
@@ -149,11 +150,13 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
     yield* Effect.ignore(attempt(() => fs.rmSync(away, { recursive: true, force: true }), writeFailure(away)))
   })
 
+  const gone = Vanished.writing(root)
+
   return {
     use: Effect.fn("Unfinished.use")(function* (given) {
       const key = yield* checkKey(given)
       const path = yield* Effect.acquireRelease(
-        Effect.tap(acquire(key), () => Effect.sync(() => void held.add(key))),
+        Effect.tap(Effect.mapError(acquire(key), gone), () => Effect.sync(() => void held.add(key))),
         (claimed) =>
           Effect.andThen(
             Effect.sync(() => void held.delete(key)),
@@ -161,12 +164,12 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
           ),
       )
       yield* Effect.forkScoped(renew(path))
-      return yield* makeFolder(key)
+      return yield* Effect.mapError(makeFolder(key), gone)
     }),
     share: Effect.fn("Unfinished.share")(function* (given) {
       const key = yield* checkKey(given)
-      yield* ready
-      return yield* makeFolder(key)
+      yield* Effect.mapError(ready, gone)
+      return yield* Effect.mapError(makeFolder(key), gone)
     }),
     discard: Effect.fn("Unfinished.discard")(function* (given) {
       const key = yield* checkKey(given)

@@ -13,6 +13,7 @@ import * as Bind from "./bind.ts"
 import * as Flow from "./Flow.ts"
 import type { Bound, NodeContext } from "./NodeContext.ts"
 import type { Tally } from "./Tally.ts"
+import { endRunOn } from "./storeFailures.ts"
 import { Underway } from "./Underway.ts"
 
 /** A call that has ended. */
@@ -34,6 +35,8 @@ export interface Calling {
   /** Calls that go on and have told how far they are. */
   readonly underway: Set<Underway>
   readonly retries: number
+  /** What is done about a failure that no other attempt is made for. @default nothing */
+  readonly failed?: (failure: Failure.Failure) => Effect.Effect<void>
   /** One attempt, for the items of a batch or of a collect, or for the one that leads. */
   readonly invoke: (
     items: ReadonlyArray<Flow.Item>,
@@ -130,8 +133,11 @@ const attempts = (calling: Calling, items: ReadonlyArray<Flow.Item>, lead: Flow.
       const ms = now() - begun
       tally.busyMs += ms
       tally.executed += items.length
-      const again = Exit.isFailure(result) && attempt <= retries && Failure.fromCause(result.cause).retryable
-      if (!again) return { attempt, ms, result, startedMs }
+      const failure = Exit.isFailure(result) ? Failure.fromCause(result.cause) : undefined
+      if (failure === undefined || attempt > retries || !failure.retryable) {
+        if (failure !== undefined && calling.failed !== undefined) yield* calling.failed(failure)
+        return { attempt, ms, result, startedMs }
+      }
       tally.retries++
       yield* Effect.sleep(Math.min(100 * 2 ** attempt, 10_000))
       attempt++
@@ -152,6 +158,7 @@ export const here = (context: NodeContext, bound: Bound): Calling => ({
   tally: context.tally,
   underway: context.underway,
   retries: context.node.operator.retries,
+  failed: (failure) => endRunOn(context.node.id, failure),
   invoke: (items, lead, attempt, started, underway) =>
     call(context, bound, items, lead, attempt, started, underway),
 })

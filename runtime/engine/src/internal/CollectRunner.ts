@@ -9,6 +9,7 @@ import * as Flow from "./Flow.ts"
 import { lostArtifacts } from "./lostArtifacts.ts"
 import type { Bound, NodeContext, Spool } from "./NodeContext.ts"
 import * as ShardRunner from "./ShardRunner.ts"
+import { lookingIn } from "./storeFailures.ts"
 
 /** Runs a `collect` on everything that came in, sorted by digest. Items that came in more than once count once. */
 export const runCollect = (context: NodeContext, bound: Bound, spool: Spool) =>
@@ -36,7 +37,8 @@ export const runCollect = (context: NodeContext, bound: Bound, spool: Spool) =>
       )
     }
     const hit = journal.find(set.id, bound.operator)
-    const lost = hit !== undefined && (yield* lostArtifacts(context, [hit])).size > 0
+    const lost =
+      hit !== undefined && (yield* lookingIn(context.node.id, lostArtifacts(context, [hit]))).size > 0
     if (hit !== undefined && hit.status !== Status.failed && !lost) {
       tally.cached += items.length
       yield* journal.hits(run, index, [hit.call])

@@ -23,6 +23,7 @@ import {
 } from "./NodeContext.ts"
 import * as ShardRunner from "./ShardRunner.ts"
 import { bind, gatherSides } from "./SideInputs.ts"
+import { lookingIn } from "./storeFailures.ts"
 
 /** Results are committed when this much time has gone by, also in the middle of a chunk. */
 const flushAfterMs = 20
@@ -109,9 +110,12 @@ const lookUp =
         if (hit === undefined || hit.status === Status.failed) miss(item, undefined)
         else found.push({ item, hit })
       }
-      const lost = yield* lostArtifacts(
-        context,
-        found.map(({ hit }) => hit),
+      const lost = yield* lookingIn(
+        context.node.id,
+        lostArtifacts(
+          context,
+          found.map(({ hit }) => hit),
+        ),
       )
       const passed: Array<Flow.Item> = []
       const calls: Array<number> = []

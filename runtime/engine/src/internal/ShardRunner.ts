@@ -15,6 +15,7 @@ import type { Called } from "./Calls.ts"
 import * as Flow from "./Flow.ts"
 import { commit, type InFlight } from "./InFlight.ts"
 import type { Bound, NodeContext, NodeError } from "./NodeContext.ts"
+import { endRunOn } from "./storeFailures.ts"
 
 /** Items that may wait to be packed: row ids, which take little. */
 export const waitingAtMost = 65_536
@@ -70,7 +71,13 @@ export const run = (
             tally.busyMs += ms
             tally.retries += attempts - 1
           }
-          return Effect.andThen(commit(context, bound, inFlight, called), part.committed)
+          const ending = Effect.forEach(called, ({ outcome }) => endRunOn(node.id, outcome), {
+            discard: true,
+          })
+          return Effect.andThen(
+            ending,
+            Effect.andThen(commit(context, bound, inFlight, called), part.committed),
+          )
         })
 
       const shards = yield* FiberSet.make<void, NodeError>()
@@ -116,6 +123,7 @@ export const collect = (
     const parts = yield* Stream.runCollect(place.run(shardOf(context, bound, items, set.digest)))
     const given = parts.flatMap((part) => part.results.map((result) => calledOf(set, result, part.place)))
     const called = given[0]!
+    yield* endRunOn(context.node.id, called.outcome)
     context.tally.executed += items.length
     context.tally.busyMs += called.ms
     context.tally.retries += called.attempts - 1

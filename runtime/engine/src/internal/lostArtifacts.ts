@@ -1,6 +1,6 @@
 /** Results that name blobs which are gone. */
 import type { Graph } from "@reelgraph/core"
-import { artifactsIn, type BlobStore, type Hit, type Journal } from "@reelgraph/store"
+import { artifactsIn, type BlobStore, type Hit, type Journal, StoreUnreadable } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
 import * as RecordCodec from "../RecordCodec.ts"
@@ -23,7 +23,7 @@ export const mayLose = ({ operator: { output } }: Graph.Placed): boolean =>
 export const lostArtifacts = (
   { blobs, journal, node }: Looked,
   hits: ReadonlyArray<Hit>,
-): Effect.Effect<ReadonlyMap<number, string>> =>
+): Effect.Effect<ReadonlyMap<number, string>, StoreUnreadable> =>
   Effect.gen(function* () {
     /** By call, the digest of a blob that is lost. */
     const lost = new Map<number, string>()
@@ -33,10 +33,12 @@ export const lostArtifacts = (
         artifactsIn(JSON.parse(journal.item(id)!.record)).map((artifact) => ({ call, artifact })),
       ),
     )
-    // A store that cannot be read has not lost anything: whoever reads the blob will say what is wrong.
-    const there = yield* Effect.orElseSucceed(
-      blobs.hasAll(named.map(({ artifact }) => artifact)),
-      () => new Set(named.map(({ artifact }) => artifact.sha256)),
+    // A store that cannot be read has not lost anything: whoever reads the blob will say what is wrong. One that has gone
+    // as a whole is another matter.
+    const there = yield* Effect.catch(blobs.hasAll(named.map(({ artifact }) => artifact)), (error) =>
+      error instanceof StoreUnreadable && error.endsRun
+        ? Effect.fail(error)
+        : Effect.succeed(new Set(named.map(({ artifact }) => artifact.sha256))),
     )
     for (const { artifact, call } of named) if (!there.has(artifact.sha256)) lost.set(call, artifact.sha256)
     return lost
