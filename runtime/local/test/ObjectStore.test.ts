@@ -67,7 +67,7 @@ describe("workers on a store in a bucket", () => {
       Effect.gen(function* () {
         const folder = yield* S3.temporary
         const store = join(folder, "store")
-        const runtime = JournalSqlite.layer(":memory:").pipe(
+        const runtime = JournalSqlite.layerMemory.pipe(
           Layer.provideMerge(Layer.mergeAll(StoreAt.layer(store), LocalWorkers.layer({ store, cores: 2 }))),
         )
         yield* Effect.gen(function* () {

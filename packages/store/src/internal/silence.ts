@@ -76,16 +76,16 @@ export const make = Effect.fnUntraced(function* (server: string) {
           }),
       ),
     waiting: (effect) =>
-      Effect.suspend(() => {
-        if (work.waiting === 0) heard()
-        work.waiting++
-        const ended = Effect.ensuring(
-          effect,
-          Effect.sync(() => void work.waiting--),
-        )
-        if (watched) return ended
-        watched = true
-        return Effect.andThen(Effect.forkIn(watch, scope), ended)
-      }),
+      Effect.acquireUseRelease(
+        Effect.suspend(() => {
+          if (work.waiting === 0) heard()
+          work.waiting++
+          if (watched) return Effect.void
+          watched = true
+          return Effect.asVoid(Effect.forkIn(watch, scope))
+        }),
+        () => effect,
+        () => Effect.sync(() => void work.waiting--),
+      ),
   } satisfies Silence
 })
