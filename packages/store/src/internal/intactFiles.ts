@@ -30,8 +30,9 @@ export const make = (options: { readonly changeTime: boolean }): IntactFiles => 
   const inTurn = Turns.make()
 
   /** What is compared of a file; the digest is in it, for a path may come to hold another. */
-  const stampOf = (path: string, sha256: string): string => {
-    const { ctimeNs, dev, ino, mtimeNs, size } = fs.statSync(path, { bigint: true })
+  const stampOf = (path: string, sha256: string): string => stamp(fs.statSync(path, { bigint: true }), sha256)
+
+  const stamp = ({ ctimeNs, dev, ino, mtimeNs, size }: fs.BigIntStats, sha256: string): string => {
     // A cache sets times in microseconds.
     const times = options.changeTime ? `${mtimeNs} ${ctimeNs}` : `${mtimeNs / 1_000_000n}`
     return `${sha256} ${dev} ${ino} ${size} ${times}`
@@ -45,8 +46,9 @@ export const make = (options: { readonly changeTime: boolean }): IntactFiles => 
 
   return {
     note: (path, sha256) => {
-      const status = fs.statSync(path, { throwIfNoEntry: false })
-      if (status !== undefined) remember(path, stampOf(path, sha256))
+      // Another process may have removed it since.
+      const status = fs.statSync(path, { bigint: true, throwIfNoEntry: false })
+      if (status !== undefined) remember(path, stamp(status, sha256))
     },
     digestOf: (path, sha256, fail) =>
       Effect.gen(function* () {
