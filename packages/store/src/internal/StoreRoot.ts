@@ -86,6 +86,8 @@ const readStoreFile = (path: string) =>
 const initialise = Effect.fn("StoreRoot.initialise")(function* (root: StoreRoot) {
   const { path } = root
   const names = yield* attempt(() => fs.readdirSync(path), readFailure(path))
+  // Another process has made the store since its mark was looked for.
+  if (names.includes("store.json")) return yield* checkVersion(path, (yield* readStoreFile(path)) ?? "")
   const strangers = names.filter((name) => !isOurs(name))
   if (strangers.length > 0 && !basename(path).endsWith(".reel")) {
     yield* new NotAStore({
