@@ -85,7 +85,6 @@ export const write = Effect.fn("Outputs.write")(function* (
       .map((id) => ({ id, digest: journal.item(id)?.digest ?? "" }))
       .sort((a, b) => (a.digest < b.digest ? -1 : 1))
     const into = join(folder, fileName(output))
-    if (items.length > 0) yield* OutputFile.makeFolder(into)
     const there = new Set<string>()
     for (const { id } of items) {
       const record: unknown = JSON.parse(journal.item(id)?.record ?? "null")
@@ -97,6 +96,7 @@ export const write = Effect.fn("Outputs.write")(function* (
         const role = named.length === 1 ? "" : roleSuffix(roleOf(record, artifact.sha256), kind)
         return { artifact, isOurs, kind, stem: `${base === "" ? output : base}${role}` }
       })
+      if (wanted.length > 0 && there.size === 0) yield* OutputFile.makeFolder(into)
       for (const { artifact, isOurs, kind, stem } of wanted) {
         there.add(artifact.sha256)
         const alike = wanted.filter((other) => other.stem === stem && other.kind === kind)
