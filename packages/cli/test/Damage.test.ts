@@ -101,6 +101,40 @@ describe("a blob damaged at equal length", () => {
     }).pipe(Effect.scoped),
   )
 
+  it.live("whichever blobs are damaged, cut short or removed: a run exports what it did before", () =>
+    Effect.gen(function* () {
+      const { here, run, store } = yield* started(["one", "two", "three"])
+      const right = join(here, "right")
+      assert.strictEqual((yield* run("--out", right)).code, 0)
+      const texts = ["one", "two", "three"].flatMap((name) => [`${name} written`, `${name} written!`])
+      const harms: ReadonlyArray<(path: string) => void> = [
+        () => {},
+        damage,
+        (path) => fs.rmSync(path),
+        (path) => {
+          fs.chmodSync(path, 0o644)
+          fs.truncateSync(path, 3)
+        },
+      ]
+      let state = 7
+      for (let round = 0; round < 8; round++) {
+        const done = texts.map((text) => {
+          state = (Math.imul(state, 1103515245) + 12345) >>> 0
+          const which = (state >>> 16) % harms.length
+          harms[which]!(blobOf(store, text))
+          return which
+        })
+        const out = join(here, `out-${round}`)
+        const { code, stderr } = yield* run("--out", out)
+        assert.strictEqual(code, 0, `${done.join()}: ${stderr}`)
+        for (const name of fs.readdirSync(right, { recursive: true, encoding: "utf8" })) {
+          if (!fs.statSync(join(right, name)).isFile()) continue
+          assert.isTrue(fs.readFileSync(join(out, name)).equals(fs.readFileSync(join(right, name))), name)
+        }
+      }
+    }).pipe(Effect.scoped),
+  )
+
   it.live("an output whose blob was removed is not left out of an export", () =>
     Effect.gen(function* () {
       const { here, run, store } = yield* started(["one"])
