@@ -3,33 +3,23 @@
  * name as `DIR/<output>/<name>-<field>-<digits of its digest>.<ending>`. The field is told where a record names several
  * files, the digits where an output has several records.
  *
- * Files are links to the store where that is possible (they are read-only, like everything in it). A file of somebody
- * else is never replaced.
+ * Files are copies: what is done to them does not reach the store. Each is compared with its digest on the way. A file
+ * of somebody else is never replaced, and no link is followed. The bytes of a manifest depend on its rows alone.
  */
-import { createHash } from "node:crypto"
 import * as fs from "node:fs"
 import { extname, join } from "node:path"
 
 import { Graph } from "@reelgraph/core"
-import { type Artifact, artifactsIn, BlobStore, type Journal, type Run } from "@reelgraph/store"
+import { type Artifact, artifactsIn, BlobStore, Journal, type Run } from "@reelgraph/store"
 import * as Manifest from "@reelgraph/store/Manifest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
 import * as ItemLabel from "./ItemLabel.ts"
+import * as LostBlobs from "./LostBlobs.ts"
+import * as OutputFile from "./OutputFile.ts"
 import { OutputTaken } from "./UsageError.ts"
-
-/** A file of an output could not be written. */
-export class OutputUnwritable extends Schema.TaggedError<OutputUnwritable>()("OutputUnwritable", {
-  file: Schema.String,
-  problem: Schema.String,
-}) {
-  override get message() {
-    return `--out: cannot write ${this.file}: ${this.problem}; the run itself is done, and running it again writes the rest`
-  }
-}
 
 /** What was written of one output. */
 export interface Written {
@@ -41,7 +31,6 @@ export interface Written {
 }
 
 const graphKey = "reelgraph.graph"
-const runKey = "reelgraph.run"
 
 /** A name that every file system takes. */
 export const fileName = (text: string): string =>
@@ -60,7 +49,9 @@ export const check = Effect.fn("Outputs.check")(function* (folder: string, graph
     return yield* new OutputTaken({ file: folder, why: "is a file, not a folder" })
   for (const output of Object.keys(graph.outputs)) {
     const manifest = manifestOf(folder, output)
-    if (!fs.existsSync(manifest)) continue
+    const kind = yield* OutputFile.kindOf(manifest)
+    if (kind === "none") continue
+    if (kind !== "file") return yield* new OutputTaken({ file: manifest, why: `is ${notAFile(kind)}` })
     const writtenBy = yield* Manifest.describe(manifest).pipe(
       Effect.map(({ metadata }) => metadata[graphKey]),
       Effect.orElseSucceed(() => undefined),
@@ -73,7 +64,13 @@ export const check = Effect.fn("Outputs.check")(function* (folder: string, graph
   }
 })
 
-/** Writes every output of a run. A manifest of the same graph is replaced. */
+const notAFile = (kind: "folder" | "link" | "other"): string =>
+  kind === "other" ? "no plain file" : `a ${kind}, not a file`
+
+/**
+ * Writes every output of a run. A manifest of the same graph is replaced. Fails with `BlobsLost` when the store has lost
+ * blobs of results, after it has written what it could.
+ */
 export const write = Effect.fn("Outputs.write")(function* (
   folder: string,
   graph: Graph.Graph,
@@ -81,6 +78,7 @@ export const write = Effect.fn("Outputs.write")(function* (
   journal: typeof Journal.Service,
 ) {
   const written: Array<Written> = []
+  const lost = new LostBlobs.Found()
   for (const [output, from] of Object.entries(graph.outputs)) {
     const items = journal
       .runItems(run.id, `out:${output}`)
@@ -90,7 +88,7 @@ export const write = Effect.fn("Outputs.write")(function* (
     const there = new Set<string>()
     for (const { id } of items) {
       const record: unknown = JSON.parse(journal.item(id)?.record ?? "null")
-      const named = (yield* ownFiles(record)).filter(({ artifact }) => !there.has(artifact.sha256))
+      const named = (yield* ownFiles(journal, record)).filter(({ artifact }) => !there.has(artifact.sha256))
       const name = named.length === 0 ? "" : fileName(ItemLabel.nameOf(journal, id) ?? output)
       const wanted = named.map(({ artifact, isOurs }) => {
         const kind = ending(artifact, isOurs ? "" : extname(name))
@@ -98,6 +96,7 @@ export const write = Effect.fn("Outputs.write")(function* (
         const role = named.length === 1 ? "" : roleSuffix(roleOf(record, artifact.sha256), kind)
         return { artifact, isOurs, kind, stem: `${base === "" ? output : base}${role}` }
       })
+      if (wanted.length > 0 && there.size === 0) yield* OutputFile.makeFolder(into)
       for (const { artifact, isOurs, kind, stem } of wanted) {
         there.add(artifact.sha256)
         const alike = wanted.filter((other) => other.stem === stem && other.kind === kind)
@@ -105,12 +104,17 @@ export const write = Effect.fn("Outputs.write")(function* (
           yield* replace(artifact, join(into, `${stem}${kind}`)).pipe(
             Effect.catchTag(
               "OutputTaken",
-              ({ file, why }) => new OutputUnwritable({ file, problem: `it ${why}` }),
+              ({ file, why }) => new OutputFile.OutputUnwritable({ file, problem: `it ${why}` }),
             ),
+            lost.note(artifact),
           )
-        else yield* place(artifact, join(into, `${stem}-${artifact.sha256.slice(0, 8)}${kind}`), isOurs)
+        else
+          yield* place(artifact, join(into, `${stem}-${artifact.sha256.slice(0, 8)}${kind}`)).pipe(
+            lost.note(artifact, isOurs),
+          )
       }
     }
+    if (lost.sha256s.size > 0) continue
     const manifest = manifestOf(folder, output)
     yield* Manifest.writeEncoded(
       manifest,
@@ -119,10 +123,11 @@ export const write = Effect.fn("Outputs.write")(function* (
         record: JSON.parse(journal.item(id)?.record ?? "null") as unknown,
       })),
       Graph.portOf(graph, from)!.record,
-      { metadata: { [graphKey]: graph.name, "reelgraph.version": graph.version, [runKey]: run.name } },
+      { metadata: { [graphKey]: graph.name, "reelgraph.version": graph.version } },
     )
     written.push({ output, manifest, folder: into, items: items.length, files: there.size })
   }
+  yield* lost.check
   return written
 })
 
@@ -130,21 +135,19 @@ export const write = Effect.fn("Outputs.write")(function* (
  * The files of a record: what the store holds of them. A file that the store only refers to, such as the source video
  * of a clip, is where its owner put it; it counts when the record names nothing else.
  */
-const ownFiles = (record: unknown) =>
+const ownFiles = (journal: typeof Journal.Service, record: unknown) =>
   Effect.gen(function* () {
+    const blobs = yield* BlobStore
     const files = yield* Effect.forEach(artifactsIn(record), (artifact) =>
-      Effect.map(isOwn(artifact.sha256), (isOurs) => ({ artifact, isOurs })),
+      Effect.map(blobs.kind(artifact.sha256), (kind) => ({
+        artifact,
+        // What a call has made and the store has lost is told of, not left out.
+        isOurs: Option.isSome(kind) ? kind.value === "blob" : LostBlobs.isMade(journal, artifact.sha256),
+      })),
     )
     const ours = files.filter(({ isOurs }) => isOurs)
     return ours.length > 0 ? ours : files
   })
-
-/** Whether a blob is the store's own, not a file of somebody that it refers to. */
-const isOwn = (sha256: string) =>
-  Effect.map(
-    BlobStore.use((blobs) => blobs.kind(sha256)),
-    (kind) => Option.isSome(kind) && kind.value === "blob",
-  )
 
 /** The field of a record under which it names a blob. */
 const roleOf = (record: unknown, sha256: string): string => {
@@ -197,63 +200,39 @@ const ending = ({ mediaType }: Artifact, given: string): string => {
 }
 
 /** Puts a blob where a file is wanted. */
-const place = (artifact: Artifact, file: string, isOurs: boolean) =>
+const place = (artifact: Artifact, file: string) =>
   Effect.scoped(
     Effect.gen(function* () {
-      const blobs = yield* BlobStore
-      const path = yield* blobs.localPath(artifact)
-      const failed = (cause: unknown) =>
-        new OutputUnwritable({ file, problem: cause instanceof Error ? cause.message : String(cause) })
-      const attempt = <A>(body: () => A) => Effect.try({ try: body, catch: failed })
-      const there = yield* attempt(() => fs.statSync(file, { throwIfNoEntry: false }))
-      if (there !== undefined) {
-        const blob = yield* attempt(() => fs.statSync(path))
-        if (there.ino === blob.ino && there.dev === blob.dev) return
-        const same = there.size === artifact.bytes && (yield* digestOf(file, failed)) === artifact.sha256
-        if (!same) return yield* failed("another file of this name is there; move it away")
-        return
-      }
-      yield* attempt(() => fs.mkdirSync(join(file, ".."), { recursive: true }))
-      // A person's own file that the store only refers to is copied: a link would tie the two together.
-      const linked = isOurs && (yield* Effect.isSuccess(attempt(() => fs.linkSync(path, file))))
-      if (linked) return
-      const part = `${file}.part`
-      yield* Effect.tryPromise({
-        try: () => fs.promises.copyFile(path, part, fs.constants.COPYFILE_FICLONE),
-        catch: failed,
-      })
-      yield* attempt(() => fs.renameSync(part, file))
+      const path = yield* BlobStore.use((blobs) => blobs.localPath(artifact))
+      const kind = yield* OutputFile.kindOf(file)
+      if (kind === "none") return yield* OutputFile.copy(path, file)
+      const taken = new OutputFile.OutputUnwritable({ file, problem: OutputFile.inTheWay(kind) })
+      if (kind !== "file") return yield* taken
+      if (yield* OutputFile.sharesStorage(file, path))
+        return yield* OutputFile.copy(path, file, { replaces: true })
+      if ((yield* OutputFile.digestOf(file)) !== artifact.sha256) return yield* taken
     }),
   )
 
 /** Fails when something is in the way of a file that is not a blob of this store. */
 export const checkFile = Effect.fn("Outputs.checkFile")(function* (file: string) {
-  const failed = (cause: unknown) => new OutputUnwritable({ file, problem: (cause as Error).message })
-  const status = yield* Effect.try({
-    try: () => fs.statSync(file, { throwIfNoEntry: false }),
-    catch: failed,
-  })
-  if (status === undefined) return
-  if (!status.isFile()) return yield* new OutputTaken({ file, why: "is no file" })
-  const isOurs = yield* isOwn(yield* digestOf(file, failed))
+  const kind = yield* OutputFile.kindOf(file)
+  if (kind === "none") return
+  if (kind !== "file") return yield* new OutputTaken({ file, why: `is ${notAFile(kind)}` })
+  const sha256 = yield* OutputFile.digestOf(file)
+  const stored = yield* BlobStore.use((blobs) => blobs.kind(sha256))
+  // The store may have lost what it made.
+  const isOurs = Option.isSome(stored) ? stored.value === "blob" : LostBlobs.isMade(yield* Journal, sha256)
   if (!isOurs) return yield* new OutputTaken({ file, why: "was not made by reel in this store" })
 })
 
 /** Puts a blob where a file is wanted, in the place of another blob of the store if one is there. */
 export const replace = Effect.fn("Outputs.replace")(function* (artifact: Artifact, file: string) {
-  yield* checkFile(file)
-  yield* Effect.try({
-    try: () => fs.rmSync(file, { force: true }),
-    catch: (cause) => new OutputUnwritable({ file, problem: (cause as Error).message }),
-  })
-  yield* place(artifact, file, true)
+  yield* Effect.scoped(
+    Effect.gen(function* () {
+      const path = yield* BlobStore.use((blobs) => blobs.localPath(artifact))
+      yield* checkFile(file)
+      yield* OutputFile.copy(path, file, { replaces: true })
+    }),
+  )
 })
-
-const digestOf = (file: string, failed: (cause: unknown) => OutputUnwritable) =>
-  Effect.suspend(() => {
-    const hash = createHash("sha256")
-    return Stream.fromAsyncIterable<Buffer, OutputUnwritable>(fs.createReadStream(file), failed).pipe(
-      Stream.runForEach((bytes) => Effect.sync(() => hash.update(bytes))),
-      Effect.map(() => hash.digest("hex")),
-    )
-  })

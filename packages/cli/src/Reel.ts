@@ -498,6 +498,19 @@ const diff = Command.make(
   ]),
 )
 
+const verify = Command.make("verify", { store, json }, (options) =>
+  Effect.flatMap(
+    Effect.promise(() => import("./commands/Verify.ts")),
+    (command) => command.run(options),
+  ),
+).pipe(
+  Command.withDescription(
+    "Read every blob of a store and compare it with its digest: lists those that are damaged (and moves them aside), those that are missing, and files that are not the store's. Ends with 1 when there are any; the next run makes anew what it needs",
+  ),
+  Command.withShortDescription("Compare every blob of a store with its digest"),
+  Command.withExamples([{ command: "reel verify --store ./results", description: "Of another store" }]),
+)
+
 /** The whole command. */
 export const reel = Command.make("reel").pipe(
   Command.withDescription(
@@ -517,5 +530,6 @@ export const reel = Command.make("reel").pipe(
     lineage,
     logs,
     impact,
+    verify,
   ]),
 )

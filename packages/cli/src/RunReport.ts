@@ -1,5 +1,6 @@
 /** What became of a run: its ledger, what was dropped and why, and what failed. Read from the journal. */
 import { Ledger } from "@reelgraph/core"
+import type { Engine } from "@reelgraph/engine"
 import type { Journal, Run } from "@reelgraph/store"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -99,6 +100,14 @@ export const read = (
     store,
   }
 }
+
+/** What is known of a run whose end the journal could not take: what was committed, as its process has counted it. */
+export const ofLive = (report: RunReport, live: Engine.Live, problem: string | undefined): RunReport => ({
+  ...report,
+  status: problem === undefined ? "interrupted" : "failed",
+  ...(problem === undefined ? {} : { problem }),
+  ledger: Object.fromEntries(live.nodes.map(({ id, tally }) => [id, tally.ledger()])),
+})
 
 const statusText: { readonly [status in Run["status"]]: string } = {
   running: "running",

@@ -2,7 +2,15 @@
 import { existsSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 
-import { Journal, JournalAt, JournalShared, JournalSqlite, StoreAt, StoreLocation } from "@reelgraph/store"
+import {
+  Journal,
+  JournalAt,
+  JournalShared,
+  JournalSqlite,
+  Notices,
+  StoreAt,
+  StoreLocation,
+} from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
@@ -18,11 +26,14 @@ const journalOf = (store: string) => Effect.mapError(StoreAt.journalFile(store),
 const isFolder = (store: string) =>
   Effect.map(Effect.mapError(StoreLocation.parse(store), unsupported), ({ _tag }) => _tag === "Folder")
 
-/** Says on stderr what does not stop a command. */
+/** Reports on stderr what does not stop a command. */
 const warning = Effect.map(
   Screen,
   (screen) => (sentence: string) => Effect.sync(() => screen.tell(`reel: ${Format.line(sentence)}`)),
 )
+
+/** What a store has to report goes where the command reports all else. */
+const notices = Layer.unwrap(Effect.map(warning, (warn) => Layer.succeed(Notices, warn)))
 
 /** Blobs and journal, made when they are not there. The journal of a bucket is shared with whoever else uses it. */
 export const layer = (store: string) =>
@@ -34,7 +45,7 @@ export const layer = (store: string) =>
         ? JournalSqlite.layer(file)
         : JournalShared.layer(file, { store, warn })
       // The journal goes into the folder that the blob store has made or found fit.
-      return journal.pipe(Layer.provideMerge(StoreAt.layer(store)))
+      return journal.pipe(Layer.provideMerge(StoreAt.layer(store)), Layer.provide(notices))
     }),
   )
 
@@ -59,6 +70,13 @@ export const layerJournal = (store: string) =>
         Layer.catchTag("LocationInvalid", (error) => Layer.effect(Journal, Effect.fail(unsupported(error)))),
       ),
     ),
+  )
+
+/** Whether the folder of a store that a command has used is still there; a bucket counts as there. */
+export const isThere = (store: string) =>
+  Effect.map(
+    StoreLocation.parse(store),
+    (at) => at._tag !== "Folder" || existsSync(join(at.path, "store.json")),
   )
 
 /** Whether there is a journal to read. */

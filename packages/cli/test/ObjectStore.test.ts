@@ -60,7 +60,7 @@ describe("reel --store s3://bucket/prefix", () => {
   )
 
   it.live(
-    "--out links files of the store, replaces its own, and leaves those of others alone",
+    "--out copies files of the store, replaces its own, and leaves those of others alone",
     () =>
       Effect.gen(function* () {
         const here = yield* folder

@@ -19,6 +19,8 @@ export const example = fileURLToPath(
 export const scenes = fileURLToPath(new URL("../../../examples/brightness/scenes.ndjson", import.meta.url))
 export const told = fileURLToPath(new URL("graphs/told.graph.ts", import.meta.url))
 export const models = fileURLToPath(new URL("graphs/models.graph.ts", import.meta.url))
+export const files = fileURLToPath(new URL("graphs/files.graph.ts", import.meta.url))
+export const counts = fileURLToPath(new URL("graphs/counts.graph.ts", import.meta.url))
 export const slow = fileURLToPath(new URL("graphs/slow.graph.ts", import.meta.url))
 
 export interface Ended {

@@ -10,6 +10,9 @@
  *   removes what a run in progress has just relied on; an object store does so only when it is older than a day
  *   (each time is a request), so a grace period has to be longer than that.
  *
+ * A blob that any read finds to be damaged is moved out of the way, into `damaged/`, and never removed: from then on the
+ * blob is missing, so that a run makes the result anew that named it.
+ *
  * A file too large or too precious to copy (a user's source video) is registered with `reference` instead: the
  * store keeps its digest and where it is, and every later read checks that it is unchanged.
  */
@@ -22,6 +25,16 @@ import type * as Stream from "effect/Stream"
 import type { Artifact } from "./Artifact.ts"
 
 const causeText = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
+
+/** Whether a cause is of the store as a whole, as it says itself. */
+const isOfStore = (cause: unknown): boolean | undefined =>
+  typeof cause === "object" && cause !== null && "endsRun" in cause && typeof cause.endsRun === "boolean"
+    ? cause.endsRun
+    : undefined
+
+/** What to do; nothing where the cause has said it. */
+const adviceAfter = (cause: unknown, advice: string): string =>
+  isOfStore(cause) === undefined ? `; ${advice}` : ""
 
 const isRetryable = (cause: unknown): boolean =>
   typeof cause === "object" && cause !== null && "retryable" in cause && cause.retryable === true
@@ -40,9 +53,15 @@ export class BlobCorrupt extends Schema.TaggedError<BlobCorrupt>()("BlobCorrupt"
   path: Schema.String,
   expected: Schema.String,
   actual: Schema.String,
+  /** Where the damaged bytes were moved, out of the way of whoever makes the blob anew; absent: they stay. */
+  movedTo: Schema.optionalKey(Schema.String),
 }) {
   override get message() {
-    return `${this.path} is damaged: expected ${this.expected}, got ${this.actual}; remove this blob from the store and run the graph again to make it anew, and check the disk`
+    const advice =
+      this.movedTo === undefined
+        ? "remove this blob from the store and run the graph again to make it anew"
+        : `it was moved to ${this.movedTo}; run the graph again to make it anew`
+    return `${this.path} is damaged: expected ${this.expected}, got ${this.actual}; ${advice}, and check the disk`
   }
 }
 
@@ -66,6 +85,18 @@ export class DigestInvalid extends Schema.TaggedError<DigestInvalid>()("DigestIn
   }
 }
 
+/** The folder of a store is not where it was. What was in it is not lost, and it is not made anew. */
+export class StoreVanished extends Schema.TaggedError<StoreVanished>()("StoreVanished", {
+  path: Schema.String,
+}) {
+  get endsRun(): boolean {
+    return true
+  }
+  override get message() {
+    return `the store ${this.path} is gone: it was removed or unmounted while it was in use, or is not mounted on this machine; put it back and run again: what is in it counts`
+  }
+}
+
 /** The store, or a file in it, cannot be written: permissions, a read-only disk, a file where a folder belongs. */
 export class StoreUnwritable extends Schema.TaggedError<StoreUnwritable>()("StoreUnwritable", {
   path: Schema.String,
@@ -75,8 +106,15 @@ export class StoreUnwritable extends Schema.TaggedError<StoreUnwritable>()("Stor
   get retryable(): boolean {
     return isRetryable(this.cause)
   }
+  /** Whether nothing else can be written either, so that a run had better end. */
+  get endsRun(): boolean {
+    return isOfStore(this.cause) ?? true
+  }
   override get message() {
-    return `cannot write ${this.path}: ${causeText(this.cause)}; check the owner and permissions, or choose another store with --store`
+    const advice = "check the owner and permissions, or choose another store with --store"
+    return this.cause instanceof StoreVanished
+      ? this.cause.message
+      : `cannot write ${this.path}: ${causeText(this.cause)}${adviceAfter(this.cause, advice)}`
   }
 }
 
@@ -89,8 +127,15 @@ export class StoreUnreadable extends Schema.TaggedError<StoreUnreadable>()("Stor
   get retryable(): boolean {
     return isRetryable(this.cause)
   }
+  /** Whether nothing else can be read either, so that a run had better end. */
+  get endsRun(): boolean {
+    return isOfStore(this.cause) ?? false
+  }
   override get message() {
-    return `cannot read ${this.path}: ${causeText(this.cause)}; check the owner and permissions, and the disk`
+    const advice = "check the owner and permissions, and the disk"
+    return this.cause instanceof StoreVanished
+      ? this.cause.message
+      : `cannot read ${this.path}: ${causeText(this.cause)}${adviceAfter(this.cause, advice)}`
   }
 }
 
@@ -99,6 +144,9 @@ export class OutOfSpace extends Schema.TaggedError<OutOfSpace>()("OutOfSpace", {
   path: Schema.String,
   cause: Schema.Defect(),
 }) {
+  get endsRun(): boolean {
+    return true
+  }
   override get message() {
     return `no space left while writing ${this.path}; free some with \`reel gc\` or choose another store with --store, then run again: what was done is kept`
   }
@@ -240,9 +288,12 @@ export class BlobStore extends Context.Service<
     ) => Effect.Effect<Artifact, PutError | SourceError | StoreUnreadable>
     /** Whether a read of this blob would find it (for a registered file: still in place and unchanged). */
     readonly has: (sha256: string) => Effect.Effect<boolean, DigestInvalid | StoreUnreadable>
-    /** Those of the digests that {@link has} is true of; one call for thousands. */
+    /**
+     * The digests of those that {@link has} is true of; one call for thousands. A blob of another length than the one
+     * that is told counts as missing. Nothing is hashed.
+     */
     readonly hasAll: (
-      sha256s: Iterable<string>,
+      ids: Iterable<string | BlobId>,
     ) => Effect.Effect<ReadonlySet<string>, DigestInvalid | StoreUnreadable>
     /** Whether the store made its content its own or only knows a file that has it; none when it has neither. */
     readonly kind: (
@@ -257,13 +308,16 @@ export class BlobStore extends Context.Service<
     readonly stream: (id: BlobId, options?: ReadOptions) => Stream.Stream<Uint8Array<ArrayBuffer>, ReadError>
     /**
      * A path that native code can open for reading, valid until the scope closes (a remote store downloads and
-     * pins it). The content is not hashed, the length is compared. Never write to it.
+     * pins it). The content is compared with its digest once in a process, and again when the file has changed since.
+     * Never write to it.
      */
     readonly localPath: (id: BlobId) => Effect.Effect<string, ReadError | PutError, Scope.Scope>
-    /** Reads the whole blob and compares its digest. */
+    /** Reads the whole blob and compares its digest, whatever is remembered of it. */
     readonly verify: (id: BlobId) => Effect.Effect<void, ReadError>
     /** Every blob and every registered external file, in no particular order. */
     readonly list: () => Stream.Stream<BlobInfo, StoreUnreadable>
+    /** Names of files among the blobs that name none: somebody else has put them there. */
+    readonly foreign: Stream.Stream<string, StoreUnreadable>
     /** Forgets a blob and what is registered under its digest. External files are left alone. Idempotent. */
     readonly remove: (sha256: string) => Effect.Effect<void, DigestInvalid | StoreUnwritable | OutOfSpace>
   }

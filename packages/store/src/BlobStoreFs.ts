@@ -35,12 +35,15 @@ import {
 import { type Durability, forgetFolder, renameDurably, withTemporary } from "./internal/durableWrite.ts"
 import { attempt, chunkBytes, fsync, hashFile, readChunks, readWhole, writeAll } from "./internal/fileIo.ts"
 import { errorCode, readFailure, sourceFailure, writeFailure } from "./internal/ioError.ts"
+import * as IntactFiles from "./internal/intactFiles.ts"
 import * as ObjectsFs from "./internal/objectsFs.ts"
+import { uniqueName } from "./internal/processIdentity.ts"
 import { makeTable, namesIn, refsFolder } from "./internal/sourceTableFs.ts"
 import { openStore, type StoreRoot, temporaryPath } from "./internal/StoreRoot.ts"
+import * as Vanished from "./internal/vanished.ts"
 import * as UnfinishedFs from "./internal/unfinishedFs.ts"
 import { Objects } from "./Objects.ts"
-import { locate, register, type SourceRef } from "./SourceRef.ts"
+import { isAsRegistered, locate, register, type SourceRef } from "./SourceRef.ts"
 import { Unfinished } from "./Unfinished.ts"
 
 export interface Options {
@@ -50,6 +53,11 @@ export interface Options {
    * @default "fsync"
    */
   readonly durability?: Durability
+  /**
+   * Whether there has to be a store: then none is made.
+   * @default false
+   */
+  readonly existing?: boolean
 }
 
 /** A file that holds the bytes of a blob: in the store, or an external one registered under the digest. */
@@ -75,19 +83,18 @@ const withTemporaryBlob = <A, E, R>(
 ): Effect.Effect<A, E | PutError, R> =>
   Effect.suspend(() => {
     const path = temporaryPath(root)
-    return withTemporary(path, 0o444, (fd) => use(path, fd))
+    return withTemporary(path, root.modes.blob, (fd) => use(path, fd))
   })
 
 const failureOf = (place: Place): ((cause: unknown) => ReadError) =>
   place.source === undefined ? readFailure(place.path) : sourceFailure(place.path)
 
-/** Damage inside the store and an edit of an external file are different things to tell a user. */
-const mismatch = (place: Place, expected: string, actual: string): ReadError =>
-  place.source === undefined
-    ? new BlobCorrupt({ path: place.path, expected, actual })
-    : new SourceChanged({ path: place.path, expected, actual })
-
-const streamPlace = (id: BlobId, place: Place, verify: boolean) =>
+const streamPlace = (
+  id: BlobId,
+  place: Place,
+  verify: boolean,
+  wrong: (place: Place, sha256: string, expected: string, actual: string) => Effect.Effect<never, ReadError>,
+) =>
   Stream.suspend(() => {
     const hash = createHash("sha256")
     let bytes = 0
@@ -99,18 +106,25 @@ const streamPlace = (id: BlobId, place: Place, verify: boolean) =>
       return chunks
     })
     const ending = Effect.suspend((): Effect.Effect<void, ReadError> => {
-      if (bytes !== place.bytes) {
-        return Effect.fail(mismatch(place, lengthText(place.bytes), lengthText(bytes)))
-      }
+      if (bytes !== place.bytes) return wrong(place, id.sha256, lengthText(place.bytes), lengthText(bytes))
       const actual = verify ? hash.digest("hex") : id.sha256
-      return actual === id.sha256 ? Effect.void : Effect.fail(mismatch(place, id.sha256, actual))
+      return actual === id.sha256 ? Effect.void : wrong(place, id.sha256, id.sha256, actual)
     })
     return Stream.concat(content, Stream.drain(Stream.fromEffect(ending)))
   })
 
+export interface MakeOptions {
+  /**
+   * Whether another store has everything that is here: what is damaged is removed, for that gives it anew.
+   * @default false
+   */
+  readonly isCache?: boolean
+}
+
 /** The blobs of an open store: also of one that another store keeps as its cache. */
-export const make = (root: StoreRoot): BlobStore["Service"] => {
+export const make = (root: StoreRoot, { isCache = false }: MakeOptions = {}): BlobStore["Service"] => {
   const table = makeTable(root)
+  const intact = IntactFiles.make({ changeTime: !isCache })
 
   /** The length of a stored blob, or undefined. Synchronous: a stat takes a few microseconds. */
   const storedBytes = (sha256: string): number | undefined => {
@@ -118,23 +132,65 @@ export const make = (root: StoreRoot): BlobStore["Service"] => {
     return status?.isFile() === true ? status.size : undefined
   }
 
+  /**
+   * Moves a damaged file out of the way, if it is damaged indeed: a reader may have been told a wrong length, and
+   * another process may have made the blob anew since. Gives where it is now; nothing when it stays.
+   */
+  const setAside = Effect.fnUntraced(function* (path: string, sha256: string) {
+    const fail = readFailure(path)
+    const before = yield* attempt(() => fs.statSync(path), fail)
+    if ((yield* hashFile(path, fail)).sha256 === sha256) return undefined
+    const now = yield* attempt(() => fs.statSync(path), fail)
+    if (now.ino !== before.ino) return undefined
+    if (isCache) {
+      yield* attempt(() => fs.rmSync(path), writeFailure(path))
+      return undefined
+    }
+    const damaged = join(root.path, "damaged", `${sha256}.${uniqueName()}`)
+    yield* renameDurably(path, damaged, root)
+    return damaged
+  })
+
+  /** Damage inside the store and an edit of an external file are different things to tell a user. */
+  const wrong = (
+    { path, source }: Place,
+    sha256: string,
+    expected: string,
+    actual: string,
+  ): Effect.Effect<never, ReadError> =>
+    source === undefined
+      ? // What cannot be moved, as in a store that may only be read, is told of all the same.
+        Effect.flatMap(
+          Effect.orElseSucceed(setAside(path, sha256), () => undefined),
+          (movedTo) =>
+            Effect.fail(
+              new BlobCorrupt({ path, expected, actual, ...(movedTo === undefined ? {} : { movedTo }) }),
+            ),
+        )
+      : Effect.fail(new SourceChanged({ path, expected, actual }))
+
   const find = Effect.fnUntraced(function* (id: BlobId): Effect.fn.Return<Place, ReadError> {
     const sha256 = yield* checkDigest(id.sha256)
     const path = blobPath(root, sha256)
     const stored = yield* attempt(() => storedBytes(sha256), readFailure(path))
     if (stored !== undefined) {
-      if (id.bytes !== undefined && id.bytes !== stored) {
-        return yield* new BlobCorrupt({
-          path,
-          expected: lengthText(id.bytes),
-          actual: lengthText(stored),
-        })
-      }
-      return { path, bytes: stored, source: undefined }
+      const place: Place = { path, bytes: stored, source: undefined }
+      if (id.bytes !== undefined && id.bytes !== stored)
+        return yield* wrong(place, sha256, lengthText(id.bytes), lengthText(stored))
+      return place
     }
     const source = Option.getOrUndefined(yield* locate(table, sha256))
     if (source === undefined) return yield* new BlobMissing({ sha256 })
     return { path: source.path, bytes: source.size, source }
+  })
+
+  /** The place of a blob whose content is what the digest says, as far as this process has seen. */
+  const findIntact = Effect.fnUntraced(function* (id: BlobId): Effect.fn.Return<Place, ReadError> {
+    const place = yield* find(id)
+    // Nothing has touched a registered file since it was hashed.
+    if (place.source !== undefined && (yield* isAsRegistered(place.source))) return place
+    const actual = yield* intact.digestOf(place.path, id.sha256, failureOf(place))
+    return actual === id.sha256 ? place : yield* wrong(place, id.sha256, id.sha256, actual)
   })
 
   /** Makes the blob's time new, so that garbage collection leaves alone what was just put again. */
@@ -146,7 +202,17 @@ export const make = (root: StoreRoot): BlobStore["Service"] => {
   /** Flushes a whole temporary file and makes it the blob. */
   const commit = Effect.fnUntraced(function* (temporary: string, fd: number, sha256: string) {
     if (root.durability === "fsync") yield* fsync(fd, writeFailure(temporary))
-    yield* renameDurably(temporary, blobPath(root, sha256), root.path, root.durability)
+    const path = blobPath(root, sha256)
+    yield* renameDurably(temporary, path, root)
+    yield* attempt(() => intact.note(path, sha256), writeFailure(path))
+  })
+
+  /** Whether a blob of this length is there, and whole: a damaged one is moved out of the way. */
+  const hasIntact = Effect.fnUntraced(function* (sha256: string, bytes: number) {
+    const path = blobPath(root, sha256)
+    if ((yield* attempt(() => storedBytes(sha256), writeFailure(path))) !== bytes) return false
+    const found = yield* Effect.result(findIntact({ sha256, bytes }))
+    return found._tag === "Success"
   })
 
   const putBytes = Effect.fnUntraced(function* (bytes: Uint8Array, mediaType: string) {
@@ -163,8 +229,9 @@ export const make = (root: StoreRoot): BlobStore["Service"] => {
     }
     const artifact = Artifact.make({ sha256, bytes: bytes.length, mediaType })
     const path = blobPath(root, sha256)
-    if ((yield* attempt(() => storedBytes(sha256), writeFailure(path))) === bytes.length) {
+    if (yield* hasIntact(sha256, bytes.length)) {
       yield* freshen(path)
+      yield* attempt(() => intact.note(path, sha256), writeFailure(path))
       return artifact
     }
     yield* withTemporaryBlob(root, (temporary, fd) =>
@@ -212,7 +279,12 @@ export const make = (root: StoreRoot): BlobStore["Service"] => {
       attempt(() => fs.openSync(path, "r"), fail),
       (fd) =>
         commit(path, fd, sha256).pipe(
-          Effect.andThen(attempt(() => fs.fchmodSync(fd, 0o444), writeFailure(path))),
+          Effect.andThen(
+            attempt(() => {
+              fs.fchmodSync(fd, root.modes.blob)
+              intact.note(blobPath(root, sha256), sha256)
+            }, writeFailure(path)),
+          ),
           Effect.as(true),
           Effect.catchIf(
             (error) => errorCode(error.cause) === "EXDEV",
@@ -240,11 +312,11 @@ export const make = (root: StoreRoot): BlobStore["Service"] => {
     },
   )
 
-  const hasOne = (sha256: string) =>
+  const hasOne = (sha256: string, bytes?: number) =>
     attempt(() => storedBytes(sha256), readFailure(blobPath(root, sha256))).pipe(
       Effect.flatMap((stored) =>
         stored !== undefined
-          ? Effect.succeed(true)
+          ? Effect.succeed(bytes === undefined || stored === bytes)
           : Effect.map(locate(table, sha256), Option.isSome).pipe(
               Effect.catchTag(["SourceMissing", "SourceChanged", "SourceUnreadable"], () =>
                 Effect.succeed(false),
@@ -260,20 +332,21 @@ export const make = (root: StoreRoot): BlobStore["Service"] => {
     return (yield* hasOne(sha256)) ? Option.some("reference" as const) : Option.none()
   })
 
-  const hasAll = Effect.fn("BlobStore.hasAll")(function* (sha256s: Iterable<string>) {
+  const hasAll = Effect.fn("BlobStore.hasAll")(function* (ids: Iterable<string | BlobId>) {
     const present = new Set<string>()
     let sinceYield = 0
-    for (const value of sha256s) {
-      const sha256 = yield* checkDigest(value)
-      if (yield* hasOne(sha256)) present.add(sha256)
+    for (const id of ids) {
+      const sha256 = yield* checkDigest(typeof id === "string" ? id : id.sha256)
+      if (yield* hasOne(sha256, typeof id === "string" ? undefined : id.bytes)) present.add(sha256)
       // Some 5 ms of stat calls, then others have their turn.
       if (++sinceYield % 512 === 0) yield* Effect.yieldNow
     }
+    if (present.size === 0 && sinceYield > 0) yield* Vanished.check(root)
     return present
   })
 
   const stream: BlobStore["Service"]["stream"] = (id, options) =>
-    Stream.unwrap(Effect.map(find(id), (place) => streamPlace(id, place, options?.verify ?? true)))
+    Stream.unwrap(Effect.map(find(id), (place) => streamPlace(id, place, options?.verify ?? true, wrong)))
 
   const get: BlobStore["Service"]["get"] = Effect.fnUntraced(function* (id, options) {
     const place = yield* find(id)
@@ -283,19 +356,16 @@ export const make = (root: StoreRoot): BlobStore["Service"] => {
     }
     const verify = options?.verify ?? true
     const { bytes, sha256 } = yield* readWhole(place.path, place.bytes, verify, failureOf(place))
-    if (bytes.length !== place.bytes) {
-      return yield* Effect.fail(mismatch(place, lengthText(place.bytes), lengthText(bytes.length)))
-    }
-    if (sha256 !== undefined && sha256 !== id.sha256) {
-      return yield* Effect.fail(mismatch(place, id.sha256, sha256))
-    }
+    if (bytes.length !== place.bytes)
+      return yield* wrong(place, id.sha256, lengthText(place.bytes), lengthText(bytes.length))
+    if (sha256 !== undefined && sha256 !== id.sha256) return yield* wrong(place, id.sha256, id.sha256, sha256)
     return bytes
   })
 
   const verify = Effect.fn("BlobStore.verify")(function* (id: BlobId) {
     const place = yield* find(id)
     const { sha256 } = yield* hashFile(place.path, failureOf(place))
-    if (sha256 !== id.sha256) yield* Effect.fail(mismatch(place, id.sha256, sha256))
+    if (sha256 !== id.sha256) yield* wrong(place, id.sha256, id.sha256, sha256)
   })
 
   /** One fan-out folder's worth of rows. A blob removed meanwhile is left out. */
@@ -330,19 +400,53 @@ export const make = (root: StoreRoot): BlobStore["Service"] => {
       ),
     )
 
+  /** What is in `blobs/` and is no blob; a link is none either. */
+  const foreignIn = Effect.fnUntraced(function* (fan: string) {
+    const folder = join(root.path, "blobs", fan)
+    const isFan = /^[0-9a-f]{2}$/.test(fan)
+    const entries = yield* attempt(() => {
+      if (!isFan || !fs.lstatSync(folder).isDirectory()) return undefined
+      return fs.readdirSync(folder, { withFileTypes: true })
+    }, readFailure(folder))
+    if (entries === undefined) return [join("blobs", fan)]
+    return entries
+      .filter((entry) => !entry.isFile() || !isSha256(fan + entry.name))
+      .map((entry) => join("blobs", fan, entry.name))
+  })
+
+  /** Nothing is missing from a store that has gone. */
+  const orGone = (found: boolean) => (found ? Effect.void : Vanished.check(root))
+  const reading = Vanished.reading(root)
+  const writing = Vanished.writing(root)
+
   return BlobStore.of({
-    putBytes,
-    putStream,
-    putFile,
-    reference: (path, mediaType) => register(table, path, mediaType),
-    has: (sha256) => Effect.flatMap(checkDigest(sha256), hasOne),
-    hasAll,
-    kind,
-    get,
-    stream,
-    localPath: (id) => Effect.map(find(id), (place) => place.path),
-    verify,
-    list,
+    foreign: Stream.fromIterableEffect(namesIn(join(root.path, "blobs"))).pipe(
+      Stream.flatMap((fan) => Stream.fromIterableEffect(foreignIn(fan))),
+      Stream.mapError(reading),
+    ),
+    putBytes: (bytes, mediaType) => Effect.mapError(putBytes(bytes, mediaType), writing),
+    putStream: (content, mediaType) => Effect.mapError(putStream(content, mediaType), writing),
+    putFile: (path, mediaType, options) => Effect.mapError(putFile(path, mediaType, options), writing),
+    reference: (path, mediaType) => Effect.mapError(register(table, path, mediaType), writing),
+    has: (value) =>
+      Effect.flatMap(checkDigest(value), (sha256) => Effect.tap(hasOne(sha256), orGone)).pipe(
+        Effect.mapError(reading),
+      ),
+    hasAll: (ids) => Effect.mapError(hasAll(ids), reading),
+    kind: (value) =>
+      Effect.mapError(
+        Effect.tap(kind(value), (found) => orGone(Option.isSome(found))),
+        reading,
+      ),
+    get: (id, options) => Effect.mapError(get(id, options), reading),
+    stream: (id, options) => Stream.mapError(stream(id, options), reading),
+    localPath: (id) =>
+      Effect.mapError(
+        Effect.map(findIntact(id), (place) => place.path),
+        reading,
+      ),
+    verify: (id) => Effect.mapError(verify(id), reading),
+    list: () => Stream.mapError(list(), reading),
     remove: Effect.fn("BlobStore.remove")(function* (value: string) {
       const sha256 = yield* checkDigest(value)
       for (const path of [blobPath(root, sha256), refsFolder(root, sha256)]) {
@@ -359,7 +463,10 @@ export const makeScratch = (root: StoreRoot): Scratch["Service"] => ({
     Effect.suspend(() => {
       const path = temporaryPath(root)
       return Effect.as(
-        attempt(() => fs.mkdirSync(path), writeFailure(path)),
+        Effect.mapError(
+          attempt(() => fs.mkdirSync(path, { mode: root.modes.folder }), writeFailure(path)),
+          Vanished.writing(root),
+        ),
         path,
       )
     }),
@@ -379,7 +486,7 @@ export const layer = (
   options?: Options,
 ): Layer.Layer<BlobStore | Scratch | Unfinished | Objects, OpenError> =>
   Layer.effectContext(
-    Effect.map(openStore(root, options?.durability ?? "fsync"), (opened) =>
+    Effect.map(openStore(root, options?.durability ?? "fsync", options?.existing ?? false), (opened) =>
       Context.make(BlobStore, make(opened)).pipe(
         Context.add(Scratch, makeScratch(opened)),
         Context.add(Unfinished, UnfinishedFs.make(opened)),

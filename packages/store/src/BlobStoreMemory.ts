@@ -27,6 +27,7 @@ import {
 } from "./BlobStore.ts"
 import { attempt, chunkBytes, readChunks, readWhole } from "./internal/fileIo.ts"
 import { sourceFailure, writeFailure } from "./internal/ioError.ts"
+import { ownModes } from "./internal/modes.ts"
 import * as ObjectsMemory from "./internal/objectsMemory.ts"
 import * as UnfinishedFs from "./internal/unfinishedFs.ts"
 import { Objects } from "./Objects.ts"
@@ -66,21 +67,33 @@ const makeTable = (): SourceTable & { readonly refs: Map<string, Map<string, Sou
 const checkDigest = (sha256: string): Effect.Effect<string, DigestInvalid> =>
   isSha256(sha256) ? Effect.succeed(sha256) : Effect.fail(new DigestInvalid({ value: String(sha256) }))
 
-const compare = (
-  found: Uint8Array | SourceRef,
-  expected: string,
-  actual: string,
-): Effect.Effect<void, ReadError> => {
-  if (expected === actual) return Effect.void
-  return Effect.fail(
-    found instanceof Uint8Array
-      ? new BlobCorrupt({ path: `memory:${expected}`, expected, actual })
-      : new SourceChanged({ path: found.path, expected, actual }),
-  )
-}
-
 const make = (blobs: Map<string, MemoryBlob>): BlobStore["Service"] => {
   const table = makeTable()
+  /** What was found in the place of blobs and is not what their digests say. */
+  const damaged = new Map<string, MemoryBlob>()
+
+  const compare = (
+    found: Uint8Array | SourceRef,
+    expected: string,
+    actual: string,
+  ): Effect.Effect<void, ReadError> => {
+    if (expected === actual) return Effect.void
+    if (!(found instanceof Uint8Array))
+      return Effect.fail(new SourceChanged({ path: found.path, expected, actual }))
+    const blob = blobs.get(expected)
+    if (blob?.bytes === found) {
+      damaged.set(expected, blob)
+      blobs.delete(expected)
+    }
+    return Effect.fail(
+      new BlobCorrupt({
+        path: `memory:${expected}`,
+        expected,
+        actual,
+        movedTo: `memory:damaged/${expected}`,
+      }),
+    )
+  }
 
   const keep = Effect.fnUntraced(function* (bytes: Uint8Array<ArrayBuffer>, mediaType: string) {
     const sha256 = hashOnce("sha256", bytes, "hex")
@@ -157,10 +170,12 @@ const make = (blobs: Map<string, MemoryBlob>): BlobStore["Service"] => {
     return bytes
   })
 
-  const has = (value: string) =>
+  const has = (value: string, bytes?: number) =>
     checkDigest(value).pipe(
       Effect.flatMap((sha256) =>
-        blobs.has(sha256) ? Effect.succeed(true) : Effect.map(locate(table, sha256), Option.isSome),
+        blobs.has(sha256)
+          ? Effect.succeed(bytes === undefined || blobs.get(sha256)!.bytes.length === bytes)
+          : Effect.map(locate(table, sha256), Option.isSome),
       ),
       Effect.catchTag(["SourceMissing", "SourceChanged", "SourceUnreadable"], () => Effect.succeed(false)),
     )
@@ -189,10 +204,13 @@ const make = (blobs: Map<string, MemoryBlob>): BlobStore["Service"] => {
       return artifact
     }),
     reference: (path, mediaType) => register(table, path, mediaType),
-    has,
-    hasAll: Effect.fn("BlobStore.hasAll")(function* (sha256s: Iterable<string>) {
+    has: (sha256) => has(sha256),
+    hasAll: Effect.fn("BlobStore.hasAll")(function* (ids: Iterable<string | BlobId>) {
       const present = new Set<string>()
-      for (const sha256 of sha256s) if (yield* has(sha256)) present.add(sha256)
+      for (const id of ids) {
+        const { bytes, sha256 } = typeof id === "string" ? { sha256: id, bytes: undefined } : id
+        if (yield* has(sha256, bytes)) present.add(sha256)
+      }
       return present
     }),
     kind: (sha256) =>
@@ -205,12 +223,14 @@ const make = (blobs: Map<string, MemoryBlob>): BlobStore["Service"] => {
     localPath: Effect.fnUntraced(function* (id) {
       const found = yield* find(id)
       if (!(found instanceof Uint8Array)) return found.path
+      yield* compare(found, id.sha256, hashOnce("sha256", found, "hex"))
       const path = join(yield* temporaryFolder, id.sha256)
-      yield* attempt(() => fs.writeFileSync(path, found, { mode: 0o444 }), writeFailure(path))
+      yield* attempt(() => fs.writeFileSync(path, found, { mode: ownModes.blob }), writeFailure(path))
       return path
     }),
     verify: (id) => Stream.runDrain(stream(id)),
     list,
+    foreign: Stream.empty,
     remove: (value) =>
       Effect.map(checkDigest(value), (sha256) => {
         blobs.delete(sha256)
@@ -226,7 +246,7 @@ const makeUnfinished = Effect.map(Effect.scope, (scope): Unfinished["Service"] =
     made === undefined
       ? Effect.map(temporaryFolder, (path) => {
           fs.mkdirSync(join(path, "tmp"))
-          return (made = UnfinishedFs.make({ path, durability: "none" }))
+          return (made = UnfinishedFs.make({ path, durability: "none", modes: ownModes }))
         })
       : Effect.succeed(made),
   ).pipe(Effect.provideService(Scope.Scope, scope))

@@ -5,6 +5,7 @@
  * <prefix>/store.json             {"format":"reelgraph-store","version":1,"requires":">=0.1.0"}
  * <prefix>/blobs/ab/<62 hex>      a blob
  * <prefix>/refs/ab/<62 hex>       the content of a file that was registered with `reference`
+ * <prefix>/damaged/<64 hex>       what was found in the place of a blob and is not what its digest says
  * <prefix>/objects/<name>         a named object
  * <prefix>/unfinished/<64 hex>/   work that outlives the process that does it; see unfinishedS3.ts
  * ```
@@ -25,11 +26,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 
 import { type Artifact, isSha256 } from "./Artifact.ts"
 import {
+  BlobCorrupt,
   type BlobId,
   type BlobInfo,
   BlobMissing,
@@ -39,12 +40,14 @@ import {
   DigestInvalid,
   NotAStore,
   type OpenError,
+  OutOfSpace,
   type PutError,
   type ReadError,
   Scratch,
   SourceChanged,
   StoreUnreadable,
   StoreUnwritable,
+  StoreVanished,
 } from "./BlobStore.ts"
 import * as BlobStoreFs from "./BlobStoreFs.ts"
 import * as BlobCache from "./internal/blobCache.ts"
@@ -61,6 +64,7 @@ import {
   storeFileText,
   temporaryPath,
 } from "./internal/StoreRoot.ts"
+import * as Turns from "./internal/turns.ts"
 import * as UnfinishedS3 from "./internal/unfinishedS3.ts"
 import { Objects } from "./Objects.ts"
 import { type S3Error } from "./S3Error.ts"
@@ -108,6 +112,11 @@ export interface Options {
    * @default "fsync"
    */
   readonly durability?: Durability
+  /**
+   * Whether there has to be a store: then none is made.
+   * @default false
+   */
+  readonly existing?: boolean
 }
 
 /** A put of a blob that is older than this makes its time new. */
@@ -128,6 +137,14 @@ const checkDigest = (sha256: string): Effect.Effect<string, DigestInvalid> =>
 
 const lengthText = (bytes: number): string => `${bytes} bytes`
 
+/** What a request that was to write something was refused for, as a store tells it. */
+const unwritableAt =
+  (url: string) =>
+  (cause: S3Error): PutError =>
+    cause._tag === "StorageFull"
+      ? new OutOfSpace({ path: url, cause })
+      : new StoreUnwritable({ path: url, cause })
+
 interface Opened {
   readonly requests: S3Requests.Requests
   readonly root: StoreRoot
@@ -137,14 +154,15 @@ interface Opened {
 }
 
 const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] => {
-  const local = BlobStoreFs.make(root)
+  const local = BlobStoreFs.make(root, { isCache: true })
   const blobsFolder = join(root.path, "blobs") + sep
-  const turns = new Map<string, { readonly turn: Semaphore.Semaphore; users: number }>()
+  /** The others then find what the first has brought. */
+  const inTurn = Turns.make()
 
   const keyOf = (place: Place, sha256: string): string =>
     `${prefix}${place}/${sha256.slice(0, 2)}/${sha256.slice(2)}`
   const urlOf = (place: Place, sha256: string): string => requests.urlOf(keyOf(place, sha256))
-  const unwritable = (url: string) => (cause: S3Error) => new StoreUnwritable({ path: url, cause })
+  const unwritable = unwritableAt
   const unreadable = (url: string) => (cause: S3Error) => new StoreUnreadable({ path: url, cause })
 
   /** Whether content of this length is there; makes its time new when it is old. */
@@ -212,25 +230,42 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
       )
   })
 
-  /** One at a time for each digest: the others then find what the first has brought. */
-  const inTurn = <A, E, R>(sha256: string, effect: Effect.Effect<A, E, R>) =>
-    Effect.acquireUseRelease(
-      Effect.sync(() => {
-        const entry = turns.get(sha256) ?? { turn: Semaphore.makeUnsafe(1), users: 0 }
-        entry.users++
-        turns.set(sha256, entry)
-        return entry
-      }),
-      ({ turn }) => turn.withPermits(1)(effect),
-      (entry) => Effect.sync(() => void (--entry.users === 0 && turns.delete(sha256))),
-    )
-
   /** The copy in the cache, pinned, or an intact registered file of this machine; undefined when there is neither. */
   const cached = Effect.fnUntraced(function* (id: BlobId) {
     const path = Option.getOrUndefined(yield* Effect.option(local.localPath(id)))
     if (path === undefined || !path.startsWith(blobsFolder)) return path
     return yield* cache.pin(path, id.sha256)
   })
+
+  /**
+   * Moves a damaged blob out of the way, if it is damaged indeed: a reader may have been told a wrong length. Gives
+   * where it is now; nothing when it stays.
+   */
+  const setAside = Effect.fnUntraced(function* (place: Place, sha256: string, compared: boolean) {
+    const key = keyOf(place, sha256)
+    const found = Option.getOrUndefined(yield* requests.head(key))
+    if (found === undefined || found.bytes > maxCopyBytes) return undefined
+    if (!compared) {
+      const whole = yield* Effect.result(S3Download.verify(requests, key, { sha256 }))
+      if (whole._tag === "Success" || whole.failure._tag !== "BlobCorrupt") return undefined
+    }
+    const damaged = `${prefix}damaged/${sha256}`
+    if (Option.isNone(yield* requests.copy(key, damaged))) return undefined
+    yield* requests.remove(key)
+    return requests.urlOf(damaged)
+  })
+
+  /** The same damage, with where it was moved. */
+  const toldAside = (place: Place, sha256: string) => (error: BlobCorrupt) =>
+    Effect.flatMap(
+      Effect.orElseSucceed(setAside(place, sha256, error.expected === sha256), () => undefined),
+      (movedTo) =>
+        Effect.fail(
+          movedTo === undefined
+            ? error
+            : new BlobCorrupt({ path: error.path, expected: error.expected, actual: error.actual, movedTo }),
+        ),
+    )
 
   const downloadFrom = (place: Place, id: BlobId, maxBytes: number) => {
     const { sha256 } = id
@@ -241,14 +276,15 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
       requests,
       { key: keyOf(place, sha256), sha256, bytes: id.bytes, check },
       () => temporaryPath(root),
-      0o444,
+      root.modes.blob,
       (temporary, fd) =>
         Effect.gen(function* () {
           if (root.durability === "fsync") yield* fsync(fd, writeFailure(temporary))
-          yield* renameDurably(temporary, path, root.path, root.durability)
+          yield* renameDurably(temporary, path, root)
           return yield* attempt(() => fs.statSync(path).size, writeFailure(path))
         }),
     ).pipe(
+      Effect.catchTag("BlobCorrupt", toldAside(place, sha256)),
       Effect.mapError((error) =>
         error._tag === "BlobTooLarge" ||
         error._tag === "BlobCorrupt" ||
@@ -340,9 +376,14 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
    * Those of sorted digests that are in a place. Looked for in listings while a page of one settles several, and then
    * one by one: a page costs as much as some heads.
    */
-  const presentIn = Effect.fnUntraced(function* (place: Place, sorted: ReadonlyArray<string>) {
+  const presentIn = Effect.fnUntraced(function* (
+    place: Place,
+    sorted: ReadonlyArray<string>,
+    lengths: ReadonlyMap<string, number>,
+  ) {
     const top = `${prefix}${place}/`
     const present = new Set<string>()
+    const isLong = (sha256: string, bytes: number): boolean => (lengths.get(sha256) ?? bytes) === bytes
     const fail = unreadable(requests.urlOf(top))
     let next = 0
     let isWorth = sorted.length >= listFrom
@@ -353,13 +394,14 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
       const { listed, more } = yield* Effect.mapError(requests.page(top, { after }, pageKeys), fail)
       // Not every server lists in the order of keys.
       if (listed.some(({ key }, index) => key <= (listed[index - 1]?.key ?? after))) break
-      const keys = new Set(listed.map(({ key }) => key))
+      const found = new Map(listed.map(({ bytes, key }) => [key, bytes]))
       const last = more ? listed.at(-1)?.key : undefined
       const from = next
       for (; next < sorted.length; next++) {
         const key = keyOf(place, sorted[next]!)
         if (last !== undefined && key > last) break
-        if (keys.has(key)) present.add(sorted[next]!)
+        const bytes = found.get(key)
+        if (bytes !== undefined && isLong(sorted[next]!, bytes)) present.add(sorted[next]!)
       }
       isWorth = next - from >= worthPage
     }
@@ -368,19 +410,26 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
       (sha256) =>
         Effect.map(
           requests.head(keyOf(place, sha256)),
-          (found) => void (Option.isSome(found) && present.add(sha256)),
+          (found) => void (Option.isSome(found) && isLong(sha256, found.value.bytes) && present.add(sha256)),
         ),
       { concurrency: "unbounded", discard: true },
     ).pipe(Effect.mapError(fail))
     return present
   })
 
-  const hasAll = Effect.fn("BlobStore.hasAll")(function* (sha256s: Iterable<string>) {
-    const wanted = yield* Effect.forEach(new Set(sha256s), checkDigest)
-    const sorted = wanted.sort()
-    const blobs = yield* presentIn("blobs", sorted)
+  const hasAll = Effect.fn("BlobStore.hasAll")(function* (ids: Iterable<string | BlobId>) {
+    const lengths = new Map<string, number>()
+    const wanted = new Set<string>()
+    for (const id of ids) {
+      const sha256 = yield* checkDigest(typeof id === "string" ? id : id.sha256)
+      wanted.add(sha256)
+      if (typeof id !== "string" && id.bytes !== undefined) lengths.set(sha256, id.bytes)
+    }
+    const sorted = [...wanted].sort()
+    const blobs = yield* presentIn("blobs", sorted, lengths)
     const others = sorted.filter((sha256) => !blobs.has(sha256))
-    return others.length === 0 ? blobs : new Set([...blobs, ...(yield* presentIn("refs", others))])
+    if (others.length === 0) return blobs
+    return new Set([...blobs, ...(yield* presentIn("refs", others, lengths))])
   })
 
   const listPlace = (place: Place): Stream.Stream<BlobInfo, StoreUnreadable> => {
@@ -398,6 +447,15 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
   }
 
   return BlobStore.of({
+    foreign: requests.list(`${prefix}blobs/`).pipe(
+      Stream.map(({ key }) => key),
+      Stream.filter((key) => {
+        const sha256 = key.slice(`${prefix}blobs/`.length).replace("/", "")
+        return !isSha256(sha256) || key !== keyOf("blobs", sha256)
+      }),
+      Stream.map(requests.urlOf),
+      Stream.mapError(unreadable(requests.urlOf(`${prefix}blobs/`))),
+    ),
     putBytes: Effect.fnUntraced(function* (bytes, mediaType) {
       return yield* keep(yield* local.putBytes(bytes, mediaType))
     }),
@@ -422,6 +480,7 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
       const sha256 = yield* checkDigest(id.sha256)
       for (const place of places) {
         const found = yield* S3Download.verify(requests, keyOf(place, sha256), id).pipe(
+          Effect.catchTag("BlobCorrupt", toldAside(place, sha256)),
           Effect.mapError((error) =>
             error._tag === "BlobCorrupt" ? error : unreadable(urlOf(place, sha256))(error),
           ),
@@ -441,16 +500,24 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
   })
 }
 
-/** Finds the mark of a store, or leaves one where nothing else is. */
-const checkMark = Effect.fnUntraced(function* (requests: S3Requests.Requests, prefix: string) {
+/** Finds the mark of a store, or leaves one where nothing else is, unless it has to exist. */
+const checkMark = Effect.fnUntraced(function* (
+  requests: S3Requests.Requests,
+  prefix: string,
+  existing: boolean,
+) {
   const key = `${prefix}store.json`
   const url = requests.urlOf(prefix)
   let mark = Option.getOrUndefined(yield* requests.get(key))
+  if (mark === undefined && existing)
+    return yield* new StoreUnreadable({ path: url, cause: new StoreVanished({ path: url }) })
   if (mark === undefined) {
     const { listed } = yield* requests.page(prefix, {}, 100)
     const strangers = listed
       .map((object) => object.key.slice(prefix.length))
-      .filter((name) => name !== "" && !/^(?:(?:blobs|refs|objects|unfinished)\/|store\.json$)/.test(name))
+      .filter(
+        (name) => name !== "" && !/^(?:(?:blobs|refs|objects|unfinished|damaged)\/|store\.json$)/.test(name),
+      )
     if (strangers.length > 0) {
       const reason = `it holds other objects (${strangers.slice(0, 3).join(", ")}) and no store.json`
       return yield* new NotAStore({ path: url, reason })
@@ -491,7 +558,7 @@ export const layer = (
         timeoutMs: options.timeoutMs ?? location.timeoutMs ?? 30_000,
         pauseMs: options.pauseMs ?? 100,
       })
-      yield* checkMark(requests, prefix)
+      yield* checkMark(requests, prefix, options.existing ?? false)
       const root = yield* openStore(folder, durability)
       const own = yield* openStore(StoreLocation.localFolder(folder, location), durability)
       const cache = BlobCache.make(root, options.cacheBytes ?? 50 * 1024 ** 3)

@@ -304,6 +304,8 @@ export class Journal extends Context.Service<
     readonly members: (item: number) => ReadonlyArray<number> | undefined
     /** Items whose record names the blob. */
     readonly itemsOfArtifact: (sha256: string) => ReadonlyArray<number>
+    /** Blobs that results name, in the order of their digests, after one of them: the empty text begins. */
+    readonly madeArtifacts: (after: string, limit: number) => ReadonlyArray<string>
     /** The calls that gave an item, each once. Those that only passed it on are among them. */
     readonly producers: (item: number) => ReadonlyArray<Step>
     /** The calls that took an item, directly, in a set, or as a side input, each once, and what they made of it. */

@@ -2,7 +2,7 @@
  * The journal in a SQLite file (node:sqlite): written by a thread with group commit in WAL mode, read by a
  * connection on this thread. Several processes may work on one file at once.
  */
-import { existsSync, mkdirSync } from "node:fs"
+import { closeSync, existsSync, mkdirSync, openSync, statSync } from "node:fs"
 import { dirname } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { Worker } from "node:worker_threads"
@@ -17,6 +17,7 @@ import * as Reader from "./internal/journalReader.ts"
 import * as Tables from "./internal/journalSchema.ts"
 import type { Envelope, Reply } from "./internal/journalThread.ts"
 import { JournalWriter, type Request, type Response } from "./internal/JournalWriter.ts"
+import { modesIn, ownModes } from "./internal/modes.ts"
 import * as Wire from "./internal/journalWire.ts"
 
 type Send = <R extends Request>(
@@ -49,6 +50,15 @@ const prepare = (db: DatabaseSync, file: string): void => {
   if (found > Tables.version) throw new JournalNewer({ file, found, supported: Tables.version })
 }
 
+/** SQLite gives its other files the permissions of the first; by itself it leaves those to the umask. */
+const makeFile = (file: string): void => {
+  const folder = dirname(file)
+  mkdirSync(folder, { recursive: true, mode: ownModes.folder })
+  if (existsSync(file)) return
+  // Another process may make it at the same time.
+  closeSync(openSync(file, "a", modesIn(statSync(folder).mode).file))
+}
+
 const openError = (file: string) => (cause: unknown) =>
   cause instanceof JournalNewer
     ? cause
@@ -58,7 +68,7 @@ const openError = (file: string) => (cause: unknown) =>
 const open = (file: string, named = file): Effect.Effect<DatabaseSync, JournalError | JournalNewer> =>
   Effect.try({
     try: () => {
-      if (file !== ":memory:") mkdirSync(dirname(file), { recursive: true })
+      if (file !== ":memory:") makeFile(file)
       const db = new DatabaseSync(file)
       try {
         prepare(db, named)

@@ -37,6 +37,7 @@ import {
   toParquet,
   unflatten,
 } from "./internal/manifestColumns.ts"
+import { ownModes } from "./internal/modes.ts"
 import { ownerIsAlive, uniqueName } from "./internal/processIdentity.ts"
 
 /** The record's schema cannot be laid out as columns. */
@@ -311,7 +312,7 @@ const writeTable = Effect.fnUntraced(function* <E, R>(
       void parquet.finish()
       yield* drain
       if (durability === "fsync") yield* fsync(fd, fail)
-      yield* renameDurably(temporary, path, dirname(path), durability)
+      yield* renameDurably(temporary, path, { path: dirname(path), durability, modes: ownModes })
       return {
         path,
         rows: total,

@@ -6,6 +6,9 @@ export class BucketMissing extends Schema.TaggedError<BucketMissing>()("BucketMi
   bucket: Schema.String,
   server: Schema.String,
 }) {
+  get endsRun(): boolean {
+    return true
+  }
   override get message() {
     return `${this.server} has no bucket ${this.bucket}: make it, or correct its name in the URL of the store`
   }
@@ -16,6 +19,9 @@ export class CredentialsMissing extends Schema.TaggedError<CredentialsMissing>()
   url: Schema.String,
   problem: Schema.String,
 }) {
+  get endsRun(): boolean {
+    return true
+  }
   override get message() {
     return `no credentials for ${this.url} (${this.problem}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE to a profile in ~/.aws`
   }
@@ -26,6 +32,9 @@ export class CredentialsRefused extends Schema.TaggedError<CredentialsRefused>()
   url: Schema.String,
   code: Schema.String,
 }) {
+  get endsRun(): boolean {
+    return true
+  }
   override get message() {
     return this.code.includes("Expired")
       ? `the credentials for ${this.url} have expired (${this.code}): get new ones, for example with \`aws sso login\`, and run again: what was done is kept`
@@ -39,6 +48,9 @@ export class PermissionMissing extends Schema.TaggedError<PermissionMissing>()("
   /** Of the protocol: `PutObject`. */
   operation: Schema.String,
 }) {
+  get endsRun(): boolean {
+    return true
+  }
   override get message() {
     return `no permission for ${this.operation} of ${this.url}: a store needs s3:ListBucket of its bucket, and s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload of what is in it`
   }
@@ -51,6 +63,9 @@ export class RegionWrong extends Schema.TaggedError<RegionWrong>()("RegionWrong"
   /** Where the bucket is, if the server says so. */
   actual: Schema.NullOr(Schema.String),
 }) {
+  get endsRun(): boolean {
+    return true
+  }
   override get message() {
     const region = this.actual ?? "REGION"
     const asked = this.asked === null ? "no region is set" : `it is not in ${this.asked}`
@@ -65,6 +80,9 @@ export class ClockSkewed extends Schema.TaggedError<ClockSkewed>()("ClockSkewed"
   /** The server's time less this machine's, when it said what time it is. */
   seconds: Schema.NullOr(Schema.Finite),
 }) {
+  get endsRun(): boolean {
+    return true
+  }
   override get message() {
     const by = this.seconds === null ? "" : ` by ${Math.round(Math.abs(this.seconds))} s`
     return `the clock of this machine differs${by} from that of the server of ${this.url}: set it right (timedatectl set-ntp true)`
@@ -81,9 +99,25 @@ export class StoreUnreachable extends Schema.TaggedError<StoreUnreachable>()("St
   get retryable(): boolean {
     return true
   }
+  get endsRun(): boolean {
+    return true
+  }
   override get message() {
     const times = this.attempts === 1 ? "one attempt" : `${this.attempts} attempts`
     return `${this.url} could not be reached in ${times} (${this.problem}): check the network and the endpoint, then run again: what was done is kept`
+  }
+}
+
+/** The bucket, or what its owner may keep in it, is full. */
+export class StorageFull extends Schema.TaggedError<StorageFull>()("StorageFull", {
+  url: Schema.String,
+  code: Schema.String,
+}) {
+  get endsRun(): boolean {
+    return true
+  }
+  override get message() {
+    return `${this.url} has no room left (${this.code}): remove something, or have the quota raised, and run again: what was done is kept`
   }
 }
 
@@ -94,6 +128,10 @@ export class RequestRefused extends Schema.TaggedError<RequestRefused>()("Reques
   code: Schema.String,
   problem: Schema.String,
 }) {
+  /** Whether others like it would be refused, too; not when it is this object that is too large. */
+  get endsRun(): boolean {
+    return /^(?:Put|Create|Upload|Complete|Copy)/.test(this.operation) && this.code !== "EntityTooLarge"
+  }
   override get message() {
     return `${this.operation} of ${this.url} was refused: ${this.code}${this.problem === "" ? "" : `, ${this.problem}`}`
   }
@@ -107,4 +145,5 @@ export type S3Error =
   | RegionWrong
   | ClockSkewed
   | StoreUnreachable
+  | StorageFull
   | RequestRefused

@@ -93,6 +93,10 @@ const check = Effect.fnUntraced(function* (ref: SourceRef): Effect.fn.Return<voi
   }
 })
 
+/** Whether nothing about a file differs from what it had when it was registered, its change time and inode included. */
+export const isAsRegistered = (ref: SourceRef): Effect.Effect<boolean, SourceError> =>
+  Effect.map(statSource(ref.path), (now) => sameFile(ref, now))
+
 /** The digest of a file that did not change while it was hashed. */
 const hashStable = Effect.fn("SourceRef.hashStable")(function* (path: string) {
   const before = yield* statSource(path)

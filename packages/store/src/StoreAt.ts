@@ -14,9 +14,18 @@ import type { S3Error } from "./S3Error.ts"
 import * as StoreLocation from "./StoreLocation.ts"
 import type { Unfinished } from "./Unfinished.ts"
 
+export interface Options {
+  /**
+   * Whether there has to be a store, as for a process that works for another one: then none is made where it has gone.
+   * @default false
+   */
+  readonly existing?: boolean
+}
+
 /** The store at a location, made when there is none. The SDK for S3 is loaded when one is opened. */
 export const layer = (
   location: string,
+  { existing = false }: Options = {},
 ): Layer.Layer<
   BlobStore | Scratch | Unfinished | Objects,
   OpenError | S3Error | StoreLocation.LocationInvalid
@@ -24,8 +33,8 @@ export const layer = (
   Layer.unwrap(
     Effect.gen(function* () {
       const at = yield* StoreLocation.parse(location)
-      if (at._tag === "Folder") return BlobStoreFs.layer(at.path)
-      return BlobStoreS3.layer(at, { cacheBytes: yield* StoreLocation.cacheBytes })
+      if (at._tag === "Folder") return BlobStoreFs.layer(at.path, { existing })
+      return BlobStoreS3.layer(at, { cacheBytes: yield* StoreLocation.cacheBytes, existing })
     }),
   )
 

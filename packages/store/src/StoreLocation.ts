@@ -12,6 +12,7 @@
  * histories, so one with a secret in it is refused.
  */
 import { createHash } from "node:crypto"
+import { mkdirSync } from "node:fs"
 import { homedir } from "node:os"
 import { join, resolve } from "node:path"
 import * as Config from "effect/Config"
@@ -129,6 +130,10 @@ export const parse = (text: string): Effect.Effect<StoreLocation, LocationInvali
 export const userCache: Effect.Effect<string> = Effect.map(variable("XDG_CACHE_HOME"), (caches) =>
   join(caches ?? join(homedir(), ".cache"), "reelgraph"),
 )
+
+/** Makes a folder for this user alone, if it can; one that is there stays as it is. */
+export const makePrivate = (folder: string): Effect.Effect<void> =>
+  Effect.ignore(Effect.try(() => mkdirSync(folder, { recursive: true, mode: 0o700 })))
 
 /** The folder for what is kept of remote stores on this machine: `$REEL_CACHE`, or the user's. */
 export const cacheFolder: Effect.Effect<string> = Effect.gen(function* () {

@@ -24,6 +24,7 @@ export {
   SourceUnreadable,
   StoreUnreadable,
   StoreUnwritable,
+  StoreVanished,
   StoreVersionUnsupported,
 } from "./BlobStore.ts"
 export * as BlobStoreFs from "./BlobStoreFs.ts"
@@ -50,6 +51,7 @@ export * as JournalSegment from "./JournalSegment.ts"
 export * as JournalShared from "./JournalShared.ts"
 export * as JournalSqlite from "./JournalSqlite.ts"
 export * as Lineage from "./Lineage.ts"
+export { Notices } from "./Notices.ts"
 export { defaultMaxObjectBytes, isObjectName, ObjectNameInvalid, Objects, ObjectTooLarge } from "./Objects.ts"
 export * as BlobStoreS3 from "./BlobStoreS3.ts"
 export * as S3Error from "./S3Error.ts"

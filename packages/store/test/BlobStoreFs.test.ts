@@ -25,6 +25,52 @@ const open = <A, E, R>(root: string, body: (store: BlobStore["Service"]) => Effe
 
 const opening = (root: string) => open(root, () => Effect.void)
 
+describe("a path to a blob", () => {
+  it.effect("is of content that was hashed once, and again when the file has changed", () =>
+    Effect.gen(function* () {
+      const root = join(yield* temporary, "store")
+      yield* open(root, (store) =>
+        Effect.gen(function* () {
+          const { sha256 } = yield* store.putBytes(bytesOf("whole"), "a/b")
+          const path = join(root, "blobs", sha256.slice(0, 2), sha256.slice(2))
+          const { atimeMs, mtimeMs } = fs.statSync(path)
+          assert.strictEqual(yield* store.localPath({ sha256 }), path)
+          // Of equal length and under its old time: its change time gives it away.
+          fs.chmodSync(path, 0o644)
+          fs.writeFileSync(path, "whale")
+          fs.utimesSync(path, atimeMs / 1000, mtimeMs / 1000)
+          const error = yield* Effect.flip(store.localPath({ sha256 }))
+          assert.strictEqual(error._tag, "BlobCorrupt")
+          const [damaged = ""] = fs.readdirSync(join(root, "damaged"))
+          assert.isTrue(damaged.startsWith(sha256))
+          assert.strictEqual(fs.readFileSync(join(root, "damaged", damaged), "utf8"), "whale")
+          assert.strictEqual((yield* Effect.flip(store.localPath({ sha256 })))._tag, "BlobMissing")
+        }),
+      )
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("a registered file that was rewritten under its old time is found", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporary
+      const source = join(folder, "talk.mp4")
+      fs.writeFileSync(source, "before")
+      fs.utimesSync(source, 1e9, 1e9)
+      yield* open(join(folder, "store"), (store) =>
+        Effect.gen(function* () {
+          const artifact = yield* store.reference(source, "video/mp4")
+          assert.strictEqual(yield* store.localPath(artifact), source)
+          fs.writeFileSync(source, "behind")
+          fs.utimesSync(source, 1e9, 1e9)
+          assert.strictEqual((yield* Effect.flip(store.localPath(artifact)))._tag, "SourceChanged")
+          // It is nobody's to move.
+          assert.strictEqual(fs.readFileSync(source, "utf8"), "behind")
+        }),
+      )
+    }).pipe(Effect.scoped),
+  )
+})
+
 describe("opening a store", () => {
   it.effect("makes a folder that is not there, and opens it again", () =>
     Effect.gen(function* () {
@@ -115,7 +161,7 @@ describe("the files of a store", () => {
       for (const text of ["moved", "put"]) {
         const sha256 = sha256Of(bytesOf(text))
         const status = fs.statSync(join(root, "blobs", sha256.slice(0, 2), sha256.slice(2)))
-        assert.strictEqual(status.mode & 0o777, 0o444)
+        assert.strictEqual(status.mode & 0o777, 0o400)
       }
       assert.deepEqual(fs.readdirSync(join(root, "tmp")), [])
     }),

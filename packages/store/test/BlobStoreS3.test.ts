@@ -321,7 +321,8 @@ describe("the cache of a store in a bucket", () => {
         damage(bytes.subarray(0, 50_000))
         assert.isTrue(fs.readFileSync(yield* store.localPath(artifact)).equals(bytes))
         damage(new Uint8Array(100_000))
-        assert.strictEqual((yield* Effect.flip(Stream.runDrain(store.stream(artifact))))._tag, "BlobCorrupt")
+        assert.isTrue(fs.readFileSync(yield* store.localPath(artifact)).equals(bytes))
+        damage(new Uint8Array(100_000))
         assert.isTrue(Buffer.concat(yield* Stream.runCollect(store.stream(artifact))).equals(bytes))
       }).pipe(Effect.scoped, Effect.provide(at(server.location(newPrefix()), cache)))
     }),
@@ -422,8 +423,14 @@ describe("a server that fails", () => {
         const error = yield* Effect.flip(store.get(artifact))
         assert.strictEqual(error._tag, "BlobCorrupt")
         assert.include(error.message, `s3://bucket/${blobKey(prefix, artifact.sha256)} is damaged`)
-        assert.strictEqual(proxy.requests.length, 5)
+        assert.strictEqual(proxy.requests.filter((each) => each.startsWith("GET")).length, 5)
         assert.deepEqual(fs.readdirSync(join(folder, "cache/tmp")), [])
+        // Never removed: it is out of the way of whoever makes the blob anew.
+        assert.isFalse(yield* store.has(artifact.sha256))
+        const damaged = server.pathOf(`${prefix}/damaged/${artifact.sha256}`)
+        assert.strictEqual(fs.readFileSync(damaged, "utf8"), "whale")
+        yield* store.putBytes(textBytes("whole"), "a/b")
+        yield* store.verify(artifact)
       }).pipe(Effect.provide(at(S3.locationAt(proxy.endpoint, prefix), join(folder, "cache"))))
     }),
   )

@@ -31,6 +31,8 @@ export interface Calling<Item, R = never> {
     attempt: number,
     started: () => void,
   ) => Effect.Effect<ReadonlyArray<Call.Outcome>, unknown, R>
+  /** What is done about a failure that no other attempt is made for. @default nothing */
+  readonly failed?: (failure: Failure.Failure) => Effect.Effect<void>
   /** Is told of each attempt that ended, and whether another follows. */
   readonly attempted?: (items: number, ms: number, again: boolean) => void
 }
@@ -87,7 +89,7 @@ const attempts = <Item, R>(
   items: ReadonlyArray<Item>,
   lead: Item,
 ): Effect.Effect<Attempted, never, R> => {
-  const { attempted, clock, invoke, retries } = calling
+  const { attempted, clock, failed, invoke, retries } = calling
   const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
   let attempt = 0
   /** Fails with what was attempted when another attempt may help. */
@@ -108,9 +110,11 @@ const attempts = <Item, R>(
       }
       const ending = Failure.ending(result.cause)
       if (ending !== undefined) return Effect.die(ending)
-      const again = attempt <= retries && Failure.fromCause(result.cause).retryable
+      const failure = Failure.fromCause(result.cause)
+      const again = attempt <= retries && failure.retryable
       attempted?.(items.length, made.ms, again)
-      return again ? Effect.fail(made) : Effect.succeed(made)
+      if (again) return Effect.fail(made)
+      return failed === undefined ? Effect.succeed(made) : Effect.as(failed(failure), made)
     })
   })
   // Most calls succeed at once: only those that do not pay for a schedule.
@@ -118,9 +122,9 @@ const attempts = <Item, R>(
     let before: Attempted | undefined = first
     const next = Effect.suspend(() => {
       if (before === undefined) return once
-      const failed = before
+      const earlier = before
       before = undefined
-      return Effect.fail(failed)
+      return Effect.fail(earlier)
     })
     return Effect.catch(Effect.retry(next, backoff), (last) => Effect.succeed(last))
   })

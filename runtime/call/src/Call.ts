@@ -83,6 +83,8 @@ const Failed = Schema.TaggedStruct("Failed", {
   tag: Schema.String,
   message: Schema.String,
   retryable: Schema.Boolean,
+  /** Whether the store as a whole has failed there. */
+  endsRun: Schema.optionalKey(Schema.Boolean),
 })
 
 /** What came of one item of a shard (of a `collect`, of all of them, at 0). */
@@ -100,7 +102,14 @@ export type Result = typeof Result.Type
 
 /** The outcome of a result. */
 export const outcomeOf = ({ what }: Result): Outcome | Failure =>
-  what._tag === "Failed" ? { tag: what.tag, message: what.message, retryable: what.retryable } : what
+  what._tag === "Failed"
+    ? {
+        tag: what.tag,
+        message: what.message,
+        retryable: what.retryable,
+        ...(what.endsRun === undefined ? {} : { endsRun: what.endsRun }),
+      }
+    : what
 
 /** What a result tells of an outcome. */
 export const whatOf = (outcome: Outcome | Failure): Result["what"] =>

@@ -73,9 +73,33 @@ export interface Failure {
   readonly tag: string
   readonly message: string
   readonly retryable: boolean
+  /**
+   * Whether it is of the store as a whole: then it is not recorded with the item, and the run ends.
+   * @default false
+   */
+  readonly endsRun?: boolean
 }
 
 const retryableTags = new Set(["CallTimeout", "WorkerLost"])
+
+/** How many causes of causes are looked at. */
+const deepest = 5
+
+const fullDisk = new Set(["ENOSPC", "EDQUOT"])
+
+/**
+ * Whether an error, or what it was caused by, is of the store as a whole, such as an expired token. A disk that an
+ * operator finds full in its scratch folder is that of the store.
+ */
+const isOfStore = (error: unknown, depth = 0): boolean =>
+  typeof error === "object" &&
+  error !== null &&
+  depth < deepest &&
+  (("endsRun" in error && error.endsRun === true) ||
+    ("code" in error && typeof error.code === "string" && fullDisk.has(error.code)) ||
+    ("cause" in error && isOfStore(error.cause, depth + 1)))
+
+const endsRun = (error: unknown): Pick<Failure, "endsRun"> => (isOfStore(error) ? { endsRun: true } : {})
 
 const isRetryable = (error: object): boolean => "retryable" in error && error.retryable === true
 
@@ -85,7 +109,8 @@ export const fromCause = (cause: Cause.Cause<unknown>): Failure => {
     if (reason._tag === "Fail") return fromError(reason.error)
     if (reason._tag === "Die") {
       const message = reason.defect instanceof Error ? reason.defect.message : String(reason.defect)
-      return { tag: "Defect", message: message.slice(0, 2000), retryable: false }
+      const ends = endsRun(reason.defect)
+      return { tag: "Defect", message: message.slice(0, 2000), retryable: false, ...ends }
     }
   }
   return { tag: "Interrupted", message: "the call was interrupted", retryable: true }
@@ -110,5 +135,10 @@ export const fromError = (error: unknown): Failure => {
   const tag = "_tag" in error && typeof error._tag === "string" ? error._tag : error.constructor.name
   const message =
     "message" in error && typeof error.message === "string" && error.message !== "" ? error.message : tag
-  return { tag, message: message.slice(0, 2000), retryable: retryableTags.has(tag) || isRetryable(error) }
+  return {
+    tag,
+    message: message.slice(0, 2000),
+    retryable: retryableTags.has(tag) || isRetryable(error),
+    ...endsRun(error),
+  }
 }

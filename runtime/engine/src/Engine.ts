@@ -33,10 +33,17 @@ import * as GraphChecks from "./internal/graphChecks.ts"
 import * as Flow from "./internal/Flow.ts"
 import type { RunContext } from "./internal/NodeContext.ts"
 import * as NodeRunner from "./internal/NodeRunner.ts"
+import { storeErrors } from "./internal/storeFailures.ts"
 import { Tally } from "./internal/Tally.ts"
 import { Underway } from "./internal/Underway.ts"
 import * as ChangedCode from "./ChangedCode.ts"
-import { InputsMismatch, RecordInvalid, type SideCount, type TooManyFailures } from "./RunError.ts"
+import {
+  InputsMismatch,
+  RecordInvalid,
+  type SideCount,
+  type StoreFailed,
+  type TooManyFailures,
+} from "./RunError.ts"
 
 /** Records for the inputs of a graph, as their ports describe them. */
 export type Inputs<E = never, R = never> = { readonly [input: string]: Stream.Stream<unknown, E, R> }
@@ -91,6 +98,7 @@ export type RunError =
   | SideCount
   | TooManyFailures
   | ExecutorFailed
+  | StoreFailed
   | JournalError
 
 /**
@@ -224,6 +232,7 @@ export const run: <E = never, R = never>(
     } satisfies Report
   },
   GraphChecks.journalErrors,
+  storeErrors,
 ) as any
 
 const checkInputs = (

@@ -4,14 +4,16 @@
  */
 import { Binding, Fingerprints, RecordCodec } from "@reelgraph/call"
 import { type Canonical, Difference, Digest, type Graph, type Operator, type Verify } from "@reelgraph/core"
-import { Journal, type JournalError, Status } from "@reelgraph/store"
+import { BlobStore, Journal, type JournalError, Status, type StoreUnreadable } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 
 import * as ChangedCode from "./ChangedCode.ts"
 import type { Inputs } from "./Engine.ts"
 import * as Cached from "./internal/cached.ts"
 import * as GraphChecks from "./internal/graphChecks.ts"
+import { lostArtifacts, mayLose } from "./internal/lostArtifacts.ts"
 
 export interface NodePlan {
   readonly id: string
@@ -42,19 +44,24 @@ interface Known {
   readonly more: boolean
 }
 
-/** Plans a run of a graph. Reads the journal, writes nothing. */
+/**
+ * Plans a run of a graph. Reads the journal, writes nothing. Where there is a `BlobStore`, results whose blobs are gone
+ * from it are misses, as they are to a run.
+ */
 export const make = <E = never, R = never>(
   graph: Graph.Graph,
   inputs: Inputs<E, R>,
   options: { readonly seed?: number; readonly changedCode?: ChangedCode.ChangedCode } = {},
-): Effect.Effect<Plan, E | JournalError | Verify.GraphInvalid, Journal | R> =>
+): Effect.Effect<Plan, E | JournalError | StoreUnreadable | Verify.GraphInvalid, Journal | R> =>
   Effect.gen(function* () {
     const journal = yield* Journal
+    const blobs = Option.getOrUndefined(yield* Effect.serviceOption(BlobStore))
     yield* GraphChecks.check(graph)
     const code = yield* (yield* Fingerprints.Fingerprints).of(graph.nodes.map(({ operator }) => operator))
     const reused = new Map<Operator.Any, number>()
     const looking = {
       journal,
+      blobs,
       code,
       reused,
       seed: options.seed ?? 0,
@@ -67,11 +74,12 @@ export const make = <E = never, R = never>(
       edges.set(input, known)
       counts[input] = known.ids.length + known.fresh
     }
-    const nodes = graph.nodes.map((node): NodePlan => {
-      const { known, plan } = planNode({ ...looking, node }, edges)
-      edges.set(node.id, known)
-      return plan
-    })
+    const nodes = yield* Effect.forEach(graph.nodes, (node) =>
+      Effect.map(planNode({ ...looking, node }, edges), ({ known, plan }): NodePlan => {
+        edges.set(node.id, known)
+        return plan
+      }),
+    )
     const { digest } = GraphChecks.definition(graph)
     return {
       graph: graph.name,
@@ -126,6 +134,7 @@ const takeIn = <E, R>(
 /** What a node is planned with. */
 interface Planning {
   readonly journal: JournalService
+  readonly blobs: typeof BlobStore.Service | undefined
   readonly node: Graph.Placed
   readonly seed: number
   readonly code: ReadonlyMap<Operator.Any, Fingerprints.Fingerprint>
@@ -133,8 +142,8 @@ interface Planning {
   readonly reused: Map<Operator.Any, number>
 }
 
-const planNode = (planning: Planning, edges: ReadonlyMap<string, Known>) => {
-  const { code, journal, node, reused, seed } = planning
+const planNode = Effect.fnUntraced(function* (planning: Planning, edges: ReadonlyMap<string, Known>) {
+  const { blobs, code, journal, node, reused, seed } = planning
   const input = edges.get(node.input)!
   const misses: { [reason: string]: number } = {}
   const miss = (reason: string, count = 1) => void (misses[reason] = (misses[reason] ?? 0) + count)
@@ -146,9 +155,26 @@ const planNode = (planning: Planning, edges: ReadonlyMap<string, Known>) => {
     sides === undefined ? undefined : Binding.row(node, code.get(node.operator)!.digest, seed, sides)
   const operator = bound === undefined ? undefined : journal.boundOperator(bound.digest)
   const others = sides === undefined ? [] : Cached.othersOf(planning, sides)
+  const foundOf = (item: number) => Cached.find(journal, node, { operator, others }, item)
+  /** Items whose results name blobs that are gone, and how they are. */
+  const lost = new Map<number, string>()
+  const lookForBlobs = Effect.fnUntraced(function* (items: ReadonlyArray<number>) {
+    if (blobs === undefined || !mayLose(node)) return
+    const found = new Map([...new Set(items)].map((item) => [item, foundOf(item)?.hit]))
+    const calls = yield* lostArtifacts(
+      { blobs, journal, node },
+      [...found.values()].filter((hit) => hit !== undefined),
+    )
+    for (const [item, hit] of found) {
+      const sha256 = hit === undefined ? undefined : calls.get(hit.call)
+      if (sha256 === undefined) continue
+      const there = yield* Effect.orElseSucceed(blobs.has(sha256), () => false)
+      lost.set(item, `its blob is ${there ? "damaged" : "missing"}`)
+    }
+  })
   const answered = (item: number): boolean => {
-    const found = Cached.find(journal, node, { operator, others }, item)
-    if (found === undefined) return false
+    const found = foundOf(item)
+    if (found === undefined || lost.has(item)) return false
     hits++
     if (found.reused) reused.set(node.operator, (reused.get(node.operator) ?? 0) + 1)
     for (const output of found.hit.outputs) outputs.push(output)
@@ -163,13 +189,21 @@ const planNode = (planning: Planning, edges: ReadonlyMap<string, Known>) => {
     if (set === undefined) {
       if (!input.more || input.ids.length + input.fresh > 0)
         miss(complete ? "this set of items was not seen before" : "its items are not all there yet")
-    } else if (!answered(set.id)) miss(reasonFor(journal, set.id, node, bound))
+    } else {
+      yield* lookForBlobs([set.id])
+      if (!answered(set.id)) miss(lost.get(set.id) ?? reasonFor(journal, set.id, node, bound))
+    }
   } else {
+    yield* lookForBlobs(input.ids)
     // Equal items are called for once.
     const called = new Set<number>()
     for (const item of input.ids)
       if (!called.has(item) && !answered(item) && called.add(item))
-        miss(sides === undefined ? "waits for a side input" : reasonFor(journal, item, node, bound))
+        miss(
+          sides === undefined
+            ? "waits for a side input"
+            : (lost.get(item) ?? reasonFor(journal, item, node, bound)),
+        )
   }
   const missing = Object.values(misses).reduce((sum, count) => sum + count, 0)
   const history = journal.history(node.operator.name, node.operator.version)
@@ -183,7 +217,7 @@ const planNode = (planning: Planning, edges: ReadonlyMap<string, Known>) => {
     estimatedMs: missing === 0 ? 0 : history.calls === 0 ? undefined : history.meanMs * missing,
   }
   return { plan, known: { ids: outputs, fresh: 0, more: input.more || missing > 0 } satisfies Known }
-}
+})
 
 const distinctDigests = (journal: JournalService, ids: ReadonlyArray<number>): ReadonlyArray<string> =>
   [...new Set(ids)].map((id) => journal.item(id)!.digest)

@@ -51,3 +51,13 @@ export class InputsMismatch extends Schema.TaggedError<InputsMismatch>()("Inputs
     return `graph ${this.graph}${missing}${missing !== "" && unknown !== "" ? " and" : ""}${unknown}`
   }
 }
+
+/** The store cannot be used any more: a full disk, an expired token, refused writes, a folder that is gone. */
+export class StoreFailed extends Schema.TaggedError<StoreFailed>()("StoreFailed", {
+  node: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `the store failed in ${this.node}: ${this.problem}`
+  }
+}

@@ -1,17 +1,33 @@
+import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+
 import { assert, describe, it } from "@effect/vitest"
-import { Executor } from "@reelgraph/call"
+import { Executor, Failure } from "@reelgraph/call"
 import { Graph, Operator, Port } from "@reelgraph/core"
-import { Journal, JournalError, Status } from "@reelgraph/store"
+import {
+  BlobStore,
+  BlobStoreFs,
+  Journal,
+  JournalError,
+  JournalSqlite,
+  OutOfSpace,
+  S3Error,
+  Status,
+  StoreUnreadable,
+} from "@reelgraph/store"
+import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 
 import { Engine } from "../src/index.ts"
-import { go, memory, Num, num, nums, version } from "./harness.ts"
+import { go, inline, memory, Num, num, nums, version } from "./harness.ts"
 
 class Busy extends Data.TaggedError("Busy")<{ readonly retryable: boolean }> {
   override get message() {
@@ -289,6 +305,75 @@ describe("a run", () => {
         ],
       )
     }).pipe(Effect.provide(memory)),
+  )
+
+  it.live("a store whose folder is removed in the middle ends the run: its items have not failed", () =>
+    Effect.gen(function* () {
+      const root = yield* Effect.acquireRelease(
+        Effect.sync(() => join(mkdtempSync(join(tmpdir(), "reelgraph-engine-")), "store")),
+        (path) => Effect.sync(() => rmSync(dirname(path), { recursive: true, force: true })),
+      )
+      let calls = 0
+      const graph = (retries: number) =>
+        Graph.make("stored", { version }, (g) => ({
+          out: g.input("in", Num).pipe(
+            Operator.map("store", {
+              version,
+              input: Num,
+              output: Num,
+              retries,
+              run: (record) =>
+                Effect.gen(function* () {
+                  calls++
+                  if (record.n === 3) rmSync(root, { recursive: true })
+                  yield* BlobStore.use((blobs) => blobs.putBytes(new Uint8Array([record.n]), "a/b"))
+                  return record
+                }),
+            })(),
+          ),
+        }))
+      yield* Effect.gen(function* () {
+        const journal = yield* Journal
+        const error = yield* Effect.flip(Engine.run(graph(2), { in: Stream.fromIterable(nums(200)) }))
+        assert.strictEqual(error._tag, "StoreFailed")
+        assert.include(error.message, `the store failed in store: the store ${root} is gone`)
+        // Not one by one, after their work.
+        assert.strictEqual(calls, 4)
+        const [run] = journal.runs()
+        assert.strictEqual(run!.status, "failed")
+        assert.include(run!.problem, "is gone")
+        assert.deepStrictEqual(journal.failures(run!.id), [])
+        assert.isFalse(existsSync(root))
+      }).pipe(
+        Effect.provide(
+          Layer.mergeAll(JournalSqlite.layerMemory, BlobStoreFs.layer(root, { durability: "none" }), inline),
+        ),
+      )
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect(
+    "an error is of the store when its cause says so, also of an operator that wraps or dies of it",
+    () =>
+      Effect.sync(() => {
+        const full = new OutOfSpace({ path: "/store", cause: new Error("ENOSPC") })
+        const wrapped = Object.assign(new Error("cannot write the clip"), { cause: full })
+        const coded = Object.assign(new Error("disk full"), { code: "ENOSPC" })
+        for (const error of [full, wrapped, coded]) {
+          assert.isTrue(Failure.fromError(error).endsRun)
+          assert.isTrue(Failure.fromCause(Cause.die(error)).endsRun)
+        }
+        const token = new S3Error.CredentialsRefused({ url: "s3://b", code: "ExpiredToken" })
+        assert.isTrue(Failure.fromError(new StoreUnreadable({ path: "s3://b", cause: token })).endsRun)
+        // Of one blob, and of an item.
+        const eio = Object.assign(new Error("input/output error"), { code: "EIO" })
+        for (const error of [
+          new StoreUnreadable({ path: "/store/blobs/ab", cause: eio }),
+          new Error("bad"),
+          "bad",
+        ])
+          assert.isUndefined(Failure.fromError(error).endsRun)
+      }),
   )
 
   it.live("passes on what fast calls gave while a slow one of the same stretch goes on", () =>

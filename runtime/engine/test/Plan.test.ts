@@ -1,12 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { drop, Graph, keep, Operator, Port } from "@reelgraph/core"
-import { Artifact, BlobStore, Journal } from "@reelgraph/store"
+import { Artifact, BlobStore, BlobStoreMemory, Journal, JournalSqlite } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
 import { Plan } from "../src/index.ts"
-import { go, memory, Num, num, nums, version } from "./harness.ts"
+import { go, memory, inline, Num, num, nums, version } from "./harness.ts"
 
 interface Edits {
   readonly version?: string
@@ -254,6 +255,39 @@ describe("the cache", () => {
     }),
   )
 
+  it.effect("a result whose blob was cut short is a miss, of a plan and of a run", () =>
+    Effect.gen(function* () {
+      const bytes = new Map<string, BlobStoreMemory.MemoryBlob>()
+      const Stored = Port.make("Stored", { record: Schema.Struct({ file: Artifact }) })
+      const graph = Graph.make("stored", { version }, (g) => ({
+        out: g.input("in", Num).pipe(
+          Operator.map("store", {
+            version,
+            input: Num,
+            output: Stored,
+            run: ({ n }) =>
+              Effect.map(
+                Effect.flatMap(BlobStore, (store) => store.putBytes(new Uint8Array([n, n]), "a/b")),
+                (file) => ({ file }),
+              ),
+          })(),
+        ),
+      }))
+      yield* Effect.gen(function* () {
+        const first = yield* go(graph, { in: nums(3) })
+        const { sha256 } = first.out("out")[0].file
+        bytes.set(sha256, { bytes: new Uint8Array(1), mtimeMs: 0 })
+        const plan = yield* Plan.make(graph, { in: Stream.fromIterable(nums(3)) })
+        assert.deepInclude(plan.nodes[0]!, { hits: 2, misses: { "its blob is damaged": 1 } })
+        const second = yield* go(graph, { in: nums(3) })
+        assert.strictEqual(second.ledger("store").cached, 2)
+        assert.lengthOf(bytes.get(sha256)!.bytes, 2)
+      }).pipe(
+        Effect.provide(Layer.mergeAll(JournalSqlite.layerMemory, BlobStoreMemory.layerFrom(bytes), inline)),
+      )
+    }),
+  )
+
   it.effect("makes results again whose blobs are lost, once, also when they come out different", () =>
     Effect.gen(function* () {
       const blobs = yield* BlobStore
@@ -280,6 +314,9 @@ describe("the cache", () => {
       const first = yield* go(graph, { in: many })
       assert.strictEqual(calls, 3)
       yield* blobs.remove(first.out("out")[1].file.sha256)
+      // A plan says what the run does.
+      const plan = yield* Plan.make(graph, { in: Stream.fromIterable(many) })
+      assert.deepInclude(plan.nodes[0]!, { hits: 4, misses: { "its blob is missing": 1 } })
       const second = yield* go(graph, { in: many })
       assert.strictEqual(calls, 4)
       assert.deepInclude(second.ledger("store"), { in: 6, kept: 6, cached: 5 })

@@ -1,6 +1,6 @@
 /** Worker processes on a store in a bucket, behind a network that fails. */
 import { createHash } from "node:crypto"
-import { mkdtempSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
@@ -32,6 +32,55 @@ const graph = Graph.make("files", { version: "1.0.0" }, (g) => ({
 }))
 
 describe("workers on a store in a bucket", () => {
+  it.live(
+    "a token that expires in the middle ends the run, and no item has failed",
+    () =>
+      Effect.gen(function* () {
+        let expired = false
+        const puts = { count: 0 }
+        const proxy = yield* S3.proxy(server.endpoint, {
+          answer: (method, url) => {
+            if (method === "PUT" && url.includes("/blobs/") && ++puts.count === 5) expired = true
+            return expired ? { status: 400, code: "ExpiredToken" } : undefined
+          },
+        })
+        const store = `s3://${S3.bucket}/expires?endpoint=${encodeURIComponent(proxy.endpoint)}`
+        const runtime = JournalSqlite.layer(yield* StoreAt.journalFile(store)).pipe(
+          Layer.provideMerge(Layer.mergeAll(StoreAt.layer(store), LocalWorkers.layer({ store, cores: 2 }))),
+        )
+        yield* Effect.gen(function* () {
+          const inputs = { in: Stream.fromIterable(Array.from({ length: 200 }, (_, n) => ({ n }))) }
+          const error = yield* Effect.flip(Engine.run(graph, inputs))
+          assert.strictEqual(error._tag, "StoreFailed", error.message)
+          assert.include(error.message, "have expired (ExpiredToken)")
+          const journal = yield* Journal
+          assert.deepEqual(journal.failures(journal.runs()[0]!.id), [])
+          assert.isBelow(puts.count, 10)
+        }).pipe(Effect.provide(runtime))
+      }),
+    120_000,
+  )
+
+  it.live(
+    "a store that is gone when a worker starts is not made anew by it, and ends the run",
+    () =>
+      Effect.gen(function* () {
+        const folder = yield* S3.temporary
+        const store = join(folder, "store")
+        const runtime = JournalSqlite.layerMemory.pipe(
+          Layer.provideMerge(Layer.mergeAll(StoreAt.layer(store), LocalWorkers.layer({ store, cores: 2 }))),
+        )
+        yield* Effect.gen(function* () {
+          rmSync(store, { recursive: true })
+          const error = yield* Effect.flip(Engine.run(graph, { in: Stream.make({ n: 1 }, { n: 2 }) }))
+          assert.strictEqual(error._tag, "StoreFailed", error.message)
+          assert.include(error.message, `the store ${store} is gone`)
+          assert.isFalse(existsSync(store))
+        }).pipe(Effect.provide(runtime))
+      }),
+    120_000,
+  )
+
   it.live(
     "every file comes through although a fifth of all requests fails, and a later run reuses them",
     () =>

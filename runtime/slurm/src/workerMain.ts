@@ -95,7 +95,8 @@ const program = Effect.gen(function* () {
     warned,
     graceMs: (yield* grace) * 1000,
   }).pipe(
-    Effect.provide(StoreAt.layer(location)),
+    // A file system that is not mounted on this node is no reason to make a store there.
+    Effect.provide(StoreAt.layer(location, { existing: true })),
     Effect.tap((why) => Effect.logInfo(`the worker ends: ${why}`)),
     Effect.annotateLogs(rank.ranks === 1 ? {} : { rank: rank.rank }),
   )

@@ -13,6 +13,7 @@ import * as Stream from "effect/Stream"
 import * as Format from "../Format.ts"
 import * as GraphSource from "../GraphSource.ts"
 import * as Installed from "../Installed.ts"
+import * as LostBlobs from "../LostBlobs.ts"
 import * as Outputs from "../Outputs.ts"
 import * as Progress from "../Progress.ts"
 import * as RunReport from "../RunReport.ts"
@@ -113,18 +114,20 @@ const execute = Effect.fnUntraced(function* (
   const journal = yield* Journal
   const screen = yield* Screen
   const begunMs = yield* Clock.currentTimeMillis
-  const report = yield* Effect.scoped(
-    Effect.gen(function* () {
-      const { observe } = yield* Progress.show({ prompts: count, denoiser: 1, vae: 1 })
-      const prompts = Array.from({ length: count }, (_, sample) => ({ prompt, negative, sample }))
-      const inputs = {
-        prompts: Stream.fromIterable(prompts),
-        denoiser: recordOf(graph.inputs["denoiser"]!, models.denoiser),
-        vae: recordOf(graph.inputs["vae"]!, models.vae),
-      }
-      return yield* Engine.run(graph, inputs, { seed, observe })
-    }),
-  ).pipe(
+  const once = (taken: Engine.Inputs | undefined) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const { observe } = yield* Progress.show({ prompts: count, denoiser: 1, vae: 1 })
+        const prompts = Array.from({ length: count }, (_, sample) => ({ prompt, negative, sample }))
+        const inputs = {
+          prompts: Stream.fromIterable(prompts),
+          denoiser: recordOf(graph.inputs["denoiser"]!, models.denoiser),
+          vae: recordOf(graph.inputs["vae"]!, models.vae),
+        }
+        return yield* Engine.run(graph, taken ?? inputs, { seed, observe })
+      }),
+    )
+  const ran = LostBlobs.mended(graph, once).pipe(
     Effect.onInterrupt(() =>
       Effect.sync(() =>
         screen.tell(
@@ -133,29 +136,44 @@ const execute = Effect.fnUntraced(function* (
       ),
     ),
   )
-  const recorded = journal.run(report.run)!
-  const { dropped, failed } = RunReport.read(journal, recorded, store)
-  const [refused] = dropped
-  if (refused !== undefined)
-    return yield* new PromptRefused({ reason: refused.reason, problem: refused.example.detail })
-  const videos = journal.runItems(recorded.id, "out:videos").map((id) => ({
-    item: journal.item(id)!.digest,
-    record: JSON.parse(journal.item(id)!.record) as VideoRecord,
-  }))
-  const [failure] = failed
-  if (failure !== undefined && videos.length === 0)
-    return yield* new GenerationFailed({ node: failure.node, error: failure.error, problem: failure.detail })
-
-  const made = yield* Effect.forEach(
-    videos.toSorted((a, b) => a.record.sample - b.record.sample),
-    ({ item, record: { fps, frames, height, sample, video, width } }) =>
-      Effect.gen(function* () {
-        const file = files[sample]!
-        yield* Outputs.replace(video, file)
-        const { bytes, sha256 } = video
-        return { file, sha256, bytes, sample, width, height, fps, frames, item } satisfies Generated
-      }),
+  const madeBy = Effect.fnUntraced(function* (report: Engine.Report) {
+    const recorded = journal.run(report.run)!
+    const { dropped, failed } = RunReport.read(journal, recorded, store)
+    const [refused] = dropped
+    if (refused !== undefined)
+      return yield* new PromptRefused({ reason: refused.reason, problem: refused.example.detail })
+    const videos = journal.runItems(recorded.id, "out:videos").map((id) => ({
+      item: journal.item(id)!.digest,
+      record: JSON.parse(journal.item(id)!.record) as VideoRecord,
+    }))
+    const [failure] = failed
+    if (failure !== undefined && videos.length === 0)
+      return yield* new GenerationFailed({
+        node: failure.node,
+        error: failure.error,
+        problem: failure.detail,
+      })
+    return { failure, report, videos: videos.toSorted((a, b) => a.record.sample - b.record.sample) }
+  })
+  const running = Effect.flatMap(ran, madeBy)
+  const { done, written: made } = yield* LostBlobs.exported(yield* running, running, ({ videos }) =>
+    Effect.gen(function* () {
+      const lost = new LostBlobs.Found()
+      const written = yield* Effect.forEach(
+        videos,
+        ({ item, record: { fps, frames, height, sample, video, width } }) =>
+          Effect.gen(function* () {
+            const file = files[sample]!
+            yield* Outputs.replace(video, file).pipe(lost.note(video))
+            const { bytes, sha256 } = video
+            return { file, sha256, bytes, sample, width, height, fps, frames, item } satisfies Generated
+          }),
+      )
+      yield* lost.check
+      return written
+    }),
   )
+  const { failure, report } = done
   const ms = (yield* Clock.currentTimeMillis) - begunMs
   if (options.json)
     screen.print(

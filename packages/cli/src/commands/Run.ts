@@ -10,6 +10,7 @@ import * as ExitCode from "../ExitCode.ts"
 import * as Format from "../Format.ts"
 import * as GraphSource from "../GraphSource.ts"
 import * as InputSource from "../InputSource.ts"
+import * as LostBlobs from "../LostBlobs.ts"
 import * as Outputs from "../Outputs.ts"
 import * as Installed from "../Installed.ts"
 import * as Progress from "../Progress.ts"
@@ -62,11 +63,12 @@ export const execute = Effect.fnUntraced(function* (
   options: Options,
 ) {
   const journal = yield* Journal
-  const { print, told } = yield* complete(graph, prepared, options)
-  const written =
+  const { again, print, told: first } = yield* complete(graph, prepared, options)
+  const { done: told, written } = yield* LostBlobs.exported(first, again(first), ({ run }) =>
     options.out === undefined
-      ? undefined
-      : yield* Outputs.write(options.out, graph, journal.run(told.run)!, journal)
+      ? Effect.succeed(undefined)
+      : Outputs.write(options.out, graph, journal.run(run)!, journal),
+  )
   print(written === undefined ? told : { ...told, written })
   return told
 })
@@ -88,23 +90,24 @@ export const complete = Effect.fnUntraced(function* (
 ) {
   const journal = yield* Journal
   const screen = yield* Screen
-  let name: string | undefined
-  const running = Effect.scoped(
-    Effect.gen(function* () {
-      const { observe } = yield* Progress.show(prepared.totals)
-      return yield* Engine.run(graph, prepared.inputs, {
-        seed: options.seed,
-        ...(options.changedCode === undefined ? {} : { changedCode: options.changedCode }),
-        ...(options.maxFailures === undefined ? {} : { maxFailures: options.maxFailures }),
-        observe: (live) => {
-          name = live.name
-          observe(live)
-        },
-      })
-    }),
-  )
+  let live: Engine.Live | undefined
+  const once = (inputs: Engine.Inputs | undefined) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const { observe } = yield* Progress.show(prepared.totals)
+        return yield* Engine.run(graph, inputs ?? prepared.inputs, {
+          seed: options.seed,
+          ...(options.changedCode === undefined ? {} : { changedCode: options.changedCode }),
+          ...(options.maxFailures === undefined ? {} : { maxFailures: options.maxFailures }),
+          observe: (now) => {
+            live = now
+            observe(now)
+          },
+        })
+      }),
+    )
   const reportOf = (): RunReport.RunReport | undefined => {
-    const recorded = name === undefined ? undefined : journal.run(name)
+    const recorded = live === undefined ? undefined : journal.run(live.name)
     return recorded === undefined
       ? undefined
       : RunReport.read(journal, recorded, options.store, prepared.skipped)
@@ -113,27 +116,50 @@ export const complete = Effect.fnUntraced(function* (
     options.json ? screen.print(JSON.stringify(report, null, 2)) : screen.show(RunReport.lines(report))
 
   let toldOf = false
-  const tellEarlyEnd = (cause: Cause.Cause<unknown>) => {
-    const report = reportOf()
-    if (report === undefined) return
+  const tellEarlyEnd = (cause: Cause.Cause<unknown>, there: boolean) => {
+    const recorded = reportOf()
+    if (recorded === undefined) return
     toldOf = true
+    const ended = ExitCode.ofCause(cause)
+    const how = typeof ended === "number" ? "interrupted" : `ended early: ${ended.message}`
+    // A journal on a full disk has every result that was committed, and not that the run has ended.
+    const report =
+      recorded.endedMs !== undefined
+        ? recorded
+        : RunReport.ofLive(recorded, live!, typeof ended === "number" ? undefined : ended.message)
     print(report)
+    if (!there) return screen.tell(`reel: ${how}`)
     const kept = Object.values(report.ledger).reduce(
       (sum, node) => sum + node.in - Math.max(0, openOf(node)),
       0,
     )
-    const ended = ExitCode.ofCause(cause)
-    const how = typeof ended === "number" ? "interrupted" : `ended early: ${ended.message}`
     screen.tell(
       `reel: ${how}; ${Format.counted(kept, "result")} kept in ${options.store}: the same command goes on from there`,
     )
   }
   // A run that ended early is told of as well, before the store is closed, and only once.
-  yield* running.pipe(
-    Effect.onError((cause) => Effect.sync(() => tellEarlyEnd(cause))),
-    Effect.catch((error) => Effect.fail(toldOf ? new ExitCode.Ended({ exitCode: codeOf(error) }) : error)),
-  )
-  return { print, told: reportOf()! }
+  const ending = <A, E extends object, R>(running: Effect.Effect<A, E, R>) =>
+    running.pipe(
+      Effect.onError((cause) =>
+        Effect.map(
+          Effect.orElseSucceed(StoreFolder.isThere(options.store), () => false),
+          (there) => tellEarlyEnd(cause, there),
+        ),
+      ),
+      Effect.catch((error) => Effect.fail(toldOf ? new ExitCode.Ended({ exitCode: codeOf(error) }) : error)),
+    )
+  yield* ending(LostBlobs.mended(graph, once))
+  /** Runs the graph again on what a run has taken in. */
+  const again = ({ run }: RunReport.RunReport) =>
+    Effect.map(
+      ending(
+        LostBlobs.mended(graph, (inputs) =>
+          once(inputs ?? LostBlobs.taken(journal, graph, journal.run(run)!)),
+        ),
+      ),
+      () => reportOf()!,
+    )
+  return { print, told: reportOf()!, again }
 })
 
 /** Ends with the code for failed items where there are some. */

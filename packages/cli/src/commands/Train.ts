@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import * as Format from "../Format.ts"
 import * as GraphSource from "../GraphSource.ts"
 import * as InputSource from "../InputSource.ts"
+import * as LostBlobs from "../LostBlobs.ts"
 import * as Installed from "../Installed.ts"
 import * as Outputs from "../Outputs.ts"
 import { Screen } from "../Screen.ts"
@@ -106,7 +107,23 @@ const execute = Effect.fnUntraced(function* (
   yield* Effect.forEach([file, csv, svg], (path) => Outputs.checkFile(path), { discard: true })
   const journal = yield* Journal
   const screen = yield* Screen
-  const { print, told } = yield* Run.complete(graph, prepared, { seed, store, json, maxFailures: undefined })
+  const {
+    again,
+    print,
+    told: first,
+  } = yield* Run.complete(graph, prepared, { seed, store, json, maxFailures: undefined })
+  const { done: told } = yield* LostBlobs.exported(first, again(first), (done) =>
+    Effect.gen(function* () {
+      const [item] = journal.runItems(journal.run(done.run)!.id, "out:checkpoint")
+      if (item === undefined) return
+      const { curveCsv, curveSvg, file: weights } = JSON.parse(journal.item(item)!.record) as CheckpointRecord
+      const lost = new LostBlobs.Found()
+      yield* Outputs.replace(weights, file).pipe(lost.note(weights))
+      yield* Outputs.replace(curveCsv, csv).pipe(lost.note(curveCsv))
+      yield* Outputs.replace(curveSvg, svg).pipe(lost.note(curveSvg))
+      yield* lost.check
+    }),
+  )
   const [item] = journal.runItems(journal.run(told.run)!.id, "out:checkpoint")
   if (item === undefined) {
     if (!json) print(told)
@@ -119,10 +136,7 @@ const execute = Effect.fnUntraced(function* (
     })
   }
   const { digest, record } = journal.item(item)!
-  const { curveCsv, curveSvg, file: weights, loss, step } = JSON.parse(record) as CheckpointRecord
-  yield* Outputs.replace(weights, file)
-  yield* Outputs.replace(curveCsv, csv)
-  yield* Outputs.replace(curveSvg, svg)
+  const { file: weights, loss, step } = JSON.parse(record) as CheckpointRecord
   const { bytes, sha256 } = weights
   const made: Trained = { file, sha256, bytes, step, loss, curve: { csv, svg }, item: digest }
   if (json) screen.print(JSON.stringify({ ...told, checkpoint: made }, null, 2))

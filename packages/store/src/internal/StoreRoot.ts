@@ -8,6 +8,7 @@
  * refs/by-path/<path>.json        what an external file had when it was last hashed
  * objects/<name>                  a named object
  * unfinished/<64 hex>/            work that outlives the process that does it; see unfinishedFs.ts
+ * damaged/<64 hex>.<owner>        what was found in the place of a blob and is not what its digest says
  * tmp/<owner>...                  half-written files and scratch folders
  * ```
  */
@@ -17,15 +18,18 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { NotAStore, type OpenError, StoreVersionUnsupported } from "../BlobStore.ts"
-import { type Durability, replaceFile } from "./durableWrite.ts"
+import { Notices } from "../Notices.ts"
+import { type Durability, type Durable, replaceFile } from "./durableWrite.ts"
 import { attempt, fsyncFolder } from "./fileIo.ts"
 import { readFailure, writeFailure } from "./ioError.ts"
+import { exposedTo, modesIn, ownModes } from "./modes.ts"
 import { ownerIsAlive, uniqueName } from "./processIdentity.ts"
+import { isGone, unwritable } from "./vanished.ts"
 
 /** Node's recursive mkdir never ends where a file system refuses children of a folder that is there (as /proc does). */
 const makeFolder = (path: string): void => {
   if (fs.existsSync(path) && fs.statSync(path).isDirectory()) return
-  fs.mkdirSync(path, { recursive: !fs.existsSync(dirname(path)) })
+  fs.mkdirSync(path, { recursive: !fs.existsSync(dirname(path)), mode: ownModes.folder })
 }
 
 /** The newest layout this code reads and writes. */
@@ -44,18 +48,15 @@ export const storeFileText = `{"format":"reelgraph-store","version":${storeVersi
 /** Days after which another machine's temporary files count as left behind. */
 const foreignDays = 7
 
-export interface StoreRoot {
-  /** Absolute. */
-  readonly path: string
-  readonly durability: Durability
-}
+/** Its path is absolute. */
+export interface StoreRoot extends Durable {}
 
 /** A path below `tmp/` that nobody else uses. */
 export const temporaryPath = (root: StoreRoot): string => join(root.path, "tmp", uniqueName())
 
 // A killed first opening leaves some of these; file systems and desktops leave the others.
 const isOurs = (name: string): boolean =>
-  /^(blobs|refs|tmp|objects|unfinished|store\.json\..*|lost\+found|\.DS_Store)$/.test(name)
+  /^(blobs|refs|tmp|objects|unfinished|damaged|store\.json\..*|lost\+found|\.DS_Store)$/.test(name)
 
 /** Fails when a store's mark is not ours or of a version that is too new. */
 export const checkVersion = (path: string, text: string) =>
@@ -82,8 +83,11 @@ const readStoreFile = (path: string) =>
     return fs.existsSync(file) ? fs.readFileSync(file, "utf8") : undefined
   }, readFailure(path))
 
-const initialise = Effect.fn("StoreRoot.initialise")(function* (path: string, durability: Durability) {
+const initialise = Effect.fn("StoreRoot.initialise")(function* (root: StoreRoot) {
+  const { path } = root
   const names = yield* attempt(() => fs.readdirSync(path), readFailure(path))
+  // Another process has made the store since its mark was looked for.
+  if (names.includes("store.json")) return yield* checkVersion(path, (yield* readStoreFile(path)) ?? "")
   const strangers = names.filter((name) => !isOurs(name))
   if (strangers.length > 0 && !basename(path).endsWith(".reel")) {
     yield* new NotAStore({
@@ -93,7 +97,7 @@ const initialise = Effect.fn("StoreRoot.initialise")(function* (path: string, du
   }
   // Two processes may do this at once: both write the same text under their own name, and the last rename stays.
   const file = join(path, "store.json")
-  yield* replaceFile(`${file}.${uniqueName()}`, file, path, storeFileText, durability)
+  yield* replaceFile(`${file}.${uniqueName()}`, file, storeFileText, root)
 })
 
 /** Removes what processes that are gone left in `tmp/`; what cannot be removed stays. */
@@ -121,24 +125,40 @@ const sweep = Effect.fn("StoreRoot.sweep")(function* (path: string) {
 /**
  * Opens the store at a path, making it if the path does not exist, is an empty folder or a folder named `.reel`.
  *
+ * With `existing` there has to be one: none is made where it has gone.
+ *
  * Fails with {@link NotAStore} for a folder of other files, {@link StoreVersionUnsupported} for a newer store and
  * `StoreUnwritable` for a file or a folder that cannot be written.
  */
 export const openStore = Effect.fn("StoreRoot.open")(function* (
   root: string,
   durability: Durability,
+  existing = false,
 ): Effect.fn.Return<StoreRoot, OpenError> {
   const path = resolve(root)
+  if (existing && isGone({ path })) return yield* unwritable({ path })
   yield* attempt(() => makeFolder(path), writeFailure(path))
+  const { mode } = yield* attempt(() => fs.statSync(path), readFailure(path))
+  const opened: StoreRoot = { path, durability, modes: modesIn(mode) }
   const text = yield* readStoreFile(path)
-  if (text === undefined) yield* initialise(path, durability)
+  if (text === undefined) yield* initialise(opened)
   else yield* checkVersion(path, text)
+  const others = exposedTo(mode)
+  if (others !== undefined) {
+    const notify = yield* Notices
+    yield* notify(
+      `the store ${path} may be written to by ${others}: whoever writes to a store decides what its results are; close it with \`chmod go-w ${path}\``,
+    )
+  }
   for (const folder of ["blobs", "refs", "refs/by-path", "tmp"]) {
     const made = join(path, folder)
-    yield* attempt(() => fs.mkdirSync(made, { recursive: true }), writeFailure(made))
+    yield* attempt(
+      () => fs.mkdirSync(made, { recursive: true, mode: opened.modes.folder }),
+      writeFailure(made),
+    )
   }
   yield* attempt(() => fs.accessSync(join(path, "tmp"), fs.constants.W_OK), writeFailure(path))
   if (text === undefined && durability === "fsync") yield* fsyncFolder(path, writeFailure(path))
   yield* Effect.ignore(sweep(path))
-  return { path, durability }
+  return opened
 })

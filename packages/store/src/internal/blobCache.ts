@@ -130,7 +130,7 @@ const link = (path: string, pin: string, now: number): void => {
     if (isAbsent(cause)) throw cause
     if (!["EMLINK", "EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EXDEV"].includes(errorCode(cause) ?? ""))
       throw cause
-    fs.copyFileSync(path, pin, fs.constants.COPYFILE_FICLONE)
+    fs.copyFileSync(path, pin, fs.constants.COPYFILE_FICLONE | fs.constants.COPYFILE_EXCL)
   }
   // The time of last use: file systems are mounted so that they do not keep it themselves.
   fs.utimesSync(path, now, status.mtimeMs / 1000)

@@ -5,12 +5,21 @@ import * as Effect from "effect/Effect"
 import type { PutError } from "../BlobStore.ts"
 import { attempt, fsync, fsyncFolder } from "./fileIo.ts"
 import { writeFailure } from "./ioError.ts"
+import type { Modes } from "./modes.ts"
 
 /**
  * `fsync` makes a write survive a power failure before it counts; `none` leaves flushing to the system: a killed
  * process still loses nothing.
  */
 export type Durability = "fsync" | "none"
+
+/** Where files are to appear. */
+export interface Durable {
+  /** The folder that all of them are in: it exists. */
+  readonly path: string
+  readonly durability: Durability
+  readonly modes: Modes
+}
 
 // A folder's own name has to be flushed once; which ones were is remembered, so that a put flushes one folder.
 const flushedFolders = new Set<string>()
@@ -19,24 +28,29 @@ const flushedFolders = new Set<string>()
 export const forgetFolder = (path: string): void => void flushedFolders.delete(path)
 
 /**
- * Renames a flushed file and makes the new name durable, with the names of the folders above it up to `top`
- * (exclusive), which must exist; those between are made.
+ * Renames a flushed file and makes the new name durable, with the names of the folders above it up to that of `within`
+ * (exclusive); those between are made.
  */
 export const renameDurably = Effect.fnUntraced(function* (
   from: string,
   to: string,
-  top: string,
-  durability: Durability,
+  within: Durable,
 ): Effect.fn.Return<void, PutError> {
   const folder = dirname(to)
   const fail = writeFailure(to)
   yield* attempt(() => {
-    if (!fs.existsSync(folder)) fs.mkdirSync(folder, { recursive: true })
+    // Not the folder of the store itself: where that has gone, it is not to be made anew.
+    if (!fs.existsSync(folder) && fs.existsSync(within.path))
+      fs.mkdirSync(folder, { recursive: true, mode: within.modes.folder })
     fs.renameSync(from, to)
   }, fail)
-  if (durability === "none") return
+  if (within.durability === "none") return
   yield* fsyncFolder(folder, fail)
-  for (let named = folder; named.length > top.length && !flushedFolders.has(named); named = dirname(named)) {
+  for (
+    let named = folder;
+    named.length > within.path.length && !flushedFolders.has(named);
+    named = dirname(named)
+  ) {
     yield* fsyncFolder(dirname(named), fail)
     flushedFolders.add(named)
   }
@@ -62,14 +76,13 @@ export const withTemporary = <A, E, R>(
 export const replaceFile = (
   temporary: string,
   path: string,
-  top: string,
   text: string,
-  durability: Durability,
+  within: Durable,
 ): Effect.Effect<void, PutError> =>
-  withTemporary(temporary, 0o644, (fd) =>
+  withTemporary(temporary, within.modes.file, (fd) =>
     Effect.gen(function* () {
       yield* attempt(() => fs.writeFileSync(fd, text), writeFailure(path))
-      if (durability === "fsync") yield* fsync(fd, writeFailure(path))
-      yield* renameDurably(temporary, path, top, durability)
+      if (within.durability === "fsync") yield* fsync(fd, writeFailure(path))
+      yield* renameDurably(temporary, path, within)
     }),
   )

@@ -17,7 +17,8 @@ export const writeFailure =
   (path: string) =>
   (cause: unknown): StoreUnwritable | OutOfSpace => {
     const code = errorCode(cause)
-    return code === "ENOSPC" || code === "EDQUOT"
+    // EFBIG: the limit of this process, or of the file system.
+    return code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG"
       ? new OutOfSpace({ path, cause })
       : new StoreUnwritable({ path, cause })
   }

@@ -484,6 +484,12 @@ export const make = (db: DatabaseSync, file: string) => {
       all("SELECT item FROM artifacts WHERE sha256 = ?", Buffer.from(sha256, "hex")).map(
         (row) => row["item"] as number,
       ),
+    madeArtifacts: (after: string, limit: number) =>
+      all(
+        "SELECT DISTINCT sha256 FROM artifacts WHERE sha256 > ? AND (EXISTS (SELECT 1 FROM calls WHERE calls.output = artifacts.item) OR EXISTS (SELECT 1 FROM call_outputs WHERE call_outputs.item = artifacts.item)) ORDER BY sha256 LIMIT ?",
+        Buffer.from(after, "hex"),
+        limit,
+      ).map((row) => hex(row["sha256"])),
     producers,
     consumers,
     runsOfCall: (call: number) =>

@@ -1,6 +1,7 @@
 /**
  * The journal's writer thread. Requests that wait together are committed together: one transaction, one fsync.
  */
+import { existsSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
 
@@ -31,9 +32,21 @@ const largest = 512
 /** SQLITE_TOOBIG, CONSTRAINT, MISMATCH, RANGE: of the request at fault alone. A full or locked disk is everybody's. */
 const ofOneRequest = new Set([18, 19, 20, 25])
 
+/**
+ * A file that was removed, or whose file system was unmounted, takes what is written to it all the same: nobody will
+ * find it there.
+ */
+const checkThere = (): void => {
+  if (existsSync(file)) return
+  const problem = "it is gone: it was removed or unmounted while it was in use; put it back and run again"
+  // SQLITE_CANTOPEN: everybody's, not of one request.
+  throw Object.assign(new Error(problem), { errcode: 14 })
+}
+
 const commit = (batch: ReadonlyArray<Envelope>): ReadonlyArray<Reply> => {
   try {
     const values = writer.transact(batch.map(({ request }) => Wire.receive(request)))
+    checkThere()
     return batch.map(({ id, request }, i) => ({ id, value: Wire.sendResponse(request, values[i]!) }))
   } catch (cause) {
     const { message, errcode: code } = cause as Error & { readonly errcode?: number }

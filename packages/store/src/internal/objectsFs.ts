@@ -21,6 +21,7 @@ import { renameDurably, withTemporary } from "./durableWrite.ts"
 import { attempt, fsync, readWhole, writeAll } from "./fileIo.ts"
 import { errorCode, isAbsent, readFailure, writeFailure } from "./ioError.ts"
 import { type StoreRoot, temporaryPath } from "./StoreRoot.ts"
+import * as Vanished from "./vanished.ts"
 
 /** No file, or a part of its path is a file or the whole of it a folder: no object of that name. */
 const isNoObject = (cause: unknown): boolean =>
@@ -35,11 +36,11 @@ export const make = (root: StoreRoot): Objects["Service"] => {
   ): Effect.fn.Return<void, PutError> {
     const path = join(top, name)
     const temporary = temporaryPath(root)
-    yield* withTemporary(temporary, 0o644, (fd) =>
+    yield* withTemporary(temporary, root.modes.file, (fd) =>
       Effect.gen(function* () {
         yield* writeAll(fd, bytes, writeFailure(path))
         if (root.durability === "fsync") yield* fsync(fd, writeFailure(path))
-        yield* renameDurably(temporary, path, root.path, root.durability)
+        yield* renameDurably(temporary, path, root)
       }),
     )
   })
@@ -70,7 +71,7 @@ export const make = (root: StoreRoot): Objects["Service"] => {
     ).pipe(
       Effect.catchIf(
         (error) => isNoObject(error.cause),
-        () => Effect.succeed([]),
+        () => Effect.as(Vanished.check(root), []),
       ),
     )
 
@@ -87,15 +88,17 @@ export const make = (root: StoreRoot): Objects["Service"] => {
   return Objects.of({
     put: Effect.fn("Objects.put")(function* (name, bytes) {
       yield* checkName(name)
-      yield* write(name, bytes)
+      yield* Effect.mapError(write(name, bytes), Vanished.writing(root))
     }),
     get: Effect.fn("Objects.get")(function* (name, options) {
       yield* checkName(name)
       return yield* read(name, options?.maxBytes ?? defaultMaxObjectBytes).pipe(
         Effect.catchIf(
           (error) => error._tag === "StoreUnreadable" && isNoObject(error.cause),
-          () => Effect.succeed(Option.none()),
+          // Who waits for an object would wait for ever.
+          () => Effect.as(Vanished.check(root), Option.none()),
         ),
+        Effect.mapError(Vanished.reading(root)),
       )
     }),
     list: (prefix) =>

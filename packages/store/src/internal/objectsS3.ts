@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 
-import { StoreUnreadable, StoreUnwritable } from "../BlobStore.ts"
+import { OutOfSpace, StoreUnreadable, StoreUnwritable } from "../BlobStore.ts"
 import {
   checkName,
   checkPrefix,
@@ -13,6 +13,7 @@ import {
   Objects,
   ObjectTooLarge,
 } from "../Objects.ts"
+import type { S3Error } from "../S3Error.ts"
 import type { Requests } from "./s3Requests.ts"
 
 /** `prefix` is empty or ends in a slash. */
@@ -20,8 +21,10 @@ export const make = (requests: Requests, prefix: string): Objects["Service"] => 
   const top = `${prefix}objects/`
   const unreadable = (key: string) => (cause: unknown) =>
     new StoreUnreadable({ path: requests.urlOf(key), cause })
-  const unwritable = (key: string) => (cause: unknown) =>
-    new StoreUnwritable({ path: requests.urlOf(key), cause })
+  const unwritable = (key: string) => (cause: S3Error) =>
+    cause._tag === "StorageFull"
+      ? new OutOfSpace({ path: requests.urlOf(key), cause })
+      : new StoreUnwritable({ path: requests.urlOf(key), cause })
 
   return Objects.of({
     put: Effect.fn("Objects.put")(function* (name, bytes) {

@@ -10,6 +10,7 @@ import {
   RegionWrong,
   RequestRefused,
   type S3Error,
+  StorageFull,
 } from "../S3Error.ts"
 
 export type Reason =
@@ -53,6 +54,7 @@ const damaged =
   /^(BadDigest|IncompleteBody|XAmzContentSHA256Mismatch|XAmzContentChecksumMismatch|RequestTimeout)$/
 const throttled =
   /^(SlowDown|SlowDownRead|SlowDownWrite|Throttling.*|TooManyRequests.*|RequestLimitExceeded|RequestThrottled.*|BandwidthLimitExceeded|ServiceUnavailable|InternalError|OperationAborted)$/
+const full = /QuotaExceeded|StorageFull|InsufficientStorage|NotEnoughSpace/
 const wrongRegion =
   /^(PermanentRedirect|Redirect|TemporaryRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraintException)$/
 /** Where nobody listens, or no such host is known: seldom different a minute later. */
@@ -91,6 +93,8 @@ export const ofCause = (cause: unknown, asked: Asked): Fault => {
     const actual = headers?.["x-amz-bucket-region"] ?? told.Region ?? null
     return refused(new RegionWrong({ bucket, asked: region, actual }))
   }
+  if (full.test(code) || status === 507)
+    return refused(new StorageFull({ url, code: code === "" ? "507" : code }))
   if (throttled.test(code) || damaged.test(code)) return transient(code)
   if (status === 404 || code === "NoSuchKey" || code === "NotFound")
     return new Fault({ reason: { _tag: "Absent" } })

@@ -27,6 +27,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 
 import { RegionWrong, type S3Error, StoreUnreachable } from "../S3Error.ts"
+import * as Silence from "./silence.ts"
 import { type Asked, Fault, ofCause, transient } from "./s3Fault.ts"
 
 export interface Options {
@@ -97,6 +98,10 @@ const longestPauseMs = 20_000
 const lastingAttempts = 4
 const amazon = "Amazon S3"
 
+/** Why nothing of use came from the server; undefined when it has answered. */
+const silentFor = (error: unknown): string | undefined =>
+  error instanceof Fault && error.reason._tag === "Transient" ? error.reason.problem : undefined
+
 const hexToBase64 = (hex: string): string => Buffer.from(hex, "hex").toString("base64")
 
 /** The region that was told, or that the environment or a profile tells. Other servers than Amazon's need none. */
@@ -141,6 +146,7 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
   const { client, region } = yield* connect(sdk, options, unknown)
   const permits = yield* Semaphore.make(options.requests)
   const uploads = yield* Semaphore.make(uploadsAtOnce)
+  const silence = yield* Silence.make(server)
   let etagIsMd5 = false
 
   /** One attempt. */
@@ -162,7 +168,7 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
     Effect.gen(function* () {
       let skews = 0
       for (let attempts = 1; ; attempts++) {
-        const result = yield* Effect.result(permits.withPermits(1)(one))
+        const result = yield* Effect.result(silence.attempt(permits.withPermits(1)(one), silentFor))
         if (result._tag === "Success") return Option.some(result.success)
         const { failure } = result
         if (!(failure instanceof Fault)) return yield* Effect.fail(failure as Exclude<E, Fault>)
@@ -178,7 +184,7 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
         const pauseMs = Math.min(longestPauseMs, options.pauseMs * 2 ** (attempts - 1))
         yield* Effect.sleep(yield* Random.nextBetween(pauseMs / 2, pauseMs))
       }
-    })
+    }).pipe(silence.waiting)
 
   /** One that makes something: there is no "no such object". */
   const insist = <A, E, R>(key: string, one: Effect.Effect<A, E | Fault, R>) =>
@@ -250,6 +256,11 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
           nowMs,
           content: Stream.fromAsyncIterable<Uint8Array, Fault>(Body as unknown as Readable, (cause) =>
             ofCause(cause, { ...unknown, region, url: urlOf(key), operation: "GetObject" }),
+          ).pipe(
+            Stream.mapArray((chunks) => {
+              silence.heard()
+              return chunks
+            }),
           ),
         })
       },
@@ -435,6 +446,18 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
       ),
     )
 
+  /** Copies an object under another key, in the bucket; not for objects of more than 5 GiB. */
+  const copy = (key: string, to: string) =>
+    retry(
+      key,
+      call("CopyObject", key, (signal) =>
+        client.send(
+          new sdk.CopyObjectCommand({ Bucket: bucket, Key: to, CopySource: `${bucket}/${key}` }),
+          signal,
+        ),
+      ),
+    )
+
   const remove = (key: string): Effect.Effect<void, S3Error> =>
     Effect.asVoid(
       retry(
@@ -492,7 +515,7 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
     etagIsMd5 = options.endpoint !== undefined && etag === md5Of(bytes)
   }
 
-  return { urlOf, head, read, get, put, putFile, touch, remove, page, list, retry, learn }
+  return { urlOf, head, read, get, put, putFile, touch, copy, remove, page, list, retry, learn }
 })
 
 const shorter = (): Error => new Error("it is shorter than it was")

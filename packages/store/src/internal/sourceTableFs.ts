@@ -40,13 +40,10 @@ export const makeTable = (root: StoreRoot): SourceTable => ({
     Effect.map(readText(indexPath(root, pathKey)), Option.flatMap(Schema.decodeUnknownOption(IndexText))),
   // Not flushed: losing an entry costs hashing the file once more.
   writeIndex: (pathKey, entry) =>
-    replaceFile(
-      temporaryPath(root),
-      indexPath(root, pathKey),
-      root.path,
-      Schema.encodeSync(IndexText)(entry),
-      "none",
-    ),
+    replaceFile(temporaryPath(root), indexPath(root, pathKey), Schema.encodeSync(IndexText)(entry), {
+      ...root,
+      durability: "none",
+    }),
   readRefs: Effect.fnUntraced(function* (sha256) {
     const folder = refsFolder(root, sha256)
     const refs: Array<SourceRef> = []
@@ -60,8 +57,7 @@ export const makeTable = (root: StoreRoot): SourceTable => ({
     replaceFile(
       temporaryPath(root),
       join(refsFolder(root, sha256), `${pathKey.slice(0, 32)}.json`),
-      root.path,
       Schema.encodeSync(RefText)(ref),
-      root.durability,
+      root,
     ),
 })

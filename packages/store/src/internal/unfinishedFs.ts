@@ -23,9 +23,10 @@ import { isSha256 } from "../Artifact.ts"
 import { DigestInvalid, type PutError } from "../BlobStore.ts"
 import { type Unfinished, type UnfinishedInfo, UnfinishedInUse } from "../Unfinished.ts"
 import { attempt, fsyncFolder } from "./fileIo.ts"
-import { isAbsent, readFailure, writeFailure } from "./ioError.ts"
+import { errorCode, isAbsent, readFailure, writeFailure } from "./ioError.ts"
 import { ownerIsAlive, uniqueName } from "./processIdentity.ts"
 import { type StoreRoot, temporaryPath } from "./StoreRoot.ts"
+import * as Vanished from "./vanished.ts"
 
 /** Milliseconds to wait for another owner: a worker whose driver was killed ends well within them. */
 const patienceMs = 5000
@@ -58,7 +59,7 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
   /** Puts a claim there, unless there is another: then says whose. */
   const claim = (key: string): { readonly path: string; readonly by?: string } => {
     const path = join(top, `${key}.${uniqueName()}`)
-    fs.closeSync(fs.openSync(path, "wx"))
+    fs.closeSync(fs.openSync(path, "wx", root.modes.file))
     try {
       const nowMs = fs.statSync(path).mtimeMs
       for (const name of otherClaims(key, path)) {
@@ -85,7 +86,10 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
     })
   }
 
-  const ready = attempt(() => fs.mkdirSync(top, { recursive: true }), writeFailure(top))
+  // The folder of the store itself is not made: where it has gone, work does not begin anew elsewhere.
+  const ready = attempt(() => {
+    if (!fs.existsSync(top)) makeOnce(top, root.modes.folder)
+  }, writeFailure(top))
 
   /** A claim that holds, tried for until patience ends. To be called where nothing interrupts. */
   const acquire = (key: string): Effect.Effect<string, UnfinishedInUse | PutError> =>
@@ -122,7 +126,7 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
   const makeFolder = Effect.fnUntraced(function* (key: string) {
     const folder = folderOf(key)
     const fail = writeFailure(folder)
-    const made = yield* attempt(() => fs.mkdirSync(folder, { recursive: true }) !== undefined, fail)
+    const made = yield* attempt(() => makeOnce(folder, root.modes.folder), fail)
     if (made && root.durability === "fsync") {
       yield* fsyncFolder(top, fail)
       yield* fsyncFolder(root.path, fail)
@@ -146,11 +150,13 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
     yield* Effect.ignore(attempt(() => fs.rmSync(away, { recursive: true, force: true }), writeFailure(away)))
   })
 
+  const gone = Vanished.writing(root)
+
   return {
     use: Effect.fn("Unfinished.use")(function* (given) {
       const key = yield* checkKey(given)
       const path = yield* Effect.acquireRelease(
-        Effect.tap(acquire(key), () => Effect.sync(() => void held.add(key))),
+        Effect.tap(Effect.mapError(acquire(key), gone), () => Effect.sync(() => void held.add(key))),
         (claimed) =>
           Effect.andThen(
             Effect.sync(() => void held.delete(key)),
@@ -158,12 +164,12 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
           ),
       )
       yield* Effect.forkScoped(renew(path))
-      return yield* makeFolder(key)
+      return yield* Effect.mapError(makeFolder(key), gone)
     }),
     share: Effect.fn("Unfinished.share")(function* (given) {
       const key = yield* checkKey(given)
-      yield* ready
-      return yield* makeFolder(key)
+      yield* Effect.mapError(ready, gone)
+      return yield* Effect.mapError(makeFolder(key), gone)
     }),
     discard: Effect.fn("Unfinished.discard")(function* (given) {
       const key = yield* checkKey(given)
@@ -171,6 +177,17 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
       yield* Effect.acquireUseRelease(acquire(key), () => remove(key), release)
     }),
     list: Effect.suspend(() => attempt(() => read(top), readFailure(top))),
+  }
+}
+
+/** Makes a folder in one that is there; false when another has made it. */
+const makeOnce = (folder: string, mode: number): boolean => {
+  try {
+    fs.mkdirSync(folder, { mode })
+    return true
+  } catch (cause) {
+    if (errorCode(cause) === "EEXIST") return false
+    throw cause
   }
 }
 

@@ -138,8 +138,7 @@ export const make = (
       ),
     )
 
-  const writeCopy = (key: string, text: string) =>
-    replaceFile(temporaryPath(root), copyPath(key), root.path, text, root.durability)
+  const writeCopy = (key: string, text: string) => replaceFile(temporaryPath(root), copyPath(key), text, root)
 
   const removeCopy = (key: string) =>
     attempt(() => fs.rmSync(copyPath(key), { force: true }), writeFailure(copyPath(key)))
@@ -236,7 +235,7 @@ export const make = (
       const { files } = yield* decode(key, text.value)
       if (Option.isSome(copy) && copy.value === text.value) return files
       const fresh = temporaryPath(root)
-      yield* attempt(() => fs.mkdirSync(fresh), writeFailure(fresh))
+      yield* attempt(() => fs.mkdirSync(fresh, { mode: root.modes.folder }), writeFailure(fresh))
       yield* Effect.forEach(files, (file) => fetch(key, file, fresh), {
         concurrency: filesAtOnce,
         discard: true,
@@ -255,13 +254,16 @@ export const make = (
 
   const fetch = Effect.fnUntraced(function* (key: string, file: SavedFile, into: string) {
     const path = join(into, file.path)
-    yield* attempt(() => fs.mkdirSync(dirname(path), { recursive: true }), writeFailure(path))
+    yield* attempt(
+      () => fs.mkdirSync(dirname(path), { recursive: true, mode: root.modes.folder }),
+      writeFailure(path),
+    )
     const name = keyOf(key, `files/${file.sha256}`)
     const got = yield* download(
       requests,
       { key: name, sha256: file.sha256, bytes: file.bytes, check: () => Effect.void },
       () => `${path}.${uniqueName()}`,
-      0o644,
+      root.modes.file,
       (temporary, fd) =>
         Effect.gen(function* () {
           if (root.durability === "fsync") yield* fsync(fd, writeFailure(path))
@@ -278,7 +280,7 @@ export const make = (
     const away = temporaryPath(root)
     return attempt(() => {
       fs.renameSync(folder, away)
-      if (fresh === undefined) fs.mkdirSync(folder)
+      if (fresh === undefined) fs.mkdirSync(folder, { mode: root.modes.folder })
       else fs.renameSync(fresh, folder)
       fs.rmSync(away, { recursive: true, force: true })
     }, writeFailure(folder))

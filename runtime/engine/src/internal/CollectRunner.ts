@@ -10,6 +10,7 @@ import { calling } from "./inline.ts"
 import * as LaneRunner from "./laneRunner.ts"
 import { lostArtifacts } from "./lostArtifacts.ts"
 import type { Bound, NodeContext, Spool } from "./NodeContext.ts"
+import { lookingIn } from "./storeFailures.ts"
 
 /** Runs a `collect` on everything that came in, sorted by digest. Items that came in more than once count once. */
 export const runCollect = (context: NodeContext, bound: Bound, spool: Spool) =>
@@ -38,7 +39,8 @@ export const runCollect = (context: NodeContext, bound: Bound, spool: Spool) =>
     }
     const found = Cached.find(journal, context.node, bound, set.id)
     const hit = found?.hit
-    const lost = hit !== undefined && (yield* lostArtifacts(context, [hit])).size > 0
+    const lost =
+      hit !== undefined && (yield* lookingIn(context.node.id, lostArtifacts(context, [hit]))).size > 0
     if (hit !== undefined && !lost) {
       tally.cached += items.length
       if (found!.reused) context.reused.set(context.node.operator, items.length)

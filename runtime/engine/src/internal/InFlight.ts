@@ -42,45 +42,47 @@ export const settle = (
   }
 }
 
-/** Commits calls, then passes on what they gave. */
+/** Commits calls, then passes on what they gave. What is committed is counted, also when the run is ending. */
 export const commit = (
   context: NodeContext,
   bound: Bound,
   inFlight: InFlight,
   pending: ReadonlyArray<Called>,
 ): Effect.Effect<void, NodeError> =>
-  Effect.gen(function* () {
-    const { index, journal, outlets, run, tally } = context
-    const rows = pending.map((called): CallRow => {
-      const row = rowOf(bound, called)
-      const replaces = inFlight.waiting.get(called.item.id)?.replaces
-      return replaces === undefined ? row : { ...row, replaces }
-    })
-    const committed = yield* journal.calls(run, index, rows)
-    const passed: Array<Flow.Item> = []
-    let failed: string | undefined
-    pending.forEach((one, i) => {
-      const result = resultOf(context, one, rows[i]!, committed[i]!)
-      if (result.status === Status.failed) {
-        context.failures.count++
-        inFlight.failed.add(one.item.id)
-        failed = `${context.node.id}: ${result.reason}: ${rows[i]!.detail ?? ""}`
-      }
-      const times = 1 + inFlight.waiting.get(one.item.id)!.more
-      inFlight.waiting.delete(one.item.id)
-      for (let time = 0; time < times; time++)
-        settle(context, one.item, result.status, result.outputs, result.reason, passed)
-      tally.cached += times - 1
-    })
-    yield* send(outlets, passed)
-    if (failed !== undefined && context.failures.count > context.maxFailures) {
-      return yield* new TooManyFailures({
-        failures: context.failures.count,
-        allowed: context.maxFailures,
-        last: failed,
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const { index, journal, outlets, run, tally } = context
+      const rows = pending.map((called): CallRow => {
+        const row = rowOf(bound, called)
+        const replaces = inFlight.waiting.get(called.item.id)?.replaces
+        return replaces === undefined ? row : { ...row, replaces }
       })
-    }
-  })
+      const committed = yield* journal.calls(run, index, rows)
+      const passed: Array<Flow.Item> = []
+      let failed: string | undefined
+      pending.forEach((one, i) => {
+        const result = resultOf(context, one, rows[i]!, committed[i]!)
+        if (result.status === Status.failed) {
+          context.failures.count++
+          inFlight.failed.add(one.item.id)
+          failed = `${context.node.id}: ${result.reason}: ${rows[i]!.detail ?? ""}`
+        }
+        const times = 1 + inFlight.waiting.get(one.item.id)!.more
+        inFlight.waiting.delete(one.item.id)
+        for (let time = 0; time < times; time++)
+          settle(context, one.item, result.status, result.outputs, result.reason, passed)
+        tally.cached += times - 1
+      })
+      yield* restore(send(outlets, passed))
+      if (failed !== undefined && context.failures.count > context.maxFailures) {
+        return yield* new TooManyFailures({
+          failures: context.failures.count,
+          allowed: context.maxFailures,
+          last: failed,
+        })
+      }
+    }),
+  )
 
 /** What counts of a call: its own result, or the one that another run committed before. */
 const resultOf = (

@@ -23,6 +23,7 @@ import {
   spoolItems,
 } from "./NodeContext.ts"
 import { bind, gatherSides } from "./SideInputs.ts"
+import { lookingIn } from "./storeFailures.ts"
 
 /** Results are committed when this much time has gone by, also in the middle of a chunk. */
 const flushAfterMs = 20
@@ -105,9 +106,12 @@ const lookUp =
         if (result === undefined) miss(item, undefined)
         else found.push({ item, ...result })
       }
-      const lost = yield* lostArtifacts(
-        context,
-        found.map(({ hit }) => hit),
+      const lost = yield* lookingIn(
+        context.node.id,
+        lostArtifacts(
+          context,
+          found.map(({ hit }) => hit),
+        ),
       )
       const passed: Array<Flow.Item> = []
       const calls: Array<number> = []

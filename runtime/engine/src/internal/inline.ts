@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 
 import * as Flow from "./Flow.ts"
 import type { Bound, NodeContext } from "./NodeContext.ts"
+import { endRunOn } from "./storeFailures.ts"
 import { Underway } from "./Underway.ts"
 
 export type Called = Attempts.Called<Flow.Item>
@@ -49,6 +50,7 @@ export const calling = (context: NodeContext, bound: Bound): Attempts.Calling<Fl
   return {
     clock,
     retries,
+    failed: (failure) => endRunOn(node.id, failure),
     attempted: (items, ms, again) => {
       underway?.end()
       tally.busyMs += ms

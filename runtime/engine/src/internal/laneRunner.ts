@@ -14,6 +14,7 @@ import * as Flow from "./Flow.ts"
 import { commit, type InFlight } from "./InFlight.ts"
 import { type Called, factsOf } from "./inline.ts"
 import type { Bound, NodeContext, NodeError } from "./NodeContext.ts"
+import { endRunOn } from "./storeFailures.ts"
 import { Underway } from "./Underway.ts"
 
 /** The shard of items that were missed. */
@@ -80,8 +81,13 @@ export const run = (
             tally.busyMs += ms
             tally.retries += attempts - 1
           }
-          const committed = commit(context, bound, inFlight, called)
-          return part.committed === undefined ? committed : Effect.andThen(committed, part.committed)
+          const ending = Effect.forEach(called, ({ outcome }) => endRunOn(node.id, outcome), {
+            discard: true,
+          })
+          return ending.pipe(
+            Effect.andThen(commit(context, bound, inFlight, called)),
+            Effect.andThen(part.committed ?? Effect.void),
+          )
         })
 
       const shards = yield* FiberSet.make<void, NodeError>()
@@ -138,6 +144,7 @@ export const collect = (
     const parts = yield* Stream.runCollect(partsOf(context, lane, shardOf(context, bound, items, set.digest)))
     const given = parts.flatMap((part) => part.results.map((result) => calledOf(set, result, part.place)))
     const called = given[0]!
+    yield* endRunOn(context.node.id, called.outcome)
     context.tally.executed += items.length
     context.tally.busyMs += called.ms
     context.tally.retries += called.attempts - 1

@@ -1,27 +1,44 @@
 /** Results that name blobs which are gone. */
 import { RecordCodec } from "@reelgraph/call"
-import { artifactsIn, type Hit } from "@reelgraph/store"
+import type { Graph } from "@reelgraph/core"
+import { artifactsIn, type BlobStore, type Hit, type Journal, StoreUnreadable } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
-import type { NodeContext } from "./NodeContext.ts"
+/** What is looked at: a node, and where its results are. */
+export interface Looked {
+  readonly blobs: typeof BlobStore.Service
+  readonly journal: typeof Journal.Service
+  readonly node: Graph.Placed
+}
 
-/** Calls among hits whose results name blobs that the store no longer has. */
+/** Whether results of a node may name blobs at all. */
+export const mayLose = ({ operator: { output } }: Graph.Placed): boolean =>
+  output !== undefined && RecordCodec.of(output.record).hasArtifacts
+
+/**
+ * Calls among hits whose results name blobs that the store no longer has, or has in another length. Nothing is hashed:
+ * whoever reads a blob compares it, and moves a damaged one aside, so that the next look finds it missing.
+ */
 export const lostArtifacts = (
-  { blobs, journal, node }: NodeContext,
+  { blobs, journal, node }: Looked,
   hits: ReadonlyArray<Hit>,
-): Effect.Effect<ReadonlySet<number>> =>
+): Effect.Effect<ReadonlyMap<number, string>, StoreUnreadable> =>
   Effect.gen(function* () {
-    const lost = new Set<number>()
-    const { output } = node.operator
-    if (output === undefined || !RecordCodec.of(output.record).hasArtifacts) return lost
+    /** By call, the digest of a blob that is lost. */
+    const lost = new Map<number, string>()
+    if (!mayLose(node)) return lost
     const named = hits.flatMap(({ call, outputs }) =>
       outputs.flatMap((id) =>
-        artifactsIn(JSON.parse(journal.item(id)!.record)).map(({ sha256 }) => ({ call, sha256 })),
+        artifactsIn(JSON.parse(journal.item(id)!.record)).map((artifact) => ({ call, artifact })),
       ),
     )
-    // A store that cannot be read has not lost anything: whoever reads the blob will say what is wrong.
-    const all = named.map(({ sha256 }) => sha256)
-    const there = yield* Effect.orElseSucceed(blobs.hasAll(all), () => new Set(all))
-    for (const { call, sha256 } of named) if (!there.has(sha256)) lost.add(call)
+    // A store that cannot be read has not lost anything: whoever reads the blob will say what is wrong. One that has gone
+    // as a whole is another matter.
+    const there = yield* Effect.catch(blobs.hasAll(named.map(({ artifact }) => artifact)), (error) =>
+      error instanceof StoreUnreadable && error.endsRun
+        ? Effect.fail(error)
+        : Effect.succeed(new Set(named.map(({ artifact }) => artifact.sha256))),
+    )
+    for (const { artifact, call } of named) if (!there.has(artifact.sha256)) lost.set(call, artifact.sha256)
     return lost
   })

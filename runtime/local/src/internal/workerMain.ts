@@ -49,8 +49,9 @@ new Worker(new URL("./watchdog.ts", import.meta.url), {
 
 const reply = (message: Reply) => void process.send!(message)
 
+// The driver has made the store: where that has gone, none is made anew.
 // oxlint-disable-next-line node/no-process-env -- a process boundary: set by the driver that forked this process
-const runtime = ManagedRuntime.make(StoreAt.layer(process.env[storeVariable]!))
+const runtime = ManagedRuntime.make(StoreAt.layer(process.env[storeVariable]!, { existing: true }))
 
 // Operators are loaded from here on: what they were then is what results are made by.
 LoadedModules.record()
