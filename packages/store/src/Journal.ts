@@ -261,6 +261,8 @@ export class Journal extends Context.Service<
     // Reading. Plain functions of microseconds, for hot loops; they throw {@link JournalError}.
     /** The call of (input, operator), if there is one. */
     readonly find: (input: number, operator: number) => Hit | undefined
+    /** The calls of an operator on many inputs, by input: half of what it takes to look for each. */
+    readonly findAll: (inputs: ReadonlyArray<number>, operator: number) => ReadonlyMap<number, Hit>
     /** What a `collect` call took out. */
     readonly drops: (
       call: number,

@@ -155,12 +155,15 @@ const planNode = Effect.fnUntraced(function* (planning: Planning, edges: Readonl
     sides === undefined ? undefined : Binding.row(node, code.get(node.operator)!.digest, seed, sides)
   const operator = bound === undefined ? undefined : journal.boundOperator(bound.digest)
   const others = sides === undefined ? [] : Cached.othersOf(planning, sides)
-  const foundOf = (item: number) => Cached.find(journal, node, { operator, others }, item)
+  /** What the journal has of the node's items; of a collect, of their set. */
+  let cached: ReadonlyMap<number, Cached.Found> = new Map()
+  const look = (items: ReadonlyArray<number>) =>
+    void (cached = Cached.findAll(journal, node, { operator, others }, items))
   /** Items whose results name blobs that are gone, and how they are. */
   const lost = new Map<number, string>()
   const lookForBlobs = Effect.fnUntraced(function* (items: ReadonlyArray<number>) {
     if (blobs === undefined || !mayLose(node)) return
-    const found = new Map([...new Set(items)].map((item) => [item, foundOf(item)?.hit]))
+    const found = new Map([...new Set(items)].map((item) => [item, cached.get(item)?.hit]))
     const calls = yield* lostArtifacts(
       { blobs, journal, node },
       [...found.values()].filter((hit) => hit !== undefined),
@@ -173,7 +176,7 @@ const planNode = Effect.fnUntraced(function* (planning: Planning, edges: Readonl
     }
   })
   const answered = (item: number): boolean => {
-    const found = foundOf(item)
+    const found = cached.get(item)
     if (found === undefined || lost.has(item)) return false
     hits++
     if (found.reused) reused.set(node.operator, (reused.get(node.operator) ?? 0) + 1)
@@ -190,10 +193,12 @@ const planNode = Effect.fnUntraced(function* (planning: Planning, edges: Readonl
       if (!input.more || input.ids.length + input.fresh > 0)
         miss(complete ? "this set of items was not seen before" : "its items are not all there yet")
     } else {
+      look([set.id])
       yield* lookForBlobs([set.id])
       if (!answered(set.id)) miss(lost.get(set.id) ?? reasonFor(journal, set.id, node, bound))
     }
   } else {
+    look(input.ids)
     yield* lookForBlobs(input.ids)
     // Equal items are called for once.
     const called = new Set<number>()

@@ -74,6 +74,33 @@ export const make = (db: DatabaseSync, file: string) => {
     }
   }
 
+  /** Inputs of one statement: what its text and its rows take stays small. */
+  const inputsAtOnce = 1024
+  const findAll = (inputs: ReadonlyArray<number>, operator: number): ReadonlyMap<number, Hit> => {
+    const found = new Map<number, Hit>()
+    // CROSS JOIN keeps the order: an operator may have millions of calls.
+    const statement = prepare(
+      `SELECT calls.input, calls.id, calls.status, calls.output, calls.reason, calls.detail
+       FROM json_each(?) AS wanted CROSS JOIN calls ON calls.input = wanted.value AND calls.operator = ?`,
+    )
+    statement.setReturnArrays(true)
+    for (let at = 0; at < inputs.length; at += inputsAtOnce) {
+      const wanted = JSON.stringify(inputs.slice(at, at + inputsAtOnce))
+      const rows = attempt(() => statement.all(wanted, operator)) as unknown as ReadonlyArray<
+        readonly [number, number, Hit["status"], number | null, string | null, string | null]
+      >
+      for (const [input, call, status, output, reason, detail] of rows)
+        found.set(input, {
+          call,
+          status,
+          outputs: outputsOf(call, output),
+          reason: text(reason),
+          detail: text(detail),
+        })
+    }
+    return found
+  }
+
   const droppedOf = (node: string, row: Row, example: Row): Dropped => ({
     node,
     reason: text(row["reason"]) ?? "",
@@ -338,6 +365,7 @@ export const make = (db: DatabaseSync, file: string) => {
   })
   return {
     find,
+    findAll,
     drops: (call: number) =>
       all("SELECT item, reason, detail FROM call_drops WHERE call = ? ORDER BY item", call).map((row) => ({
         item: row["item"] as number,

@@ -94,15 +94,19 @@ const lookUp =
         inFlight.waiting.set(item.id, { more: 0, replaces })
         missing.push(item)
       }
+      const results = Cached.findAll(
+        journal,
+        context.node,
+        bound,
+        items.map(({ id }) => id),
+      )
       for (const item of items) {
         if (inFlight.failed.has(item.id)) {
           tally.failed++
           tally.cached++
           continue
         }
-        const result = inFlight.waiting.has(item.id)
-          ? undefined
-          : Cached.find(journal, context.node, bound, item.id)
+        const result = inFlight.waiting.has(item.id) ? undefined : results.get(item.id)
         if (result === undefined) miss(item, undefined)
         else found.push({ item, ...result })
       }

@@ -41,22 +41,37 @@ export interface Found {
   readonly reused: boolean
 }
 
-/** The result of an item that may be used: nothing that failed, and of other code only what the ports still allow. */
-export const find = (
+/** Results of items that may be used, by item: nothing that failed, and of other code only what the ports still allow. */
+export const findAll = (
   journal: JournalService,
   node: Graph.Placed,
   { operator, others }: { readonly operator: number | undefined; readonly others: ReadonlyArray<number> },
-  item: number,
-): Found | undefined => {
-  const own = operator === undefined ? undefined : journal.find(item, operator)
-  if (own !== undefined && own.status !== Status.failed) return { hit: own, reused: false }
-  for (const other of others) {
-    const hit = journal.find(item, other)
-    if (hit !== undefined && hit.status !== Status.failed && decodes(journal, node, hit))
-      return { hit, reused: true }
+  items: ReadonlyArray<number>,
+): ReadonlyMap<number, Found> => {
+  const found = new Map<number, Found>()
+  let left = items
+  const look = (row: number, reused: boolean) => {
+    const hits = journal.findAll(left, row)
+    for (const [item, hit] of hits)
+      if (hit.status !== Status.failed && (!reused || decodes(journal, node, hit)))
+        found.set(item, { hit, reused })
   }
-  return undefined
+  if (operator !== undefined) look(operator, false)
+  for (const other of others) {
+    left = left.filter((item) => !found.has(item))
+    if (left.length === 0) break
+    look(other, true)
+  }
+  return found
 }
+
+/** The result of one item. */
+export const find = (
+  journal: JournalService,
+  node: Graph.Placed,
+  rows: { readonly operator: number | undefined; readonly others: ReadonlyArray<number> },
+  item: number,
+): Found | undefined => findAll(journal, node, rows, [item]).get(item)
 
 const decodes = (journal: JournalService, node: Graph.Placed, { outputs }: Hit): boolean => {
   const codec = RecordCodec.of(node.output.record)
