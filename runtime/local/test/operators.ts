@@ -48,6 +48,8 @@ export const Look = Operator.map("look", {
       const begun = join(folder, `begun-${devices}`)
       appendFileSync(begun, "x")
       while (readFileSync(begun, "utf8").length < together) yield* Effect.sleep(5)
+      // Longer than a step of the clock: that a call overlaps another is seen by their times.
+      yield* Effect.sleep(10)
       return { n, devices, pid: process.pid, startedMs, endedMs: Date.now() }
     }),
 })

@@ -43,7 +43,7 @@ const folderOf = (): string | undefined => {
 /** Waits until a test lets calls end. */
 const released = Effect.gen(function* () {
   const folder = folderOf()
-  while (folder !== undefined && existsSync(join(folder, holdFile))) yield* Effect.sleep(50)
+  if (folder !== undefined) while (existsSync(join(folder, holdFile))) yield* Effect.sleep(50)
 })
 
 const witness = (operator: string, n: number, begunMs = Date.now()): void => {

@@ -31,7 +31,7 @@ const Slow = Operator.filter("slow", {
       if (log !== "") appendFileSync(log, `${n}\n`)
       if (n === unlucky) return yield* new Unlucky({ n })
       yield* Effect.sleep(ms)
-      while (n >= 8 && existsSync(hold)) yield* Effect.sleep(5)
+      if (n >= 8) while (existsSync(hold)) yield* Effect.sleep(5)
       return keep
     }),
 })
