@@ -134,7 +134,7 @@ class Skips {
     this.#allowed = allowed
   }
   add(input: string, source: string, problem: string): void {
-    this.all.push({ input, source, problem: problem.replaceAll(/\n\s+at /g, " at ") })
+    this.all.push({ input, source, problem: problem.replaceAll(/\n[ \t]+at /g, " at ") })
   }
   readonly check: Effect.Effect<void, TooManySkipped> = Effect.suspend(() => {
     const last = this.all.at(-1)

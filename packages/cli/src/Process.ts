@@ -19,27 +19,62 @@ import * as Screen from "./Screen.ts"
 
 const patienceMs = 4500
 
-const screen = Screen.make(process.stdout, process.stderr)
+/** A stream as the screen writes to it. */
+const direct = (stream: NodeJS.WriteStream): Screen.Stream => {
+  const write = stream.write.bind(stream)
+  return {
+    get isTTY() {
+      return stream.isTTY
+    },
+    get columns() {
+      return stream.columns
+    },
+    get rows() {
+      return stream.rows
+    },
+    write: (text) => write(text),
+  }
+}
+const terminal = direct(process.stderr)
+const screen = Screen.make(direct(process.stdout), terminal)
 
 // A reader such as `head` may go away before everything is printed.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1))
 }
 
-// What operators log goes to stderr: stdout is for results.
-const ownConsole = globalThis.console
-const stderr = new Writable({
-  decodeStrings: false,
-  write: (text: string, _, next) => {
-    screen.pass(text)
-    next()
-  },
-})
+// What others write goes to stderr, and through the screen: stdout is for results.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.write = (
+    chunk: string | Uint8Array,
+    encoding?: BufferEncoding | ((error?: Error | null) => void),
+    written?: (error?: Error | null) => void,
+  ) => {
+    screen.pass(typeof chunk === "string" ? chunk : Buffer.from(chunk).toString())
+    const done = typeof encoding === "function" ? encoding : written
+    if (done !== undefined) queueMicrotask(done)
+    return true
+  }
+}
+const through = (write: (text: string) => void) =>
+  new Writable({
+    decodeStrings: false,
+    write: (text: string, _, next) => {
+      write(text)
+      next()
+    },
+  })
+const stderr = through(screen.pass)
 globalThis.console = new NodeConsole(stderr, stderr)
+// What the command line's own parser prints goes to stdout: completions.
+const ownConsole = new NodeConsole(
+  through((text) => screen.print(text.replace(/\n$/, ""))),
+  stderr,
+)
 
 let signals = 0
 const leave = () => {
-  if (screen.isTerminal) process.stderr.write(Screen.showCursor)
+  if (screen.isTerminal) terminal.write(Screen.showCursor)
   process.exit(130)
 }
 for (const signal of ["SIGINT", "SIGTERM"] as const) {

@@ -44,7 +44,8 @@ export const run: (options: Options) => Task = Effect.fn("reel.run")(function* (
   const prepared = yield* InputSource.prepare(graph, options.input, options.maxFailures)
   if (placed !== undefined) {
     const screen = yield* Screen
-    screen.tell([...PlacementReport.table(placed), ...PlacementReport.warnings(placed)].join("\n"))
+    for (const line of [...PlacementReport.table(placed), ...PlacementReport.warnings(placed)])
+      screen.tell(line)
   }
   const away = { graph: graph.name, store: options.store, detach: options.detach }
   const services = Placed.workers(placed, away).pipe(Layer.provideMerge(StoreFolder.layer(options.store)))
