@@ -11,7 +11,7 @@
  * batch, and an operator in workers every call. So a kill costs at most `concurrency` x 256 calls of each node on
  * this thread, `concurrency` x `size` of each `batch` node, and `concurrency` of each node in workers.
  */
-import { type Graph, Ledger, type Verify } from "@reelgraph/core"
+import { type Graph, Ledger, Secrets, type Verify } from "@reelgraph/core"
 import {
   BlobStore,
   Journal,
@@ -201,7 +201,7 @@ export const run: <E = never, R = never>(
       const problem = Exit.isFailure(exit) ? GraphChecks.problemOf(exit.cause) : undefined
       const noted = Effect.flatMap(Effect.result(changed), (known) => {
         // A journal that cannot say what changed is told of its end first.
-        warnings = [...Result.getOrElse(known, () => []), ...places.notes()]
+        warnings = [...Result.getOrElse(known, () => []), ...places.notes()].map(Secrets.masked)
         const row: RunEnd = {
           endedMs: clock.currentTimeMillisUnsafe(),
           status: statusOf(exit),

@@ -2,7 +2,7 @@
  * One call of an operator: from decoded records to what the journal keeps. The same code runs on the main
  * thread and in workers.
  */
-import { CounterRandom, type Digest, Drop, keep, type Operator, Progress } from "@reelgraph/core"
+import { CounterRandom, type Digest, Drop, keep, type Operator, Progress, Secrets } from "@reelgraph/core"
 import type { NewItem } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
@@ -42,7 +42,12 @@ export const decode = (
   })
 
 const kept: Outcome = { _tag: "Kept" }
-const dropped = ({ detail, reason }: Drop): Outcome => ({ _tag: "Dropped", reason, detail })
+/** Details are recorded and shown: without the secrets of URLs. */
+const dropped = ({ detail, reason }: Drop): Outcome => ({
+  _tag: "Dropped",
+  reason,
+  detail: Secrets.masked(detail),
+})
 
 /**
  * Runs an operator on records: one for most, several for `batch` and `collect`. Gives one outcome for each record,
@@ -109,7 +114,7 @@ const outcomes = (node: string, operator: Operator.Any, value: any, size: number
             if (emission._tag === "Emit") return { ...emission, record: codec!.encode(emission.record) }
             if (emission._tag === "Pass") return emission
             const { at, drop } = emission
-            return { _tag: "Drop", at, reason: drop.reason, detail: drop.detail }
+            return { _tag: "Drop", at, reason: drop.reason, detail: Secrets.masked(drop.detail) }
           }),
         },
       ]
