@@ -97,13 +97,16 @@ export const cut = (text: string, columns: number): string =>
 /** The first digits of a digest: enough to tell items apart, and to ask for one. */
 export const short = (digest: string): string => digest.slice(0, 12)
 
+/** Characters of a cell at most: every row is padded to the widest one. */
+const widestCell = 400
+
 /** Columns aligned by spaces: texts to the left, numbers to the right. */
 export const table = (
   header: ReadonlyArray<string>,
   rows: ReadonlyArray<ReadonlyArray<string>>,
   numeric: ReadonlyArray<boolean> = [],
 ): ReadonlyArray<string> => {
-  const all = [header, ...rows].map((row) => row.map(line))
+  const all = [header, ...rows].map((row) => row.map((cell) => cut(line(cell), widestCell)))
   const widths = header.map((_, column) => Math.max(...all.map((row) => (row[column] ?? "").length)))
   return all.map((row) =>
     row

@@ -31,7 +31,7 @@ export class RecordInvalid extends Schema.TaggedError<RecordInvalid>()("RecordIn
   problem: Schema.String,
 }) {
   override get message() {
-    return `record ${this.position} of input ${this.input}: ${this.problem.replaceAll(/\n\s+at /g, " at ")}`
+    return `record ${this.position} of input ${this.input}: ${this.problem.replaceAll(/\n[ \t]+at /g, " at ")}`
   }
 }
 
