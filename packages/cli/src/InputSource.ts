@@ -18,6 +18,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 
 import * as InputFiles from "./InputFiles.ts"
+import * as JsonText from "./JsonText.ts"
 import { InputMissing, InputNameMissing, InputUnknown, InputUnreadable } from "./UsageError.ts"
 
 /** A file or line that could not be made into a record. */
@@ -186,8 +187,9 @@ const records = (
   const decoded = <E, R>(texts: Stream.Stream<string, E, R>, place: (index: number) => string) => {
     let index = 0
     return texts.pipe(
-      Stream.map((text) => {
+      Stream.map((line) => {
         const at = index++
+        const text = at === 0 ? JsonText.withoutMark(line) : line
         if (text.trim() === "") return undefined
         return Result.try({
           try: () => codec.decode(text),
@@ -221,7 +223,7 @@ const records = (
   }
   return Effect.map(
     Effect.try({
-      try: (): unknown => JSON.parse(fs.readFileSync(path, "utf8")),
+      try: () => JsonText.parse(fs.readFileSync(path)),
       catch: failed,
     }),
     (json) => {

@@ -46,6 +46,11 @@ export interface RunReport {
 
 type Reader = typeof Journal.Service
 
+/** What drops are that the engine makes by itself, by their reason. */
+const countedAs: { readonly [reason: string]: string } = {
+  repeated: "equal to a record that was taken before; each is taken once",
+}
+
 const decodeLedger = Schema.decodeUnknownResult(Schema.fromJsonString(Ledger.Ledger))
 
 export const read = (
@@ -69,7 +74,16 @@ export const read = (
     if (group === undefined) groups.set(key, { count: 1, first: refusal })
     else group.count++
   }
-  const ledger = Result.getOrElse(decodeLedger(run.ledger), () => ({}))
+  const ledger = Result.getOrElse(decodeLedger(run.ledger), (): Ledger.Ledger => ({}))
+  // What the engine drops by itself, such as records that come again, is counted and is no row.
+  const counted = Object.entries(ledger).flatMap(([node, { dropped }]) =>
+    Object.entries(dropped).flatMap(([reason, count]) => {
+      const rest = count - (groups.get(`${node}\0${reason}`)?.count ?? 0)
+      return rest <= 0 || groups.has(`${node}\0${reason}`)
+        ? []
+        : [{ node, reason, count: rest, example: { item: "", name: "", detail: countedAs[reason] ?? "" } }]
+    }),
+  )
   return {
     run: run.name,
     graph: run.graph,
@@ -81,8 +95,8 @@ export const read = (
     inputs,
     outputs,
     ledger,
-    dropped: [...groups.values()]
-      .map(({ count, first }) => ({
+    dropped: [
+      ...[...groups.values()].map(({ count, first }) => ({
         node: first.node,
         reason: first.reason,
         count,
@@ -91,8 +105,9 @@ export const read = (
           name: ItemLabel.of(journal, first.item),
           detail: first.detail,
         },
-      }))
-      .sort((a, b) => b.count - a.count),
+      })),
+      ...counted,
+    ].sort((a, b) => b.count - a.count),
     failed: journal.failures(run.id).map(({ detail, item, node, reason }) => ({
       node,
       item: digestOf(item),
