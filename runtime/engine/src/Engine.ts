@@ -39,6 +39,7 @@ import { Underway } from "./internal/Underway.ts"
 import { Places } from "./Places.ts"
 import {
   InputsMismatch,
+  type OperatorStray,
   type PlaceFailed,
   RecordInvalid,
   type SideCount,
@@ -56,6 +57,10 @@ export interface Options {
   readonly maxFailures?: number
   /** Is given the state of the run when it begins, to show while it goes on. */
   readonly observe?: (live: Live) => void
+  /** Is told of each call that begins on this thread: the position of its node. Called often: it has to be quick. */
+  readonly begins?: (node: number) => void
+  /** Ends the run when it fails, with what it fails with. @default never */
+  readonly failing?: Effect.Effect<never, OperatorStray>
 }
 
 /** A run that goes on: read it whenever you like. */
@@ -97,6 +102,7 @@ export type RunError =
   | SideCount
   | TooManyFailures
   | PlaceFailed
+  | OperatorStray
   | JournalError
 
 /**
@@ -158,6 +164,7 @@ export const run: <E = never, R = never>(
       seed: options.seed ?? 0,
       maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,
       failures: { count: 0 },
+      begins: options.begins,
     }
     const ledger = (): Ledger.Ledger => Object.fromEntries(nodes.map(({ id, tally }) => [id, tally.ledger()]))
 
@@ -188,7 +195,8 @@ export const run: <E = never, R = never>(
           },
         ),
       )
-      yield* Effect.all([...sources, ...runners, ...sinks], { concurrency: "unbounded", discard: true })
+      const all = Effect.all([...sources, ...runners, ...sinks], { concurrency: "unbounded", discard: true })
+      yield* options.failing === undefined ? all : Effect.raceFirst(all, options.failing)
     })
 
     const statusOf = (exit: Exit.Exit<unknown, unknown>): RunStatus => {

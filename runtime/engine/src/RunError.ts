@@ -52,6 +52,23 @@ export class InputsMismatch extends Schema.TaggedError<InputsMismatch>()("Inputs
   }
 }
 
+/**
+ * Something that an operator left behind in this process failed when no call was there to fail with it. It may be of
+ * any of the nodes that have made calls in this process.
+ */
+export class OperatorStray extends Schema.TaggedError<OperatorStray>()("OperatorStray", {
+  /** An error was thrown, or a promise rejected. */
+  how: Schema.Literals(["thrown", "rejected"]),
+  nodes: Schema.Array(Schema.String),
+  problem: Schema.String,
+}) {
+  override get message() {
+    const of = this.nodes.length === 0 ? "in this process" : `by ${this.nodes.join(" or ")}`
+    const what = this.how === "thrown" ? "an error was thrown" : "a promise was rejected"
+    return `${what} ${of} outside of a call: ${this.problem}; an operator has to wait for all that it begins`
+  }
+}
+
 /** The place where a node's calls are to be made takes none: its jobs are refused, or it cannot be reached. */
 export class PlaceFailed extends Schema.TaggedError<PlaceFailed>()("PlaceFailed", {
   node: Schema.String,

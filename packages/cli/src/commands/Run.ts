@@ -5,6 +5,7 @@ import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
+import * as Ends from "../Ends.ts"
 import * as ExitCode from "../ExitCode.ts"
 import * as Foretold from "../Foretold.ts"
 import * as Format from "../Format.ts"
@@ -93,6 +94,7 @@ export const complete = Effect.fnUntraced(function* (
     Effect.gen(function* () {
       const { observe } = yield* Progress.show(prepared.totals)
       return yield* Engine.run(graph, prepared.inputs, {
+        ...(yield* Ends.watched(graph)),
         seed: options.seed,
         ...(options.maxFailures === undefined ? {} : { maxFailures: options.maxFailures }),
         observe: (live) => {

@@ -196,8 +196,9 @@ const call = (
       return workers.call(job, resourcesOf(workers, node), index, started, report)
     })
   }
-  const made = Effect.suspend(() =>
-    Effect.flatMap(decoded(context, items), (records) =>
+  const made = Effect.suspend(() => {
+    context.begins?.(index)
+    return Effect.flatMap(decoded(context, items), (records) =>
       invoke(
         node.id,
         operator,
@@ -213,8 +214,8 @@ const call = (
           report,
         }),
       ),
-    ),
-  )
+    )
+  })
   if (timeoutMs === undefined) return made
   return Effect.timeoutOrElse(made, {
     duration: timeoutMs,

@@ -23,6 +23,8 @@ export interface RunContext {
   readonly maxFailures: number
   /** Counts failed calls over all nodes. */
   readonly failures: { count: number }
+  /** Is told of each call that begins on this thread. */
+  readonly begins: ((node: number) => void) | undefined
 }
 
 export interface NodeContext extends RunContext {

@@ -34,7 +34,7 @@ class OperatorNotExported extends Schema.TaggedError<OperatorNotExported>()("Ope
 }
 
 // The driver decides what an interruption means: a terminal and Slurm tell the whole process group.
-for (const signal of ["SIGINT", "SIGTERM", "SIGUSR1"] as const) process.on(signal, () => {})
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) process.on(signal, () => {})
 // A driver that is gone wants no result. SIGKILL, because leaving politely can crash native decoders.
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL"))
 new Worker(new URL("./watchdog.ts", import.meta.url), {
