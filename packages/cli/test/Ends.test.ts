@@ -44,7 +44,7 @@ const recorded = (here: string) =>
     ({ stdout }) => (JSON.parse(stdout) as ReadonlyArray<{ readonly status: string }>)[0]!.status,
   )
 
-describe("an operator in the process of a run", { timeout: 60_000 }, () => {
+describe("an operator in the process of a run", { timeout: 180_000 }, () => {
   it.live("that calls process.exit is one failed item", () =>
     Effect.gen(function* () {
       const here = yield* folder
@@ -127,7 +127,7 @@ describe("an operator in the process of a run", { timeout: 60_000 }, () => {
   )
 })
 
-describe("a graph module", { timeout: 60_000 }, () => {
+describe("a graph module", { timeout: 180_000 }, () => {
   it.live("that never ends to load is told of, and Ctrl-C ends the process", () =>
     Effect.gen(function* () {
       const here = yield* folder

@@ -102,6 +102,6 @@ describe("the time that text takes grows with its length", () => {
           )
         }
       },
-      60_000,
+      180_000,
     )
 })

@@ -99,7 +99,7 @@ describe("reel", () => {
         assert.match(impact.stdout, /^cellar stairs \(item [0-9a-f]{12}\): nothing was made from it/)
         assert.include(impact.stdout, "too-dark: mean luma 10.5 below 40")
       }).pipe(Effect.scoped),
-    40_000,
+    180_000,
   )
 
   it.live(
@@ -136,7 +136,7 @@ describe("reel", () => {
         assert.isBelow(ledger["slow"]!.cached, 16)
         assert.strictEqual(ledger["slow"]!.kept, 16)
       }).pipe(Effect.scoped),
-    60_000,
+    180_000,
   )
 
   it.live(
@@ -168,7 +168,7 @@ describe("reel", () => {
         assert.include(bounded.stderr, "2 has no luck")
         assert.strictEqual(parsed<RunReport.RunReport>(bounded).status, "failed")
       }).pipe(Effect.scoped),
-    30_000,
+    180_000,
   )
 
   it.live(
@@ -210,7 +210,7 @@ describe("reel", () => {
         )
         assert.isFalse(existsSync(join(here, ".reel")))
       }).pipe(Effect.scoped),
-    30_000,
+    180_000,
   )
 
   it.live(
@@ -229,7 +229,7 @@ describe("reel", () => {
         assert.strictEqual(ended.code, 0, ended.stderr)
         assert.strictEqual(parsed<RunReport.RunReport>(ended).inputs["numbers"], 3)
       }).pipe(Effect.scoped),
-    20_000,
+    180_000,
   )
 
   it.live(
@@ -243,6 +243,6 @@ describe("reel", () => {
         assert.strictEqual(parsed<RunReport.RunReport>(ended).ledger["train"]!.kept, 1)
         assert.notInclude(ended.stdout, "loss")
       }),
-    30_000,
+    180_000,
   )
 })

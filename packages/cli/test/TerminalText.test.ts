@@ -198,7 +198,7 @@ describe("text from outside on a terminal", () => {
         assert.include(stderr, "X-Amz-Signature=***")
         assert.notInclude(stdout + stderr, "5ecret")
       }).pipe(Effect.scoped),
-    60_000,
+    180_000,
   )
 })
 

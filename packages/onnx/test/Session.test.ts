@@ -205,7 +205,7 @@ describe("Session", () => {
       cwd: import.meta.dirname,
     })
     assert.deepStrictEqual({ signal, status, stderr }, { signal: null, status: 7, stderr: "" })
-  }, 20_000)
+  }, 180_000)
 
   it.live("who waits for their turn is interrupted without harm to who runs", () =>
     run(

@@ -97,7 +97,7 @@ const laws = (
             assert.deepStrictEqual(fs.readdirSync(yield* use(key)), [])
           }).pipe(Effect.scoped, Effect.provide(made))
         }),
-      30_000,
+      180_000,
     )
 
     it.effect("refuses keys that are no digests, and makes nothing of them", () =>
@@ -140,7 +140,7 @@ const laws = (
             yield* discard(key)
           }),
         ),
-      30_000,
+      180_000,
     )
 
     it.live(
@@ -163,7 +163,7 @@ const laws = (
             yield* discard(key)
           }),
         ),
-      30_000,
+      180_000,
     )
   })
 }
@@ -221,7 +221,7 @@ describe("unfinished work", () => {
         }).pipe(Effect.scoped, Effect.provide(layerOf(root)))
         assert.deepStrictEqual(fs.readdirSync(join(root, "unfinished")), [key])
       }),
-    30_000,
+    180_000,
   )
 
   it.live(
@@ -238,7 +238,7 @@ describe("unfinished work", () => {
         assert.deepStrictEqual(yield* Effect.all([run, run, run], { concurrency: "unbounded" }), [0, 0, 0])
         assert.strictEqual(fs.readFileSync(join(root, "unfinished", key, "count"), "utf8"), "60")
       }),
-    30_000,
+    180_000,
   )
 
   it.effect("claimed under a process id that another process has by now is taken over", () =>
@@ -382,7 +382,7 @@ describe("unfinished work in a bucket", () => {
           ),
         )
       }),
-    30_000,
+    180_000,
   )
 
   it.live(
@@ -431,6 +431,6 @@ describe("unfinished work in a bucket", () => {
           Effect.map(use(key), (path) => assert.deepEqual(fs.readdirSync(path), ["a"])),
         )
       }),
-    30_000,
+    180_000,
   )
 })

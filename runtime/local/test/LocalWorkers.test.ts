@@ -92,7 +92,7 @@ const until = (condition: () => boolean) =>
 const linesOf = (file: string): ReadonlyArray<string> =>
   fs.existsSync(file) ? fs.readFileSync(file, "utf8").split("\n").filter(Boolean) : []
 
-describe("LocalWorkers", { timeout: 60_000 }, () => {
+describe("LocalWorkers", { timeout: 180_000 }, () => {
   it.live("give what calls on the engine's thread give", () =>
     Effect.gen(function* () {
       const folder = yield* temporary
@@ -424,6 +424,6 @@ describe("LocalWorkers", { timeout: 60_000 }, () => {
           assert.strictEqual(most, 2)
         }
       }),
-    60_000,
+    180_000,
   )
 })

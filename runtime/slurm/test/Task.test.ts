@@ -176,7 +176,7 @@ describe("Task", () => {
         // 20 times the jobs: 400 times the work, if it grew with the square.
         assert.isBelow(yield* milliseconds(5000), 100 * few)
       }),
-    60_000,
+    180_000,
   )
 
   it("takes what is not in the queue for unknown, not failed", () => {
