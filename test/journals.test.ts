@@ -166,5 +166,5 @@ it.live(
       assert.lengthOf(names, 3)
       assert.notInclude(names, "running")
     }),
-  60_000,
+  180_000,
 )

@@ -92,10 +92,10 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
-/** Those of the processes that are alive after five seconds. */
+/** Those of the processes that are alive after a minute, which is longer than the busiest machine takes to end them. */
 const survivors = (pids: ReadonlyArray<number>) =>
   Effect.promise(async () => {
-    for (let waits = 0; waits < 100 && pids.some(isAlive); waits++) await sleep(50)
+    for (let waits = 0; waits < 1200 && pids.some(isAlive); waits++) await sleep(50)
     return pids.filter(isAlive)
   })
 

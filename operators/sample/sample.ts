@@ -40,6 +40,9 @@ export class LatentSizeInvalid extends Schema.TaggedError<LatentSizeInvalid>()("
 /** Of latents, along one axis; a bound on what is allocated. */
 const Side = Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 512 })))
 
+/** Places of a latent video, all axes together: 16 times those of a minute of 720p. */
+const mostCells = 2 ** 26
+
 const Params = Schema.Struct({
   sampler: Schema.Literals(["flow-euler", "unipc", "dpm-solver", "ddim", "ddpm", "euler"]).pipe(
     Schema.withDecodingDefaultKey(Effect.succeed("flow-euler" as const)),
@@ -185,6 +188,13 @@ export const Sample = Operator.batch("sample", {
         params.rows ?? spec.latents[1],
         params.columns ?? spec.latents[2],
       ]
+      if (frames * height * width > mostCells)
+        return yield* new LatentSizeInvalid({
+          frames,
+          rows: height,
+          columns: width,
+          problem: `they have ${frames * height * width} places, at most ${mostCells} are made`,
+        })
       const session = yield* predictor({
         sha256: denoiser.file.sha256,
         path,

@@ -40,7 +40,7 @@ const clips = [
 ]
 
 /** For what opens sessions. */
-const limit = 60_000
+const limit = 180_000
 
 describe("EmbedCaptions", () => {
   it.live(

@@ -70,7 +70,7 @@ const test = <A, E>(effect: Effect.Effect<A, E, BlobStore | import("effect/Scope
   effect.pipe(Effect.scoped, Effect.provide(BlobStoreMemory.layer))
 
 /** For what opens sessions. */
-const limit = 60_000
+const limit = 180_000
 
 describe("EncodeLatents", () => {
   it.live(

@@ -234,6 +234,6 @@ describe("NearDuplicates", () => {
           new Set(Neighbours.groups(fingerprints, options)).size,
         )
       }),
-    60_000,
+    180_000,
   )
 })

@@ -7,6 +7,8 @@ export const failed = 1
 export const usage = 2
 export const withFailures = 3
 export const interrupted = 130
+/** Its terminal has gone, or it was sent SIGHUP. */
+export const hungUp = 129
 
 /** Ends a command that has said everything with a code. */
 export class Ended extends Schema.TaggedError<Ended>()("Ended", { exitCode: Schema.Int }) {

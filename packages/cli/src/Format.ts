@@ -1,6 +1,8 @@
 /** Numbers, times and texts as people read them on a terminal. */
 import type { Resources } from "@reelgraph/core"
 
+import * as TerminalText from "./TerminalText.ts"
+
 /** `12,345` */
 export const count = (value: number): string => String(value).replaceAll(/\B(?=(\d{3})+$)/g, ",")
 
@@ -65,21 +67,24 @@ export const resources = ({ cores, gpu, memoryGiB }: Resources.Resources): strin
 /** Text in lines of at most so many columns, broken at spaces; all but the first begin with the indent. */
 export const wrapped = (text: string, columns: number, indent: string): ReadonlyArray<string> => {
   const lines: Array<string> = []
-  let rest = text
-  while (rest.length > columns) {
-    const space = rest.lastIndexOf(" ", columns)
-    const end = space > indent.length ? space : rest.indexOf(" ", columns)
-    if (end < 0) break
-    lines.push(rest.slice(0, end))
-    rest = `${indent}${rest.slice(end + 1)}`
+  // A position and no rest: each character is looked at a few times, however long the text is.
+  let begin = 0
+  while (true) {
+    const margin = begin === 0 ? "" : indent
+    const room = columns - margin.length
+    if (text.length - begin <= room) return [...lines, `${margin}${text.slice(begin)}`]
+    const part = text.slice(begin, begin + Math.max(0, room) + 1)
+    const space = part.lastIndexOf(" ")
+    const end =
+      space > (begin === 0 ? indent.length : 0) ? begin + space : text.indexOf(" ", begin + Math.max(0, room))
+    if (end < 0) return [...lines, `${margin}${text.slice(begin)}`]
+    lines.push(`${margin}${text.slice(begin, end)}`)
+    begin = end + 1
   }
-  return [...lines, rest]
 }
 
 /** One line without control characters, which a file name or a message of others may hold. */
-export const line = (text: string): string =>
-  // oxlint-disable-next-line no-control-regex
-  text.replaceAll(/\s*[\r\n]+\s*/g, " ").replaceAll(/[\u0000-\u001F\u007F-\u009F]/g, "?")
+export const line = TerminalText.line
 
 /** As a shell takes it. */
 export const quoted = (path: string): string =>
@@ -92,13 +97,16 @@ export const cut = (text: string, columns: number): string =>
 /** The first digits of a digest: enough to tell items apart, and to ask for one. */
 export const short = (digest: string): string => digest.slice(0, 12)
 
+/** Characters of a cell at most: every row is padded to the widest one. */
+const widestCell = 400
+
 /** Columns aligned by spaces: texts to the left, numbers to the right. */
 export const table = (
   header: ReadonlyArray<string>,
   rows: ReadonlyArray<ReadonlyArray<string>>,
   numeric: ReadonlyArray<boolean> = [],
 ): ReadonlyArray<string> => {
-  const all = [header, ...rows].map((row) => row.map(line))
+  const all = [header, ...rows].map((row) => row.map((cell) => cut(line(cell), widestCell)))
   const widths = header.map((_, column) => Math.max(...all.map((row) => (row[column] ?? "").length)))
   return all.map((row) =>
     row

@@ -19,6 +19,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 
 import * as InputFiles from "./InputFiles.ts"
+import * as JsonText from "./JsonText.ts"
 import { InputMissing, InputNameMissing, InputUnknown, InputUnreadable } from "./UsageError.ts"
 
 /** A file or line that could not be made into a record. */
@@ -135,7 +136,7 @@ class Skips {
     this.#allowed = allowed
   }
   add(input: string, source: string, problem: string): void {
-    this.all.push({ input, source, problem: problem.replaceAll(/\n\s+at /g, " at ") })
+    this.all.push({ input, source, problem: problem.replaceAll(/\n[ \t]+at /g, " at ") })
   }
   readonly check: Effect.Effect<void, TooManySkipped> = Effect.suspend(() => {
     const last = this.all.at(-1)
@@ -187,8 +188,9 @@ const records = (
   const decoded = <E, R>(texts: Stream.Stream<string, E, R>, place: (index: number) => string) => {
     let index = 0
     return texts.pipe(
-      Stream.map((text) => {
+      Stream.map((line) => {
         const at = index++
+        const text = at === 0 ? JsonText.withoutMark(line) : line
         if (text.trim() === "") return undefined
         return Result.try({
           try: () => codec.decode(text),
@@ -222,7 +224,7 @@ const records = (
   }
   return Effect.map(
     Effect.try({
-      try: (): unknown => JSON.parse(fs.readFileSync(path, "utf8")),
+      try: () => JsonText.parse(fs.readFileSync(path)),
       catch: failed,
     }),
     (json) => {

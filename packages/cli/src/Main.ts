@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import { CliConfig, type CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 
 import * as ExitCode from "./ExitCode.ts"
+import * as Format from "./Format.ts"
 import { reel } from "./Reel.ts"
 import { Screen } from "./Screen.ts"
 
@@ -56,10 +57,8 @@ const presenter = (screen: typeof Screen.Service, args: ReadonlyArray<string>): 
           case "Version":
             return screen.print(`reel ${event.version}`)
           case "InvalidInvocation": {
-            const message = event.errors.map(sentence).join("\n      ")
-            screen.tell(
-              `reel: ${message}\n      \`${event.commandPath.join(" ")} --help\` shows how it is used`,
-            )
+            const message = event.errors.map(sentence).join("\n")
+            screen.tell(`reel: ${message}\n\`${event.commandPath.join(" ")} --help\` shows how it is used`)
             return printError(screen, args, { tag: event.errors[0]?._tag ?? "Usage", message })
           }
         }
@@ -85,7 +84,7 @@ const sentence = (error: CliError.NonShowHelpErrors): string => {
         ? `--${error.option} needs a value`
         : `${error.kind === "flag" ? "--" : ""}${error.option} ${JSON.stringify(error.value)}: ${error.expected}`
     default:
-      return error.message.replaceAll(/\s*\n\s*/g, " ")
+      return Format.line(error.message)
   }
 }
 

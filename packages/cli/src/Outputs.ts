@@ -37,6 +37,8 @@ export const fileName = (text: string): string =>
   text
     .normalize("NFKD")
     .replaceAll(/[^A-Za-z0-9._-]+/g, "-")
+    // What is trimmed is short: a long run of dots would be looked at from each of them.
+    .slice(0, 256)
     .replaceAll(/^[.-]+|[.-]+$/g, "")
     .slice(0, 60)
 

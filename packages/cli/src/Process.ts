@@ -1,8 +1,9 @@
 /**
  * The process around the command: standard streams, signals and the exit code.
  *
- * The first SIGINT or SIGTERM interrupts the command, which keeps what is done; a second one ends the process at
- * once, and so does a command that has not ended some seconds after the first.
+ * The first SIGINT, SIGTERM or SIGHUP interrupts the command, which keeps what is done; a second one ends the process
+ * at once, and so does a command that has not ended some seconds after the first. While an operator keeps the process
+ * busy, and for whatever operators leave behind in it, see `Watchdog` and `Strays`.
  */
 import { Console as NodeConsole } from "node:console"
 import { Writable } from "node:stream"
@@ -14,52 +15,160 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
 
+import * as ExitCode from "./ExitCode.ts"
 import { main } from "./Main.ts"
 import * as Screen from "./Screen.ts"
+import * as Strays from "./Strays.ts"
+import * as Watchdog from "./Watchdog.ts"
 
 const patienceMs = 4500
 
-const screen = Screen.make(process.stdout, process.stderr)
+/** A stream as the screen writes to it. */
+const direct = (stream: NodeJS.WriteStream): Screen.Stream => {
+  const write = stream.write.bind(stream)
+  return {
+    get isTTY() {
+      return stream.isTTY
+    },
+    get columns() {
+      return stream.columns
+    },
+    get rows() {
+      return stream.rows
+    },
+    write: (text) => write(text),
+  }
+}
+const terminal = direct(process.stderr)
+const screen = Screen.make(direct(process.stdout), terminal)
 
 // A reader such as `head` may go away before everything is printed.
 for (const stream of [process.stdout, process.stderr]) {
-  stream.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1))
-}
-
-// What operators log goes to stderr: stdout is for results.
-const ownConsole = globalThis.console
-const stderr = new Writable({
-  decodeStrings: false,
-  write: (text: string, _, next) => {
-    screen.pass(text)
-    next()
-  },
-})
-globalThis.console = new NodeConsole(stderr, stderr)
-
-let signals = 0
-const leave = () => {
-  if (screen.isTerminal) process.stderr.write(Screen.showCursor)
-  process.exit(130)
-}
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.on(signal, () => {
-    signals++
-    if (signals > 1) return leave()
-    screen.tell("reel: ending; once more to end at once")
-    setTimeout(leave, patienceMs).unref()
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    // Nor may a terminal be there, after it has hung up: the command ends as it would.
+    if (received === 0) exit(error.code === "EPIPE" ? 0 : 1)
   })
 }
 
+// What others write goes to stderr, and through the screen: stdout is for results.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.write = (
+    chunk: string | Uint8Array,
+    encoding?: BufferEncoding | ((error?: Error | null) => void),
+    written?: (error?: Error | null) => void,
+  ) => {
+    screen.pass(typeof chunk === "string" ? chunk : Buffer.from(chunk).toString())
+    const done = typeof encoding === "function" ? encoding : written
+    if (done !== undefined) queueMicrotask(done)
+    return true
+  }
+}
+const through = (write: (text: string) => void) =>
+  new Writable({
+    decodeStrings: false,
+    write: (text: string, _, next) => {
+      write(text)
+      next()
+    },
+  })
+const stderr = through(screen.pass)
+globalThis.console = new NodeConsole(stderr, stderr)
+// What the command line's own parser prints goes to stdout: completions.
+const ownConsole = new NodeConsole(
+  through((text) => screen.print(text.replace(/\n$/, ""))),
+  stderr,
+)
+
+// An operator ends by what it gives or fails with: the process is not its own. The call fails, and the run goes on.
+const exit = process.exit.bind(process)
+process.exit = (code) => {
+  const error = new Error(
+    `process.exit(${code ?? ""}) was called in the process of a run; an operator ends by what it gives, or fails with`,
+  )
+  // Its first frame is who called.
+  Error.captureStackTrace(error, process.exit)
+  throw error
+}
+
+let received = 0
+let hungUp = false
+const interruptedCode = () => (hungUp ? ExitCode.hungUp : ExitCode.interrupted)
+const leave = (code: number) => {
+  if (screen.isTerminal) terminal.write(Screen.showCursor)
+  exit(code)
+}
+/** A command that does not come to its end by itself is ended. */
+const leaveSoon = (code: number) => setTimeout(() => leave(code), patienceMs).unref()
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => {
+    received++
+    if (received > 1) return leave(interruptedCode())
+    screen.tell("reel: ending; once more to end at once")
+    leaveSoon(interruptedCode())
+  })
+}
+// The terminal has gone: the same end, though nobody reads of it.
+process.on("SIGHUP", () => {
+  hungUp = true
+  process.emit("SIGTERM", "SIGTERM")
+})
+
+const strays = Strays.make()
+for (const [event, how] of [
+  ["uncaughtException", "thrown"],
+  ["unhandledRejection", "rejected"],
+] as const)
+  process.on(event, (cause: unknown) => {
+    strays.report(cause, how)
+    leaveSoon(ExitCode.failed)
+  })
+
+/** How often, and after how many milliseconds each, it is looked whether timers of operators have ended. */
+const lastLooks = 10
+const lookMs = 20
+
+/** Ends the process; with an error, when operators have left timers that were to do something yet. */
+const unlessTimers = (looks: number): void => {
+  if (!process.getActiveResourcesInfo().includes("Timeout")) return exit(ExitCode.done)
+  if (looks > 0) return void setTimeout(unlessTimers, lookMs, looks - 1)
+  screen.tell(
+    `reel: ${strays.nodes().join(" or ")} left a timer that still goes on, and the process ends without it; an operator has to wait for all that it begins`,
+  )
+  exit(ExitCode.failed)
+}
+
+const args = process.argv.slice(2)
+/** Commands that load modules of others, and run operators. */
+const loading = new Set(["run", "plan", "check", "graphs", "operators", "generate", "train"])
+const watchdog = loading.has(args[0] ?? "")
+  ? Watchdog.start(screen.isTerminal ? Screen.showCursor : "")
+  : undefined
+
+const stray = Effect.catch(strays.otherwise, ({ message }) =>
+  Effect.sync(() => {
+    screen.tell(`reel: ${message}`)
+    return ExitCode.failed
+  }),
+)
+const command = Effect.raceFirst(main(args), stray).pipe(
+  Effect.provideService(Screen.Screen, screen),
+  Effect.provideService(Strays.Strays, strays),
+  Effect.provide(NodeServices.layer),
+  Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])),
+  Effect.provideService(Console.Console, ownConsole),
+)
+
 NodeRuntime.runMain(
-  main(process.argv.slice(2)).pipe(
-    Effect.provideService(Screen.Screen, screen),
-    Effect.provide(NodeServices.layer),
-    Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])),
-    Effect.provideService(Console.Console, ownConsole),
-  ),
+  watchdog === undefined ? command : Effect.provideService(command, Watchdog.Watchdog, watchdog),
   {
     disableErrorReporting: true,
-    teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) ? Number(exit.value) : 130),
+    // By itself the process would wait for what operators have left open.
+    teardown: (ended) => {
+      if (!Exit.isSuccess(ended)) return exit(interruptedCode())
+      const code = Number(ended.value)
+      if (code !== ExitCode.done || strays.nodes().length === 0) return exit(code)
+      unlessTimers(lastLooks)
+    },
   },
 )

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import * as Format from "./Format.ts"
+import * as JsonText from "./JsonText.ts"
 import * as OwnFile from "./OwnFile.ts"
 
 /** A profile file that does not exist. */
@@ -41,7 +42,7 @@ export const load = Effect.fn("ProfileSource.load")(function* (given: string) {
     })
   if (file.endsWith(".json"))
     return yield* Effect.try({
-      try: () => Profile.make(JSON.parse(readFileSync(file, "utf8")) as Profile.Options),
+      try: () => Profile.make(JsonText.parse(readFileSync(file)) as Profile.Options),
       catch: broken,
     })
   const module = yield* Effect.mapError(

@@ -47,6 +47,11 @@ export interface RunReport {
 
 type Reader = typeof Journal.Service
 
+/** What drops are that the engine makes by itself, by their reason. */
+const countedAs: { readonly [reason: string]: string } = {
+  repeated: "equal to a record that was taken before; each is taken once",
+}
+
 const decodeLedger = Schema.decodeUnknownResult(Schema.fromJsonString(Ledger.Ledger))
 
 export const read = (
@@ -63,7 +68,17 @@ export const read = (
     const into = kind === "in" ? inputs : outputs
     into[name] = journal.runItemCount(run.id, port)
   }
-  const ledger = Result.getOrElse(decodeLedger(run.ledger), () => ({}))
+  const ledger = Result.getOrElse(decodeLedger(run.ledger), (): Ledger.Ledger => ({}))
+  const droppedBy = journal.droppedBy(run.id)
+  const rows = new Set(droppedBy.map(({ node, reason }) => `${node}\0${reason}`))
+  // What the engine drops by itself, such as records that come again, is counted and is no row.
+  const counted = Object.entries(ledger).flatMap(([node, { dropped }]) =>
+    Object.entries(dropped).flatMap(([reason, count]) =>
+      rows.has(`${node}\0${reason}`)
+        ? []
+        : [{ node, reason, count, example: { item: "", name: "", detail: countedAs[reason] ?? "" } }],
+    ),
+  )
   return {
     run: run.name,
     graph: run.graph,
@@ -75,9 +90,8 @@ export const read = (
     inputs,
     outputs,
     ledger,
-    dropped: journal
-      .droppedBy(run.id)
-      .map(({ count, example, node, reason }) => ({
+    dropped: [
+      ...droppedBy.map(({ count, example, node, reason }) => ({
         node,
         reason,
         count,
@@ -86,8 +100,9 @@ export const read = (
           name: ItemLabel.of(journal, example.item),
           detail: example.detail,
         },
-      }))
-      .sort((a, b) => b.count - a.count),
+      })),
+      ...counted,
+    ].sort((a, b) => b.count - a.count),
     failed: journal.failures(run.id).map(({ detail, item, node, reason }) => ({
       node,
       item: digestOf(item),

@@ -1,10 +1,12 @@
 /**
- * Where the command prints: results on stdout, everything else on stderr. On a terminal some lines of stderr can be
- * kept at the bottom and drawn anew; whatever else is told appears above them.
+ * Where the command prints, and the one place where text becomes text of a terminal: whatever is written here goes
+ * through `TerminalText`, wherever it came from. Results are on stdout, everything else on stderr. On a terminal some
+ * lines of stderr can be kept at the bottom and drawn anew; whatever else is told appears above them.
  */
 import * as Context from "effect/Context"
 
 import * as Format from "./Format.ts"
+import * as TerminalText from "./TerminalText.ts"
 
 export interface Stream {
   readonly isTTY?: boolean
@@ -24,9 +26,9 @@ export class Screen extends Context.Service<
     readonly print: (text: string) => void
     /** Results for people: lines on stdout, cut where a terminal ends. */
     readonly show: (lines: ReadonlyArray<string>) => void
-    /** All else: a line on stderr. */
+    /** All else: a message on stderr, whose further lines are indented. */
     readonly tell: (text: string) => void
-    /** Text of others, such as what an operator logs, to stderr as it is. */
+    /** Text of others, such as what an operator logs, to stderr: line by line, without its colours. */
     readonly pass: (text: string) => void
     /** The lines at the bottom of the terminal; none to take them away and show the cursor again. */
     readonly pin: (lines: ReadonlyArray<string>) => void
@@ -47,12 +49,12 @@ export const make = (stdout: Stream, stderr: Stream): typeof Screen.Service => {
   // Line by line, and never by erasing all below: what a terminal erases as a whole may end in its scrollback.
   const erase = () => `${up(pinned.length)}${`${eraseLine}\n`.repeat(pinned.length)}${up(pinned.length)}`
   const draw = (lines: ReadonlyArray<string>) => lines.map((line) => `${eraseLine}${line}\n`).join("")
-  const pass = (text: string) =>
+  const write = (text: string) =>
     void stderr.write(pinned.length === 0 ? text : `${erase()}${text}${draw(pinned)}`)
   const print = (text: string) => {
     // Both streams may be the same terminal.
     if (pinned.length > 0) stderr.write(erase())
-    stdout.write(`${text}\n`)
+    stdout.write(`${TerminalText.block(text)}\n`)
     if (pinned.length > 0) stderr.write(draw(pinned))
   }
   return Screen.of({
@@ -62,11 +64,12 @@ export const make = (stdout: Stream, stderr: Stream): typeof Screen.Service => {
     print,
     show: (lines) => {
       const columns = stdout.isTTY === true ? (stdout.columns ?? 80) : Number.POSITIVE_INFINITY
-      print(lines.map((line) => Format.cut(line, columns)).join("\n"))
+      print(lines.map((line) => Format.cut(TerminalText.line(line), columns)).join("\n"))
     },
-    tell: (text) => pass(`${text}\n`),
-    pass: (text) => pass(text.endsWith("\n") ? text : `${text}\n`),
-    pin: (lines) => {
+    tell: (text) => write(`${TerminalText.message(text)}\n`),
+    pass: (text) => write(`${TerminalText.block(text.replace(/\n$/, ""))}\n`),
+    pin: (given) => {
+      const lines = given.map(TerminalText.line)
       const begins = pinned.length === 0 && lines.length > 0 ? hideCursor : ""
       const ends = pinned.length > 0 && lines.length === 0 ? showCursor : ""
       const fewer = Math.max(0, pinned.length - lines.length)

@@ -19,12 +19,17 @@ export const distance = (a: string, b: string): number => {
   return last[b.length]!
 }
 
-/** The nearest known name, unless even that is far off. */
+/** Nobody mistypes a longer name: it is something else, and comparing takes the product of both lengths. */
+const longest = 100
+
+/** The nearest known name, unless even that is far off. None for a name of more than 100 characters. */
 export const nearest = (name: string, known: ReadonlyArray<string>): string | undefined => {
+  if (name.length > longest) return undefined
   const wanted = name.toLowerCase()
   let best: string | undefined
   let least = Number.POSITIVE_INFINITY
   for (const candidate of known) {
+    if (candidate.length > longest) continue
     const there = candidate.toLowerCase()
     const apart = there.startsWith(wanted) && wanted.length > 1 ? 0.5 : distance(wanted, there)
     if (apart < least) {

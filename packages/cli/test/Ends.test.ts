@@ -1,74 +1,145 @@
-/** Runs that the disk or the store ends: with a sentence, and with what is true of what was done. */
-import { spawnSync } from "node:child_process"
-import * as fs from "node:fs"
+/** How a run ends when an operator in its process does not behave: with its report, a code that is not 0, and a name. */
+import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
 
-import { assert, describe, it, vi } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 
-import { counts, folder, reel } from "./reel.ts"
+import { type Ended, folder, reel, spawned } from "./reel.ts"
 
-// Nothing waits for it, and others work here too.
-vi.setConfig({ testTimeout: 120_000 })
+const unruly = fileURLToPath(new URL("graphs/unruly.graph.ts", import.meta.url))
 
-const bin = fileURLToPath(new URL("../src/bin.ts", import.meta.url))
-
-const numbers = (here: string, count: number): string => {
-  const file = join(here, "nums.ndjson")
-  fs.writeFileSync(file, Array.from({ length: count }, (_, n) => JSON.stringify({ n })).join("\n"))
-  return file
+interface Run {
+  readonly status: string
+  readonly problem?: string
+  readonly ledger: { readonly [node: string]: { readonly kept: number; readonly failed: number } }
+  readonly failed: ReadonlyArray<{ readonly node: string; readonly detail: string }>
 }
 
-describe("a run that ends early", () => {
-  it.live("because its journal can grow no more says how many results are there", () =>
+const args = (how: string, log: string) => [
+  "run",
+  unruly,
+  "--input",
+  "-",
+  "--set",
+  `unruly.how=${how}`,
+  "--set",
+  `unruly.log=${JSON.stringify(log)}`,
+  "--json",
+]
+
+/** Runs the graph on 0, which is kept, and 1, with which it misbehaves. */
+const misbehaving = (here: string, how: string, options: Parameters<typeof spawned>[2] = {}) =>
+  spawned(here, args(how, join(here, "log")), { stdin: '{"n":0}\n{"n":1}\n', ...options })
+
+const reported = ({ stderr, stdout }: Ended): Run => {
+  assert.notStrictEqual(stdout, "", stderr)
+  return JSON.parse(stdout) as Run
+}
+
+const recorded = (here: string) =>
+  Effect.map(
+    reel("runs", "--store", join(here, ".reel"), "--json"),
+    ({ stdout }) => (JSON.parse(stdout) as ReadonlyArray<{ readonly status: string }>)[0]!.status,
+  )
+
+describe("an operator in the process of a run", { timeout: 180_000 }, () => {
+  it.live("that calls process.exit is one failed item", () =>
     Effect.gen(function* () {
       const here = yield* folder
-      const store = join(here, "store")
-      const args = ["run", counts, "--input", numbers(here, 20_000), "--store", store]
-      // No file of it may be larger than so many blocks, as on a disk that is full.
-      const limited = ["-c", 'ulimit -f 4000; exec "$@"', "sh", process.execPath, bin, ...args]
-      const { status, stderr } = spawnSync("sh", limited, {
-        encoding: "utf8",
-        // oxlint-disable-next-line node/no-process-env -- a process boundary
-        env: { ...process.env, XDG_CACHE_HOME: join(here, "caches") },
-      })
-      assert.strictEqual(status, 1, stderr)
-      const [, told] = /ended early: .*; ([\d,]+) results? kept in/.exec(stderr) ?? []
-      assert.isDefined(told, stderr)
-      const db = new DatabaseSync(join(store, "journal.db"))
-      const { committed } = db.prepare("SELECT count(*) AS committed FROM calls").get() as {
-        readonly committed: number
-      }
-      db.close()
-      assert.isAbove(committed, 0)
-      assert.strictEqual(Number(told!.replaceAll(",", "")), committed, stderr)
-      // And the run that follows goes on from there.
-      const next = yield* reel(...args, "--json")
-      assert.strictEqual(next.code, 0, next.stderr)
-      assert.strictEqual(JSON.parse(next.stdout).ledger.spell.cached, committed)
+      const ended = yield* misbehaving(here, "exit")
+      assert.strictEqual(ended.code, 3, ended.stderr)
+      const { failed, ledger, status } = reported(ended)
+      assert.strictEqual(status, "finished-with-failures")
+      assert.strictEqual(ledger["unruly"]!.kept, 1)
+      assert.strictEqual(failed[0]!.node, "unruly")
+      assert.include(failed[0]!.detail, "process.exit(0) was called")
     }).pipe(Effect.scoped),
   )
 
-  it.live("because its store was removed says so, and leaves none in its place", () =>
+  for (const [how, says] of [
+    ["rejects", "a promise was rejected by unruly outside of a call: Error: too late"],
+    ["throws", "an error was thrown by unruly outside of a call: Error: too late"],
+    ["exitLater", "an error was thrown by unruly outside of a call: Error: process.exit(0) was called"],
+  ] as const)
+    it.live(`that ${how} outside of a call ends the run as failed, by name`, () =>
+      Effect.gen(function* () {
+        const here = yield* folder
+        const ended = yield* misbehaving(here, how)
+        assert.strictEqual(ended.code, 1, ended.stderr)
+        const { problem = "", status } = reported(ended)
+        assert.strictEqual(status, "failed")
+        assert.include(problem, says)
+        assert.include(problem, "unruly.graph.ts")
+        assert.include(ended.stderr, says)
+        assert.strictEqual(yield* recorded(here), "failed")
+      }).pipe(Effect.scoped),
+    )
+
+  it.live("that waits for what nobody will bring can be interrupted", () =>
     Effect.gen(function* () {
       const here = yield* folder
-      const store = join(here, "store")
-      const set = ["--set", `spell.remove=${store}`]
-      const { code, stderr } = yield* reel(
-        "run",
-        counts,
-        "--input",
-        numbers(here, 5000),
-        "--store",
-        store,
-        ...set,
-      )
-      assert.strictEqual(code, 1, stderr)
-      assert.match(stderr, /ended early: .* is gone/)
-      assert.notInclude(stderr, "kept in")
-      assert.isFalse(fs.existsSync(store))
+      const ended = yield* misbehaving(here, "stuck", { killWhen: () => existsSync(join(here, "log")) })
+      assert.strictEqual(ended.code, 130, ended.stderr)
+      assert.strictEqual(yield* recorded(here), "interrupted")
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("that leaves a timer does not keep the process", () =>
+    Effect.gen(function* () {
+      const here = yield* folder
+      const ended = yield* misbehaving(here, "timer")
+      assert.strictEqual(reported(ended).status, "done")
+      assert.include(ended.stderr, "unruly")
+      assert.include(ended.stderr, "a timer")
+      assert.strictEqual(ended.code, 1, ended.stderr)
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("that never gives way is named, and Ctrl-C ends the process", () =>
+    Effect.gen(function* () {
+      const here = yield* folder
+      let stderr = ""
+      const ended = yield* misbehaving(here, "busy", {
+        onStderr: (text) => void (stderr = text),
+        killWhen: () => stderr.includes("busy"),
+      })
+      assert.include(ended.stderr, "a call of unruly has kept this process busy")
+      assert.notStrictEqual(ended.code, 0)
+      // What was done counts.
+      const runs = yield* reel("runs", "--store", join(here, ".reel"))
+      assert.include(runs.stdout, "ended by force")
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("that waits is interrupted by SIGHUP as by SIGTERM, with code 129", () =>
+    Effect.gen(function* () {
+      const here = yield* folder
+      const ended = yield* misbehaving(here, "waits", {
+        killWhen: () => existsSync(join(here, "log")),
+        signal: "SIGHUP",
+      })
+      assert.strictEqual(ended.code, 129, ended.stderr)
+      assert.strictEqual(reported(ended).status, "interrupted")
+      assert.strictEqual(yield* recorded(here), "interrupted")
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe("a graph module", { timeout: 180_000 }, () => {
+  it.live("that never ends to load is told of, and Ctrl-C ends the process", () =>
+    Effect.gen(function* () {
+      const here = yield* folder
+      mkdirSync(join(here, "a"))
+      writeFileSync(join(here, "a/endless.graph.ts"), "while (true) {}\n")
+      let stderr = ""
+      const ended = yield* spawned(here, ["check", "./a/endless.graph.ts"], {
+        onStderr: (text) => void (stderr = text),
+        killWhen: () => stderr.includes("busy"),
+      })
+      assert.include(ended.stderr, "a module has kept this process busy")
+      assert.notStrictEqual(ended.code, 0)
     }).pipe(Effect.scoped),
   )
 })

@@ -41,7 +41,7 @@ const written = (place: string) =>
     yield* journal.calls(run, 1, [{ ...there, outputs: [item("c")], place }])
   })
 
-describe("reel lineage", { timeout: 30_000 }, () => {
+describe("reel lineage", { timeout: 180_000 }, () => {
   it.live("says where a call was made that was not made here", () =>
     Effect.gen(function* () {
       const store = yield* folder

@@ -84,7 +84,7 @@ const done = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
 const counting = (from: number, to: number): string =>
   Array.from({ length: to - from + 1 }, (_, n) => `line ${from + n}\n`).join("")
 
-describe("reel logs RUN", { timeout: 30_000 }, () => {
+describe("reel logs RUN", { timeout: 180_000 }, () => {
   it.live("prints what all workers of a run wrote that are there, the last one last", () =>
     Effect.gen(function* () {
       const store = yield* folder
@@ -224,7 +224,7 @@ const Work = Operator.map("work", { version: "1.0.0", input: Num, output: Num, r
 export const work = Graph.make("work", { version: "1.0.0" }, (g) => ({ out: g.input("in", Num).pipe(Work()) }))
 `
 
-describe("reel show", { timeout: 30_000 }, () => {
+describe("reel show", { timeout: 180_000 }, () => {
   it.live("tells what the report of a run told", () =>
     Effect.gen(function* () {
       const here = yield* folder

@@ -56,7 +56,7 @@ describe("reel --store s3://bucket/prefix", () => {
         assert.lengthOf(readdirSync(join(cache, "stores")), 1)
         assert.isFalse(existsSync("s3:"))
       }).pipe(Effect.scoped),
-    60_000,
+    180_000,
   )
 
   it.live(
@@ -90,7 +90,7 @@ describe("reel --store s3://bucket/prefix", () => {
         assert.include(taken.stderr, "was not made by reel in this store")
         assert.strictEqual(readFileSync(weights, "utf8"), "mine")
       }).pipe(Effect.scoped),
-    60_000,
+    180_000,
   )
 
   it.live(

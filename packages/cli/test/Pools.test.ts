@@ -94,7 +94,7 @@ describe("--pools", () => {
         assert.strictEqual(ran.code, 0, ran.stderr)
         assert.match(ran.stderr, /^work +here +local +2 x 1 +1 core$/m)
       }).pipe(Effect.scoped),
-    40_000,
+    180_000,
   )
 
   it.live(
@@ -116,7 +116,7 @@ describe("--pools", () => {
         assert.match(stdout, /^standardize +needs no GPU:[^]*cpu costs 0\.13 per call-hour,\s+here 0\.5/m)
         assert.isAtMost(Math.max(...stdout.split("\n").map((line) => line.length)), 100)
       }).pipe(Effect.scoped),
-    30_000,
+    180_000,
   )
 
   it.live(
@@ -149,7 +149,7 @@ describe("--pools", () => {
           { discard: true },
         )
       }).pipe(Effect.scoped),
-    30_000,
+    180_000,
   )
 
   it.live(
@@ -177,6 +177,6 @@ describe("--pools", () => {
         assert.strictEqual(ran.code, 0, ran.stderr)
         assert.match(ran.stderr, /^work +here +local +2 x 1 +1 core, 1 GPU of 10 GiB/m)
       }).pipe(Effect.scoped),
-    40_000,
+    180_000,
   )
 })

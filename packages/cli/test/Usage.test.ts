@@ -191,3 +191,65 @@ describe("usage", () => {
     }),
   )
 })
+
+describe("files of people", () => {
+  it.effect("may begin with a byte order mark: JSON and NDJSON", () =>
+    Effect.gen(function* () {
+      const here = yield* folder
+      const records = ['{"n":1}', '{"n":2}']
+      const contents = { "a.ndjson": records.join("\r\n"), "b.json": `[${records.join(",")}]` }
+      for (const [name, text] of Object.entries(contents)) {
+        const file = join(here, name)
+        writeFileSync(file, `\uFEFF${text}`)
+        const ended = yield* reel(
+          "run",
+          slow,
+          "--input",
+          file,
+          "--set",
+          "slow.ms=0",
+          "--store",
+          join(here, name, "..", `${name}.reel`),
+          "--json",
+        )
+        assert.strictEqual(ended.code, 0, ended.stderr)
+        const { ledger } = JSON.parse(ended.stdout) as {
+          readonly ledger: { readonly slow: { readonly kept: number } }
+        }
+        assert.strictEqual(ledger.slow.kept, 2)
+      }
+      const wide = join(here, "wide.json")
+      writeFileSync(wide, Buffer.from(`\uFEFF[]`, "utf16le"))
+      const refused = yield* reel("run", slow, "--input", wide)
+      assert.include(refused.stderr, "it is UTF-16; save it as UTF-8")
+      assert.strictEqual(refused.code, 2)
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("records of an edge that are equal are told of in the report of a run", () =>
+    Effect.gen(function* () {
+      const here = yield* folder
+      const graph = join(here, "sum.graph.ts")
+      writeFileSync(graph, summing)
+      writeFileSync(join(here, "n.ndjson"), '{"n":1}\n{"n":1}\n{"n":2}\n')
+      const args = ["run", graph, "--input", join(here, "n.ndjson"), "--store", join(here, "s")]
+      const { code, stderr, stdout } = yield* reel(...args)
+      assert.strictEqual(code, 0, stderr)
+      assert.match(stdout, /sum +repeated +1 +equal to a record that was taken before; each is taken once/)
+    }).pipe(Effect.scoped),
+  )
+})
+
+const summing = `
+import { Graph, Operator, Port } from "@reelgraph/core"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+const N = Port.make("N", { record: Schema.Struct({ n: Schema.Int }) })
+const Sum = Operator.collect("sum", {
+  version: "1.0.0",
+  input: N,
+  output: N,
+  run: (all) => Effect.succeed([Operator.emit({ n: all.length }, all.map((_, i) => i))]),
+})
+export default Graph.make("sum", { version: "1.0.0" }, (g) => ({ out: g.input("in", N).pipe(Sum()) }))
+`

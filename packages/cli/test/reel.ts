@@ -65,6 +65,10 @@ export const spawned = (
     /** Beside what this process has. */
     readonly environment?: Readonly<Record<string, string>>
     readonly onStderr?: (text: string, kill: (signal: NodeJS.Signals) => void) => void
+    /** A state in which it is sent a signal, once. */
+    readonly killWhen?: () => boolean
+    /** @default SIGINT */
+    readonly signal?: NodeJS.Signals
   } = {},
 ): Effect.Effect<Ended> =>
   Effect.callback((resume) => {
@@ -81,6 +85,17 @@ export const spawned = (
       options.onStderr?.(text.stderr, (signal) => void child.kill(signal))
     })
     child.stdin.end(options.stdin ?? "")
-    child.on("close", (code) => resume(Effect.succeed({ code, ...text })))
-    return Effect.sync(() => void child.kill("SIGKILL"))
+    const watch = setInterval(() => {
+      if (options.killWhen?.() !== true) return
+      clearInterval(watch)
+      child.kill(options.signal ?? "SIGINT")
+    }, 20)
+    child.on("close", (code) => {
+      clearInterval(watch)
+      resume(Effect.succeed({ code, ...text }))
+    })
+    return Effect.sync(() => {
+      clearInterval(watch)
+      child.kill("SIGKILL")
+    })
   })

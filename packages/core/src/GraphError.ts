@@ -7,7 +7,7 @@ export class ParamsInvalid extends Schema.TaggedError<ParamsInvalid>()("ParamsIn
   problem: Schema.String,
 }) {
   override get message() {
-    return `params of ${this.operator}: ${this.problem.replaceAll(/\n\s+at /g, " at ")}`
+    return `params of ${this.operator}: ${this.problem.replaceAll(/\n[ \t]+at /g, " at ")}`
   }
 }
 

@@ -64,7 +64,9 @@ describe("FrameWriter", () => {
         const writing = yield* Effect.forkChild(
           FrameWriter.write({ width: 16, height: 16, target, out }, grey(100_000)),
         )
-        yield* Effect.sleep(300)
+        // 100,000 frames take minutes: it has begun, and is not done.
+        while (!existsSync(out)) yield* Effect.sleep("2 millis")
+        assert.isUndefined(writing.pollUnsafe())
         yield* Fiber.interrupt(writing)
         assert.isFalse(existsSync(out))
         const nowhere = yield* Effect.flip(

@@ -121,6 +121,6 @@ describe("SampleCorpus", () => {
           assert.isAbove(mean(plane.subarray(0, 320 * 40)), mean(plane.subarray(320 * 140)) + 15)
         }
       }),
-    60_000,
+    180_000,
   )
 })

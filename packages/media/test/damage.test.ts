@@ -105,7 +105,7 @@ describe("damaged files", () => {
         yield* survey(readFileSync(path), "mp4", [1, 2, 3, 4, 5])
         yield* survey(readFileSync(path), "avi", [6])
       }),
-    60_000,
+    180_000,
   )
 
   it.live.skipIf(realVideos === undefined)(

@@ -5,6 +5,9 @@
  *
  * Weights may be kept in f16 or f32, and are float32 when read. A training checkpoint is a model file that also has
  * the optimiser's state; see {@link parameters}.
+ *
+ * The metadata is not trusted. Numbers in it decide what is listed, allocated and built, so they are bounded twice: by
+ * their schemas, and by the tensors that the file holds, before anything is made of them.
  */
 import * as Half from "@reelgraph/onnx/Half"
 import * as Safetensors from "@reelgraph/onnx/Safetensors"
@@ -39,6 +42,9 @@ export const Vae = Schema.Struct({
 })
 export type Vae = typeof Vae.Type
 
+/** Of latents, along one axis. */
+const Side = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 4096 }))
+
 /** What a denoiser was trained for. */
 const training = {
   prediction: Schema.Literals(["epsilon", "sample", "v", "flow"]),
@@ -47,9 +53,9 @@ const training = {
   vae: Schema.String,
   /** Digest of the text encoder, and how many tokens it is given. */
   textEncoder: Schema.String,
-  tokens: Schema.Int.check(Schema.isGreaterThan(0)),
+  tokens: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 4096 })),
   /** Frames, rows and columns of the latents that it was trained on most. */
-  latents: Schema.Tuple([Schema.Int, Schema.Int, Schema.Int]),
+  latents: Schema.Tuple([Side, Side, Side]),
   /** Words of the captions it was trained on, sorted; absent where there are too many to list. */
   vocabulary: Schema.optionalKey(Schema.Array(Schema.String)),
 }
@@ -105,6 +111,45 @@ export const denoiserOf = (spec: Structure): Denoiser.Denoiser =>
 export const weightSpecs = (spec: Spec): ModelWeights.WeightSpecs =>
   spec.kind === "vae" ? ShiftVae.weightSpecs(spec.config) : denoiserOf(spec).weightSpecs
 
+/** A specification whose repeated parts are all there once, and those with one of them twice. */
+const repeats = (
+  spec: Spec,
+): { readonly once: Spec; readonly twice: ReadonlyArray<readonly [Spec, number]> } => {
+  if (spec.kind === "vae") {
+    const { decoder, encoder } = spec.config
+    const times = [encoder.fine, encoder.coarse, decoder.fine, decoder.coarse].map(({ blocks }) => blocks)
+    const of = (blocks: ReadonlyArray<number>): Spec => ({
+      ...spec,
+      config: {
+        ...spec.config,
+        encoder: {
+          fine: { ...encoder.fine, blocks: blocks[0]! },
+          coarse: { ...encoder.coarse, blocks: blocks[1]! },
+        },
+        decoder: {
+          fine: { ...decoder.fine, blocks: blocks[2]! },
+          coarse: { ...decoder.coarse, blocks: blocks[3]! },
+        },
+      },
+    })
+    const once = times.map(() => 1)
+    return { once: of(once), twice: times.map((count, i) => [of(once.with(i, 2)), count] as const) }
+  }
+  const of = (layers: number): Spec =>
+    spec.model === "VideoUNet"
+      ? { ...spec, config: { ...spec.config, layers } }
+      : { ...spec, config: { ...spec.config, layers } }
+  return { once: of(1), twice: [[of(2), spec.config.layers]] }
+}
+
+/** How many weights a specification has. Counted and not listed: the number is linear in that of each repeated part. */
+export const weightCount = (spec: Spec): number => {
+  const listed = (each: Spec) => Object.keys(weightSpecs(each)).length
+  const { once, twice } = repeats(spec)
+  const least = listed(once)
+  return twice.reduce((sum, [each, times]) => sum + (times - 1) * (listed(each) - least), least)
+}
+
 const decodeSpec = Schema.decodeUnknownEffect(Schema.fromJsonString(Spec))
 
 /** What an open file says it is. */
@@ -158,13 +203,29 @@ export const read = Effect.fn("ModelFile.read")(function* <K extends Kind>(kind:
   const file = yield* Safetensors.open(path)
   const spec = yield* specOf(kind, file)
   const isCheckpoint = [...file.entries.keys()].some((key) => key.startsWith(averages))
-  const weights = yield* ModelWeights.read(
-    spec.model,
-    weightSpecs(spec),
-    isCheckpoint ? below(file, averages) : file,
-  )
-  return { spec, weights } satisfies Model<K>
+  const holding = isCheckpoint ? below(file, averages) : file
+  yield* checkCount(spec, kind, holding)
+  return {
+    spec,
+    weights: yield* ModelWeights.read(spec.model, weightSpecs(spec), holding),
+  } satisfies Model<K>
 }, Effect.scoped)
+
+/** Some weights more or fewer are listed one by one; a file that has nothing like them is refused as a whole. */
+const checkCount = (
+  spec: Spec,
+  kind: Kind,
+  file: Safetensors.Reader,
+): Effect.Effect<void, ModelFileInvalid> => {
+  const [asked, held] = [weightCount(spec), file.entries.size]
+  return asked <= 2 * held + 64
+    ? Effect.void
+    : new ModelFileInvalid({
+        path: file.path,
+        expected: named[kind],
+        found: `its configuration has ${asked} weights, and it holds ${held} tensors`,
+      })
+}
 
 const encodeSpec = Schema.encodeSync(Schema.fromJsonString(Spec))
 

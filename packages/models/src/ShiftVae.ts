@@ -28,13 +28,15 @@ import * as ModelWeights from "./ModelWeights.ts"
 import { type Posterior, posteriorOf } from "./VideoVae.ts"
 
 const Count = Schema.Int.check(Schema.isGreaterThan(0))
-const Whole = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+
+/** How many blocks may follow each other: far more than any model has, and few enough to list. */
+const Repeats = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1024 }))
 
 /** The blocks of one half on one grid. */
 const Level = Schema.Struct({
   /** Channels of a cell, a multiple of 8. */
   width: Count.check(Schema.isMultipleOf(8)),
-  blocks: Whole,
+  blocks: Repeats,
   /** The width inside a block, in multiples of its own. */
   expansion: Count,
 })

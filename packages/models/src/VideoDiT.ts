@@ -47,6 +47,9 @@ import * as TransformerBlock from "./TransformerBlock.ts"
 
 const Count = Schema.Int.check(Schema.isGreaterThan(0))
 
+/** How often a part may be repeated: far more than any model has, and few enough to list. */
+const Repeats = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1024 }))
+
 const or = <A>(value: A) => Effect.succeed(value)
 
 export const PooledText = Schema.Struct({
@@ -62,7 +65,7 @@ export const Config = Schema.Struct({
   dim: Count,
   /** `dim / heads` has to be even. */
   heads: Count,
-  layers: Count,
+  layers: Repeats,
   /** The width inside the feed-forward part. */
   ffn: Count,
   /** The width of the text encoder's states. */

@@ -34,15 +34,18 @@ import * as ModelWeights from "./ModelWeights.ts"
 
 const Count = Schema.Int.check(Schema.isGreaterThan(0))
 
+/** How often a part may be repeated: far more than any model has, and few enough to list. */
+const Repeats = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1024 }))
+
 const or = <A>(value: A) => Effect.succeed(value)
 
 export const Config = Schema.Struct({
   /** Channels of each level, from that of the latents' size down; each has half the rows and columns. */
-  channels: Schema.Array(Count).check(Schema.isMinLength(1)),
+  channels: Schema.Array(Count).check(Schema.isMinLength(1), Schema.isMaxLength(16)),
   /** Whether the blocks of each level have attention to pixels, text and time. The middle has it anyway. */
   attention: Schema.Array(Schema.Boolean),
   /** Layers of each block on the way down; on the way up there is one more. */
-  layers: Count.pipe(Schema.withDecodingDefaultKey(or(2))),
+  layers: Repeats.pipe(Schema.withDecodingDefaultKey(or(2))),
   /** The width of a head of attention. */
   headDim: Count.pipe(Schema.withDecodingDefaultKey(or(64))),
   /** Groups of channels that are normalised together. */

@@ -40,6 +40,9 @@ const published = {
 
 const Count = Schema.Int.check(Schema.isGreaterThan(0))
 
+/** How often a part may be repeated: far more than any model has, and few enough to list. */
+const Repeats = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1024 }))
+
 const or = <A>(value: A) => Effect.succeed(value)
 
 export const Config = Schema.Struct({
@@ -48,8 +51,8 @@ export const Config = Schema.Struct({
   /** Channels of latents. */
   zDim: Count.pipe(Schema.withDecodingDefaultKey(or(16))),
   /** Channels of each level, in multiples of `baseDim`. Between levels, height and width halve. */
-  multipliers: Schema.Array(Count).check(Schema.isMinLength(1)),
-  resBlocks: Count,
+  multipliers: Schema.Array(Count).check(Schema.isMinLength(1), Schema.isMaxLength(16)),
+  resBlocks: Repeats,
   /** Whether the frame rate halves too, between one level and the next. */
   temporalDownsample: Schema.Array(Schema.Boolean),
   /** Channels of pixels. */

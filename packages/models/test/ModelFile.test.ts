@@ -5,12 +5,13 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Half from "@reelgraph/onnx/Half"
 import * as Safetensors from "@reelgraph/onnx/Safetensors"
-import { Effect } from "effect"
+import { Effect, Schema } from "effect"
 
 import * as ModelFile from "../src/ModelFile.ts"
 import type * as ModelWeights from "../src/ModelWeights.ts"
 import * as ShiftVae from "../src/ShiftVae.ts"
 import * as VideoDiT from "../src/VideoDiT.ts"
+import * as VideoUNet from "../src/VideoUNet.ts"
 import { scattered } from "./fixtures.ts"
 
 const level = { width: 8, blocks: 0, expansion: 1 }
@@ -141,6 +142,85 @@ describe("ModelFile", () => {
         assert.include(nan.message, "decoder.conv_in.bias")
       }),
     ),
+  )
+
+  it.prop(
+    "the number of weights is that of their list, without one",
+    [
+      Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 6 }))).check(
+        Schema.isMinLength(5),
+        Schema.isMaxLength(5),
+      ),
+    ],
+    ([[layers, ...blocks]]) => {
+      const [a, b, c, d] = blocks.map((count) => ({ ...level, blocks: count }))
+      const config = { ...vae.config, encoder: { fine: a!, coarse: b! }, decoder: { fine: c!, coarse: d! } }
+      const unet: ModelFile.DenoiserSpec = {
+        ...denoiser,
+        model: "VideoUNet",
+        config: VideoUNet.config({
+          channels: [8, 16],
+          attention: [true, false],
+          layers: layers! + 1,
+          headDim: 4,
+          groups: 2,
+          textDim: 4,
+          inChannels: 2,
+          outChannels: 2,
+        }),
+      }
+      const dit = {
+        ...denoiser,
+        config: { ...denoiser.config, layers: layers! + 1 },
+      } as ModelFile.DenoiserSpec
+      for (const spec of [{ ...vae, config }, dit, unet])
+        assert.strictEqual(ModelFile.weightCount(spec), Object.keys(ModelFile.weightSpecs(spec)).length)
+    },
+  )
+
+  it.effect(
+    "refuses numbers in its metadata that the file does not bear out, before it makes anything of them",
+    () =>
+      inFolder((folder) =>
+        Effect.gen(function* () {
+          const path = join(folder, "model")
+          const tensors = weightsOf(denoiser)
+          const refused = Effect.fnUntraced(function* (kind: ModelFile.Kind, text: string) {
+            yield* Safetensors.write(path, { tensors, metadata: { reelgraph: text } })
+            const error = yield* Effect.flip(ModelFile.read(kind, path))
+            assert.strictEqual(error._tag, "ModelFileInvalid", text)
+            return error.message
+          })
+          const { reelgraph = "" } = ModelFile.metadata(denoiser)
+          for (const [from, to, problem] of [
+            ['"layers":1', '"layers":100000000', /layers/],
+            ['"layers":1', '"layers":1024', /its configuration has \d+ weights, and it holds \d+ tensors/],
+            ['"tokens":4', '"tokens":1000000000', /tokens/],
+            ['"latents":[4,', '"latents":[-1,', /latents/],
+            ['"latents":[4,', '"latents":[1e9,', /latents/],
+          ] as const) {
+            assert.include(reelgraph, from)
+            assert.match(yield* refused("denoiser", reelgraph.replace(from, to)), problem)
+          }
+          const autoencoder = ModelFile.metadata(vae)["reelgraph"]!
+          assert.match(
+            yield* refused("vae", autoencoder.replace('"blocks":0', '"blocks":100000000')),
+            /blocks/,
+          )
+          const many = autoencoder.replaceAll('"blocks":0', '"blocks":1024')
+          assert.match(yield* refused("vae", many), /its configuration has 24\d\d\d weights/)
+          const unet = {
+            channels: Array.from({ length: 1000 }, () => 32),
+            attention: Array.from({ length: 1000 }, () => true),
+          }
+          const levels = {
+            ...JSON.parse(reelgraph),
+            model: "VideoUNet",
+            config: { ...unet, textDim: 4, inChannels: 2, outChannels: 2 },
+          }
+          assert.match(yield* refused("denoiser", JSON.stringify(levels)), /channels/)
+        }),
+      ),
   )
 
   it.effect("refuses a file that is cut anywhere", () =>

@@ -100,7 +100,7 @@ describe("TextEncoder", () => {
           }
         }),
       ),
-    20_000,
+    180_000,
   )
 
   it("has the published number of weights, with a symbol or a number for each axis", () => {

@@ -90,7 +90,7 @@ describe("VideoUNet", () => {
           }
         }),
       ),
-    60_000,
+    180_000,
   )
 
   it("says which sizes it can take", () => {
@@ -181,7 +181,7 @@ describe("a small VideoUNet", () => {
             assert.isAbove(Math.max(...exact.data.map(Math.abs)), 0.1)
           }),
         ),
-      60_000,
+      180_000,
     )
 
   it("padded text has no part in the prediction, and text and other frames have", () => {
@@ -212,7 +212,7 @@ describe("a small VideoUNet", () => {
         (i) => frame(i) === 0,
       ),
     )
-  }, 60_000)
+  }, 180_000)
 
   it("asks for the mask that textMask declares", () => {
     const { mask: _, ...inputs } = clip

@@ -48,7 +48,7 @@ describe("VideoUNet", () => {
         "conv_out.weight",
       ],
     )
-  }, 60_000)
+  }, 180_000)
 
   it.live(
     "learns clips and images together, from a loss of the mean square of its target to half of it",
@@ -90,6 +90,6 @@ describe("VideoUNet", () => {
           assert.isBelow(last.image, first.image / 2)
         }),
       ),
-    60_000,
+    180_000,
   )
 })

@@ -17,6 +17,10 @@ export class VocabularyInvalid extends Schema.TaggedError<VocabularyInvalid>()("
   }
 }
 
+/** Code points of a piece, and pieces of a vocabulary, at most. Encoding looks so far ahead from each symbol. */
+const longestPiece = 256
+const mostPieces = 2_000_000
+
 interface Branch {
   readonly next: Map<string, Branch>
   /** The piece that ends here. */
@@ -65,6 +69,14 @@ export const fromVocabulary = (
   const wrong = vocabulary.findIndex((entry) => !isPiece(entry))
   if (wrong >= 0) throw new VocabularyInvalid({ problem: `entry ${wrong} is not [piece, score]` })
   const pieces = vocabulary as ReadonlyArray<Piece>
+  if (pieces.length > mostPieces)
+    throw new VocabularyInvalid({ problem: `it has ${pieces.length} pieces, at most ${mostPieces} are read` })
+  // Twice: a code point may take two code units.
+  const long = pieces.findIndex(([piece]) => piece.length > 2 * longestPiece)
+  if (long >= 0)
+    throw new VocabularyInvalid({
+      problem: `entry ${long} is a piece of ${pieces[long]![0].length} characters, at most ${2 * longestPiece} are read`,
+    })
 
   const root = branch()
   let lowest = 0

@@ -61,11 +61,6 @@ const textAt = (json: Json, key: string): string => {
   return typeof value === "string" ? value : invalid(`${key} is no text`)
 }
 
-const numbersAt = (json: Json, key: string): ReadonlyArray<number> => {
-  const value = listAt(json, key)
-  return value.every((each) => typeof each === "number") ? value : invalid(`${key} is not a list of numbers`)
-}
-
 /** The paths of the weight files beside a `model.json`, in the order in which they are joined. */
 export const weightPaths = (model: unknown): ReadonlyArray<string> =>
   isJson(model)
@@ -73,6 +68,32 @@ export const weightPaths = (model: unknown): ReadonlyArray<string> =>
         isJson(group) ? listAt(group, "paths").map(String) : invalid("weightsManifest has no groups"),
       )
     : invalid("it is no object")
+
+const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+
+/** A shape: bounds what is read, and what is made. */
+const shapeAt = (json: Json, key: string): ReadonlyArray<number> => {
+  const value = listAt(json, key)
+  return value.every(isSize) ? value : invalid(`${key} is not a list of whole numbers`)
+}
+
+/** Steps and sizes of windows are no larger than this along an axis. */
+const largestWindow = 4096
+
+/** Numbers of a layer that decide sizes. */
+const windowAt = (layer: Layer, key: string, least: number): ReadonlyArray<number> => {
+  const value = layer.config[key]
+  const isWindow =
+    Array.isArray(value) &&
+    value.length === 2 &&
+    value.every((each) => isSize(each) && each >= least && each <= largestWindow)
+  return isWindow
+    ? (value as ReadonlyArray<number>)
+    : invalid(`${key} of layer ${layer.name} is not two whole numbers from ${least} to ${largestWindow}`)
+}
+
+/** Numbers that a layer may make of one picture. */
+const mostNumbers = 2 ** 28
 
 const sizes: { readonly [dtype: string]: number } = { float32: 4, int32: 4, uint8: 1, uint16: 2, float16: 2 }
 
@@ -91,12 +112,12 @@ export const tensors = (
     isJson(group) ? listAt(group, "weights") : invalid("weightsManifest has no groups"),
   )) {
     if (!isJson(entry)) return invalid("a weight is not described by an object")
-    const [name, shape] = [textAt(entry, "name"), numbersAt(entry, "shape")]
+    const [name, shape] = [textAt(entry, "name"), shapeAt(entry, "shape")]
     const { quantization } = entry
     const stored = isJson(quantization) ? textAt(quantization, "dtype") : textAt(entry, "dtype")
     const width = sizes[stored] ?? invalid(`weight ${name} is kept as ${stored}`)
     const count = Shape.size(shape)
-    if (offset + count * width > bytes.length) return invalid(`the weights end inside ${name}`)
+    if (!(offset + count * width <= bytes.length)) return invalid(`the weights end inside ${name}`)
     // A new array even of a Buffer, whose `slice` is a view.
     const raw = new Uint8Array(bytes.subarray(offset, offset + count * width)).buffer
     offset += count * width
@@ -167,11 +188,16 @@ const layersOf = (model: unknown): { readonly layers: ReadonlyArray<Layer>; read
       from:
         inbound === undefined
           ? undefined
-          : ((node ?? []) as ReadonlyArray<unknown>).map((each) =>
-              String((each as ReadonlyArray<unknown>)[0]),
+          : (Array.isArray(node) ? (node as ReadonlyArray<unknown>) : []).map((each) =>
+              Array.isArray(each) && typeof each[0] === "string"
+                ? each[0]
+                : invalid("a layer does not say which it takes"),
             ),
     }
   })
+  // Weights are found by the name of their layer: one that is there often would be there as often in the graph.
+  const names = new Set(layers.map(({ name }) => name))
+  if (names.size < layers.length) return invalid("several layers have one name")
   const outputs = isJson(config) ? config["output_layers"] : undefined
   const [first] = Array.isArray(outputs) ? (outputs as ReadonlyArray<ReadonlyArray<unknown>>) : []
   const last = first === undefined ? layers.at(-1)?.name : String(first[0])
@@ -235,7 +261,7 @@ class Importer {
     const { config } = layer
     const dilation = (config["dilation_rate"] ?? [1, 1]) as ReadonlyArray<number>
     if (dilation.some((rate) => rate !== 1)) this.#refuse(layer, "dilation is not supported")
-    const stride = numbersAt(config, "strides")
+    const stride = windowAt(layer, "strides", 1)
     const deep = layer.kind === "DepthwiseConv2D"
     // Kernels are [kH, kW, C, M]; depthwise ones make M channels of each of C.
     const kernel = this.#weight(layer, deep ? "depthwise_kernel" : "kernel")
@@ -266,8 +292,8 @@ class Importer {
   }
 
   #pool(layer: Layer, x: F): F {
-    const kernel = numbersAt(layer.config, "pool_size")
-    const stride = (layer.config["strides"] ?? kernel) as ReadonlyArray<number>
+    const kernel = windowAt(layer, "pool_size", 1)
+    const stride = (layer.config["strides"] ?? null) === null ? kernel : windowAt(layer, "strides", 1)
     const space = x.shape.slice(2) as ReadonlyArray<number>
     return Neural.pool(layer.kind === "MaxPooling2D" ? "max" : "mean", x, {
       kernel,
@@ -301,7 +327,7 @@ class Importer {
   layer(layer: Layer, inputs: ReadonlyArray<F>): F {
     const { config, kind } = layer
     const x = inputs[0] ?? this.#refuse(layer, "takes nothing")
-    const shuffle = /^PixelShuffle([0-9])x$/u.exec(kind)?.[1]
+    const shuffle = /^PixelShuffle([1-9])x$/u.exec(kind)?.[1]
     if (shuffle !== undefined) return this.#pixelShuffle(x, Number(shuffle))
     switch (kind) {
       case "Conv2D":
@@ -315,16 +341,20 @@ class Importer {
       case "GlobalAveragePooling2D":
         return Ops.reduceMean(x, { axes: [2, 3] })
       case "ZeroPadding2D": {
-        const [rows, columns] = listAt(config, "padding") as readonly [
-          readonly [number, number],
-          readonly [number, number],
-        ]
+        const [rows, columns] = listAt(config, "padding").map((pair) => {
+          const [before, after] = Array.isArray(pair) ? (pair as ReadonlyArray<unknown>) : []
+          const isPadding = isSize(before) && isSize(after) && before + after <= largestWindow
+          return isPadding
+            ? ([before, after] as const)
+            : this.#refuse(layer, `its padding is not whole numbers up to ${largestWindow}`)
+        })
+        if (rows === undefined || columns === undefined) return this.#refuse(layer, "it has no padding")
         return Ops.pad(x, [[0, 0], [0, 0], rows, columns])
       }
       case "UpSampling2D":
         return config["interpolation"] === "bilinear"
           ? this.#refuse(layer, "bilinear upsampling is not supported")
-          : Neural.upsampleNearest(x, numbersAt(config, "size"))
+          : Neural.upsampleNearest(x, windowAt(layer, "size", 1))
       case "ReLU":
         return typeof config["max_value"] === "number" ? Ops.clip(x, 0, config["max_value"]) : Ops.relu(x)
       case "Activation":
@@ -376,6 +406,11 @@ export const fromLayers = (
         invalid(`layer ${layer.name} takes ${from}, which is not made before it`),
     ) ?? [before]
     before = layer.kind === "InputLayer" ? before : importer.layer(layer, inputs)
+    const made = before.shape.slice(1).reduce<number>((product, dim) => product * Number(dim), 1)
+    if (!(made <= mostNumbers))
+      return invalid(
+        `layer ${layer.name} makes ${made} numbers of a picture, at most ${mostNumbers} are made`,
+      )
     importer.values.set(layer.name, before)
   }
   const outputOf = (layer: string): F => {

@@ -266,6 +266,66 @@ describe("Tfjs: weights and errors", () => {
     assert.throws(() => Tfjs.weights(json, bytes), /weight b is kept as int32/u)
   })
 
+  it("numbers that decide sizes are bounded: shapes, windows, paddings, and what a layer makes", () => {
+    const refused = (layers: ReadonlyArray<Layer>, weights: ReadonlyArray<Weight> = []) => {
+      const { bytes, json } = modelOf(3, layers, weights)
+      assert.throws(
+        () => Tfjs.fromLayers("m", json, bytes, { height: 64, width: 64 }),
+        /whole numbers|at most/,
+      )
+    }
+    refused([["UpSampling2D", "up", { size: [1e9, 1] }, ["in"]]])
+    refused([["UpSampling2D", "up", { size: [4096, 4096] }, ["in"]]])
+    refused([
+      [
+        "ZeroPadding2D",
+        "pad",
+        {
+          padding: [
+            [1e9, 0],
+            [0, 0],
+          ],
+        },
+        ["in"],
+      ],
+    ])
+    refused([
+      [
+        "ZeroPadding2D",
+        "pad",
+        {
+          padding: [
+            [-1, 0],
+            [0, 0],
+          ],
+        },
+        ["in"],
+      ],
+    ])
+    for (const strides of [[0, 1], [-1, 1], [0.5, 1], [1], "2"])
+      refused([["MaxPooling2D", "pool", { pool_size: [2, 2], strides, padding: "same" }, ["in"]]])
+    const up = (n: number): Layer => [
+      "UpSampling2D",
+      `up${n}`,
+      { size: [64, 64] },
+      [n === 0 ? "in" : `up${n - 1}`],
+    ]
+    refused([up(0), up(1), up(2), up(3)])
+    for (const shape of [[-1, 4], [1.5], [Number.NaN], [2 ** 40, 2 ** 40]]) {
+      const json = { weightsManifest: [{ paths: [], weights: [{ name: "w", shape, dtype: "float32" }] }] }
+      assert.throws(() => Tfjs.tensors(json, new Uint8Array(16)), Tfjs.TfjsInvalid)
+    }
+    const twice = modelOf(
+      3,
+      [
+        ["ReLU", "a", {}, ["in"]],
+        ["ReLU", "a", {}, ["a"]],
+      ],
+      [],
+    )
+    assert.throws(() => Tfjs.fromLayers("m", twice.json, twice.bytes, { height: 4, width: 4 }), /one name/)
+  })
+
   it("weights that end early or are left over, layers that are not known, inputs that are not made", () => {
     const one = manifest([{ name: "a", shape: [2], dtype: "float32" }])
     assert.throws(() => Tfjs.weights(one, new Uint8Array(7)), /the weights end inside a/u)

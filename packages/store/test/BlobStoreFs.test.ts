@@ -355,6 +355,6 @@ describe("kill -9", () => {
         assert.isAtLeast(blobs, 30)
         assert.deepEqual(fs.readdirSync(join(root, "tmp")), [])
       }),
-    60_000,
+    180_000,
   )
 })

@@ -127,7 +127,7 @@ const everything = (journal: Made): void => {
   journal.items(last, item("d"))
 }
 
-describe("a journal told in segments", { timeout: 30_000 }, () => {
+describe("a journal told in segments", { timeout: 180_000 }, () => {
   for (const size of [100, 2000, 1_000_000])
     it(`is the same elsewhere, in segments of ${size} characters`, () => {
       const here = journalOf(size)
@@ -305,7 +305,7 @@ describe("a journal told in segments", { timeout: 30_000 }, () => {
   })
 })
 
-describe("of two results of one call", { timeout: 30_000 }, () => {
+describe("of two results of one call", { timeout: 180_000 }, () => {
   const both = () => {
     const [a, b] = [journalOf(), journalOf()]
     const of = (journal: Made, name: string, output: string, at: number) => {
@@ -403,7 +403,7 @@ describe("of two results of one call", { timeout: 30_000 }, () => {
   })
 })
 
-describe("a segment that cannot be read", { timeout: 60_000 }, () => {
+describe("a segment that cannot be read", { timeout: 180_000 }, () => {
   const told = () => {
     const journal = journalOf(1_000_000)
     everything(journal)

@@ -81,7 +81,7 @@ const warnings = () => {
   return { told, layer: Logger.layer([logger]) }
 }
 
-describe("a shared journal", { timeout: 60_000 }, () => {
+describe("a shared journal", { timeout: 180_000 }, () => {
   it.live("is told when a run ends and when it is closed, and read when it is opened", () =>
     Effect.gen(function* () {
       const folder = yield* temporary

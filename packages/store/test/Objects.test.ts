@@ -166,7 +166,7 @@ for (const [name, make] of Object.entries(subjects)) {
             yield* Effect.all([write, read, write, read], { concurrency: "unbounded" })
           }),
         ),
-      30_000,
+      180_000,
     )
   })
 }

@@ -11,11 +11,10 @@ import { locationAt } from "./s3.ts"
 const [endpoint, prefix, cache, key] = process.argv.slice(2) as [string, string, string, string]
 
 const work = Effect.gen(function* () {
-  const { use } = yield* Unfinished
+  const { list, use } = yield* Unfinished
   const path = yield* use(key)
   fs.writeFileSync(join(path, "step"), "first")
-  yield* Effect.sleep(2000)
-  // After the first save and well before the next.
+  while ((yield* list)[0]?.bytes !== "first".length) yield* Effect.sleep(20)
   fs.writeFileSync(join(path, "step"), "later")
   process.stdout.write("changed\n")
   yield* Effect.sleep("1 hour")

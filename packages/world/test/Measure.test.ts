@@ -49,7 +49,7 @@ const degraded = (pixels: Uint8Array, { height, width }: Scene.Scene): Uint8Arra
 describe("Measure", () => {
   it("reads every attribute of rendered scenes", () => {
     assert.deepStrictEqual(wrong(scenes(280).map((scene) => compare(scene))), [])
-  }, 15_000)
+  }, 180_000)
 
   it("reads near scenes and other aspects", () => {
     for (const [width, height] of [
@@ -70,7 +70,7 @@ describe("Measure", () => {
     for (const name of ["colour", "shape", "motion", "background", "found"] as const)
       assert.isAtLeast(score[name], 0.98, name)
     assert.isAtLeast(score.coherence, 0.98)
-  }, 15_000)
+  }, 180_000)
 
   it("reads what is there, not what was to be there", () => {
     const scene = Scene.make(

@@ -1,6 +1,7 @@
 /** The ways in which a call fails. A failure is recorded with its item, and the run goes on. */
+import { Secrets } from "@reelgraph/core"
 import { JournalError } from "@reelgraph/store"
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Schema from "effect/Schema"
 
 /** A call took longer than its operator's `timeoutMs`. */
@@ -80,6 +81,26 @@ export interface Failure {
   readonly endsRun?: boolean
 }
 
+/** What is recorded of a message at most, in UTF-16 code units. */
+const longest = 2000
+
+/** A message as it is recorded: shortened, without the secrets of URLs. */
+const recorded = (message: string): string => Secrets.masked(message.slice(0, 2 * longest)).slice(0, longest)
+
+/** What a value without a message is: of a record its JSON. */
+const described = (value: unknown): string => {
+  try {
+    return (typeof value === "object" ? JSON.stringify(value) : undefined) ?? String(value)
+  } catch {
+    return "a value that cannot be shown"
+  }
+}
+
+const messageOf = (error: unknown): string | undefined => {
+  if (typeof error !== "object" || error === null || !("message" in error)) return undefined
+  return typeof error.message === "string" && error.message !== "" ? error.message : undefined
+}
+
 const retryableTags = new Set(["CallTimeout", "WorkerLost"])
 
 /** How many causes of causes are looked at. */
@@ -108,9 +129,9 @@ export const fromCause = (cause: Cause.Cause<unknown>): Failure => {
   for (const reason of cause.reasons) {
     if (reason._tag === "Fail") return fromError(reason.error)
     if (reason._tag === "Die") {
-      const message = reason.defect instanceof Error ? reason.defect.message : String(reason.defect)
+      const message = reason.defect instanceof Error ? reason.defect.message : described(reason.defect)
       const ends = endsRun(reason.defect)
-      return { tag: "Defect", message: message.slice(0, 2000), retryable: false, ...ends }
+      return { tag: "Defect", message: recorded(message), retryable: false, ...ends }
     }
   }
   return { tag: "Interrupted", message: "the call was interrupted", retryable: true }
@@ -130,14 +151,20 @@ const isFailure = (error: object): error is Failure =>
 /** A failure from the error that an operator, or a worker, failed with. */
 export const fromError = (error: unknown): Failure => {
   if (typeof error !== "object" || error === null)
-    return { tag: "Error", message: String(error).slice(0, 2000), retryable: false }
+    return { tag: "Error", message: recorded(described(error)), retryable: false }
   if (isFailure(error)) return error
-  const tag = "_tag" in error && typeof error._tag === "string" ? error._tag : error.constructor.name
-  const message =
-    "message" in error && typeof error.message === "string" && error.message !== "" ? error.message : tag
+  const prototype: unknown = Object.getPrototypeOf(error)
+  const isRecord = prototype === Object.prototype || prototype === null || Array.isArray(error)
+  const tag =
+    "_tag" in error && typeof error._tag === "string"
+      ? error._tag
+      : isRecord
+        ? "Error"
+        : error.constructor.name
+  const message = messageOf(error) ?? (isRecord ? described(error) : tag)
   return {
     tag,
-    message: message.slice(0, 2000),
+    message: recorded(message),
     retryable: retryableTags.has(tag) || isRetryable(error),
     ...endsRun(error),
   }

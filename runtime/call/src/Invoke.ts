@@ -2,7 +2,7 @@
  * One attempt at one call: from records to what the journal keeps. The same code runs in the process of the engine and
  * in workers.
  */
-import { CounterRandom, type Digest, Drop, keep, type Operator, Progress } from "@reelgraph/core"
+import { CounterRandom, type Digest, Drop, keep, type Operator, Progress, Secrets } from "@reelgraph/core"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 
@@ -27,7 +27,12 @@ export const decode = (
   })
 
 const kept: Outcome = { _tag: "Kept" }
-const dropped = ({ detail, reason }: Drop): Outcome => ({ _tag: "Dropped", reason, detail })
+/** Details are recorded and shown: without the secrets of URLs. */
+const dropped = ({ detail, reason }: Drop): Outcome => ({
+  _tag: "Dropped",
+  reason,
+  detail: Secrets.masked(detail),
+})
 
 /**
  * Runs an operator on records: one for most, several for `batch` and `collect`. Gives one outcome for each record,
@@ -130,7 +135,7 @@ const outcomes = (node: string, operator: Operator.Any, value: any, size: number
             if (emission._tag === "Emit") return { ...emission, record: codec!.encode(emission.record) }
             if (emission._tag === "Pass") return emission
             const { at, drop } = emission
-            return { _tag: "Drop", at, reason: drop.reason, detail: drop.detail }
+            return { _tag: "Drop", at, reason: drop.reason, detail: Secrets.masked(drop.detail) }
           }),
         },
       ]

@@ -12,7 +12,7 @@
  * this thread, `concurrency` x `size` of each `batch` node, and `concurrency` of each node in workers.
  */
 import { Executor, type ExecutorFailed, Fingerprints, RecordCodec } from "@reelgraph/call"
-import { type Graph, Ledger, type Operator, type Verify } from "@reelgraph/core"
+import { type Graph, Ledger, type Operator, Secrets, type Verify } from "@reelgraph/core"
 import {
   BlobStore,
   Journal,
@@ -39,6 +39,7 @@ import { Underway } from "./internal/Underway.ts"
 import * as ChangedCode from "./ChangedCode.ts"
 import {
   InputsMismatch,
+  type OperatorStray,
   RecordInvalid,
   type SideCount,
   type StoreFailed,
@@ -57,6 +58,10 @@ export interface Options {
   readonly changedCode?: ChangedCode.ChangedCode
   /** Is given the state of the run when it begins, to show while it goes on. */
   readonly observe?: (live: Live) => void
+  /** Is told of each call that begins on this thread: the position of its node. Called often: it has to be quick. */
+  readonly begins?: (node: number) => void
+  /** Ends the run when it fails, with what it fails with. @default never */
+  readonly failing?: Effect.Effect<never, OperatorStray>
 }
 
 /** A run that goes on: read it whenever you like. */
@@ -99,6 +104,7 @@ export type RunError =
   | TooManyFailures
   | ExecutorFailed
   | StoreFailed
+  | OperatorStray
   | JournalError
 
 /**
@@ -157,6 +163,7 @@ export const run: <E = never, R = never>(
       maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,
       failures: { count: 0 },
       reused: new Map<Operator.Any, number>(),
+      begins: options.begins,
     }
     const ledger = (): Ledger.Ledger => Object.fromEntries(nodes.map(({ id, tally }) => [id, tally.ledger()]))
 
@@ -187,7 +194,8 @@ export const run: <E = never, R = never>(
           },
         ),
       )
-      yield* Effect.all([...sources, ...runners, ...sinks], { concurrency: "unbounded", discard: true })
+      const all = Effect.all([...sources, ...runners, ...sinks], { concurrency: "unbounded", discard: true })
+      yield* options.failing === undefined ? all : Effect.raceFirst(all, options.failing)
     })
 
     const statusOf = (exit: Exit.Exit<unknown, unknown>): RunStatus => {
@@ -197,7 +205,7 @@ export const run: <E = never, R = never>(
     const warnings = (): ReadonlyArray<string> => [
       ...[...shared.reused].map(([operator, count]) => ChangedCode.warning(operator, count)),
       ...GraphChecks.unreadableCode(code),
-      ...executor.notes(),
+      ...executor.notes().map(Secrets.masked),
     ]
     const end = (id: number, exit: Exit.Exit<unknown, unknown>) => {
       const problem = Exit.isFailure(exit) ? GraphChecks.problemOf(exit.cause) : undefined

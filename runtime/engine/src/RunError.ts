@@ -31,7 +31,7 @@ export class RecordInvalid extends Schema.TaggedError<RecordInvalid>()("RecordIn
   problem: Schema.String,
 }) {
   override get message() {
-    return `record ${this.position} of input ${this.input}: ${this.problem.replaceAll(/\n\s+at /g, " at ")}`
+    return `record ${this.position} of input ${this.input}: ${this.problem.replaceAll(/\n[ \t]+at /g, " at ")}`
   }
 }
 
@@ -49,6 +49,23 @@ export class InputsMismatch extends Schema.TaggedError<InputsMismatch>()("Inputs
         ? ""
         : ` has no input ${this.unknown.join(", ")} (it has ${this.has.join(", ")})`
     return `graph ${this.graph}${missing}${missing !== "" && unknown !== "" ? " and" : ""}${unknown}`
+  }
+}
+
+/**
+ * Something that an operator left behind in this process failed when no call was there to fail with it. It may be of
+ * any of the nodes that have made calls in this process.
+ */
+export class OperatorStray extends Schema.TaggedError<OperatorStray>()("OperatorStray", {
+  /** An error was thrown, or a promise rejected. */
+  how: Schema.Literals(["thrown", "rejected"]),
+  nodes: Schema.Array(Schema.String),
+  problem: Schema.String,
+}) {
+  override get message() {
+    const of = this.nodes.length === 0 ? "in this process" : `by ${this.nodes.join(" or ")}`
+    const what = this.how === "thrown" ? "an error was thrown" : "a promise was rejected"
+    return `${what} ${of} outside of a call: ${this.problem}; an operator has to wait for all that it begins`
   }
 }
 

@@ -46,7 +46,7 @@ const statuses = (store: string) =>
     Effect.provide(JournalSqlite.layer(join(store, "journal.db"))),
   )
 
-describe("a run", { timeout: 60_000 }, () => {
+describe("a run", { timeout: 180_000 }, () => {
   it.live("killed at three instants, calls again for no more than was in flight, and ends the same", () =>
     Effect.gen(function* () {
       const folder = yield* temporary

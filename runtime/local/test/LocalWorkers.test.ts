@@ -84,17 +84,16 @@ const alive = (pid: number): boolean => {
   }
 }
 
-/** Waits until something is true. */
-const until = (condition: () => boolean, ms: number) =>
+/** Waits until something is true, for as long as the test may take. */
+const until = (condition: () => boolean) =>
   Effect.gen(function* () {
-    for (let waited = 0; waited < ms && !condition(); waited += 20) yield* Effect.sleep(20)
-    return condition()
+    while (!condition()) yield* Effect.sleep(20)
   })
 
 const linesOf = (file: string): ReadonlyArray<string> =>
   fs.existsSync(file) ? fs.readFileSync(file, "utf8").split("\n").filter(Boolean) : []
 
-describe("LocalWorkers", { timeout: 60_000 }, () => {
+describe("LocalWorkers", { timeout: 180_000 }, () => {
   it.live("give what calls on the engine's thread give", () =>
     Effect.gen(function* () {
       const folder = yield* temporary
@@ -193,7 +192,7 @@ describe("LocalWorkers", { timeout: 60_000 }, () => {
     }),
   )
 
-  it.live("are killed within 5 seconds of an interruption, even when blocked", () =>
+  it.live("are killed when a run is interrupted, even when blocked", () =>
     Effect.gen(function* () {
       const folder = yield* temporary
       const log = join(folder, "log")
@@ -203,8 +202,9 @@ describe("LocalWorkers", { timeout: 60_000 }, () => {
       const layer = runtime(join(folder, "store"))
       const pids = yield* Effect.gen(function* () {
         const fiber = yield* Effect.forkChild(go(graph, [1, 2, 3]))
-        assert.isTrue(yield* until(() => linesOf(log).length === 2, 20_000))
-        yield* Effect.timeout(Fiber.interrupt(fiber), 5000)
+        yield* until(() => linesOf(log).length === 2)
+        // Their calls never end: only killing them lets the run end.
+        yield* Fiber.interrupt(fiber)
         const journal = yield* Journal
         assert.deepStrictEqual(
           journal.runs().map(({ status }) => status),
@@ -236,13 +236,10 @@ describe("LocalWorkers", { timeout: 60_000 }, () => {
       })
       const run = yield* Effect.gen(function* () {
         const fiber = yield* Effect.forkChild(go(graph, [1, 2, 3]))
-        assert.isTrue(yield* until(() => linesOf(log).length === 2, 20_000))
+        yield* until(() => linesOf(log).length === 2)
         assert.isTrue(yield* Deferred.succeed(stop, undefined))
         return yield* Fiber.join(fiber)
-      }).pipe(
-        Effect.provide(Layer.mergeAll(StoreFs.layer(store, { durability: "none" }), workers)),
-        Effect.timeout("30 seconds"),
-      )
+      }).pipe(Effect.provide(Layer.mergeAll(StoreFs.layer(store, { durability: "none" }), workers)))
       assert.deepStrictEqual(linesOf(log), ["begins hello", "begins hello"])
       assert.deepStrictEqual(
         run.failures.map(({ reason }) => reason),
@@ -261,21 +258,23 @@ describe("LocalWorkers", { timeout: 60_000 }, () => {
         Effect.sync(() => spawn(process.execPath, [main, join(folder, "store"), log], { stdio: "ignore" })),
         (child) => Effect.sync(() => child.kill("SIGKILL")),
       )
-      assert.isTrue(yield* until(() => linesOf(log).length === 2, 30_000))
+      yield* until(() => linesOf(log).length === 2)
       const pids = linesOf(log).map(Number)
       assert.deepStrictEqual(pids.map(alive), [true, true])
       driver.kill("SIGKILL")
-      assert.isTrue(yield* until(() => !pids.some(alive), 5000))
+      yield* until(() => !pids.some(alive))
     }),
   )
 
   it.live("report how far a call is, at most 5 times a second, and know it by the same key", () =>
     Effect.gen(function* () {
-      const store = join(yield* temporary, "store")
+      const folder = yield* temporary
+      const store = join(folder, "store")
+      const enough = join(folder, "enough")
       const graph = Graph.make("g", { version }, (g) => {
         const items = g.input("in", Num)
         return {
-          out: items.pipe(Ops.Flood({ ms: 1000 })),
+          out: items.pipe(Ops.Flood({ until: enough })),
           key: items.pipe(Ops.Key()),
           here: items.pipe(inline(Ops.Key)({}).as("here")),
         } as any
@@ -313,17 +312,19 @@ describe("LocalWorkers", { timeout: 60_000 }, () => {
             watched.details.add(latest!.report.detail)
             watched.left.push(latest!.report.remainingMillis!)
           }
+          if (watched.details.size >= 3 && !fs.existsSync(enough)) fs.writeFileSync(enough, "")
         })
+        const begun = performance.now()
         yield* Effect.forkChild(Effect.forever(Effect.andThen(Effect.sleep(20), watch)))
         const run = yield* go(graph, [1], { observe: (begun) => void (live = begun) })
         const reports = run.numbers[0]!
-        // Measured: 160,000 in the second, on a busy machine.
-        assert.isAbove(reports, 10_000)
+        const seconds = (performance.now() - begun) / 1000
         assert.isAtLeast(received, 3)
-        assert.isAtMost(received, 6)
-        assert.isAtLeast(watched.details.size, 3)
+        // The first at once, and the last after a pause.
+        assert.isAtMost(received, 5 * seconds + 2)
+        assert.isAbove(reports, 10 * received)
         assert.isAtMost(watched.details.size, received)
-        assert.isTrue(watched.left.every((ms, i) => ms <= 1000 && ms <= (watched.left[i - 1] ?? 1000)))
+        assert.isTrue(watched.left.every((left, i) => left <= (watched.left[i - 1] ?? left)))
         assert.strictEqual(flood().size, 0)
         const journal = yield* Journal
         const keys = journal.dropped(journal.run(run.report.run)!.id).map(({ detail }) => detail)
@@ -351,11 +352,11 @@ describe("LocalWorkers", { timeout: 60_000 }, () => {
       const begins = () => linesOf(log).length - steps().length
 
       const first = yield* start
-      assert.isTrue(yield* until(() => steps().length === count / 2, 30_000))
+      yield* until(() => steps().length === count / 2)
       first.kill("SIGKILL")
       // The first one's worker may live on for a moment: the second waits for its end.
       const second = yield* start
-      assert.isTrue(yield* until(() => begins() === 2, 30_000))
+      yield* until(() => begins() === 2)
       assert.strictEqual(steps().length, count / 2)
 
       const refused = yield* here(store)
@@ -390,12 +391,14 @@ describe("LocalWorkers", { timeout: 60_000 }, () => {
     "show each call its GPUs alone: several share one as far as its memory goes",
     () =>
       Effect.gen(function* () {
-        const store = yield* temporary
+        const folder = yield* temporary
+        const store = join(folder, "store")
         const graph = Graph.make("looks", { version }, (g) => {
           const nums = g.input("in", Num)
           return {
-            gpu: nums.pipe(Ops.Look({ ms: 150 }).as("gpu")),
-            cpu: nums.pipe(Ops.Look({ ms: 1 }).as("cpu")),
+            // The first on a device waits for a second: two are there at once, however slowly workers start.
+            gpu: nums.pipe(Ops.Look({ folder, together: 2 }).as("gpu")),
+            cpu: nums.pipe(Ops.Look({ folder, together: 1 }).as("cpu")),
           }
         })
         const workers = LocalWorkers.layer({
@@ -432,6 +435,6 @@ describe("LocalWorkers", { timeout: 60_000 }, () => {
           assert.strictEqual(most, 2)
         }
       }),
-    60_000,
+    180_000,
   )
 })

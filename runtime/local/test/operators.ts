@@ -34,19 +34,23 @@ export const Seen = Port.make("Seen", {
   }),
 })
 
-/** Says which GPUs its process is shown, and is at it for a while. */
+/** Gives which GPUs its process is shown, when so many calls with the same ones have begun. */
 export const Look = Operator.map("look", {
   version,
   worker,
   input: Num,
   output: Seen,
-  params: Schema.Struct({ ms: Schema.Int }),
-  run: ({ n }, { ms }) =>
+  params: Schema.Struct({ folder: Schema.String, together: Schema.Int }),
+  run: ({ n }, { folder, together }) =>
     Effect.gen(function* () {
       const startedMs = Date.now()
-      yield* Effect.sleep(ms)
       // oxlint-disable-next-line node/no-process-env -- a test looks at what its process is told
       const devices = process.env["CUDA_VISIBLE_DEVICES"] ?? null
+      const begun = join(folder, `begun-${devices}`)
+      appendFileSync(begun, "x")
+      while (readFileSync(begun, "utf8").length < together) yield* Effect.sleep(5)
+      // Longer than a step of the clock: that a call overlaps another is seen by their times.
+      yield* Effect.sleep(10)
       return { n, devices, pid: process.pid, startedMs, endedMs: Date.now() }
     }),
 })
@@ -176,24 +180,18 @@ export const Put = Operator.map("put", {
     }),
 })
 
-/** Reports as often as it can for so long, and says how often that was. */
+/** Reports as often as it can until a file is there, and gives how often that was. */
 export const Flood = Operator.map("flood", {
   version,
   worker,
   input: Num,
   output: Num,
-  params: Schema.Struct({ ms: Schema.Finite }),
-  run: (_, { ms }, { progress }) =>
+  params: Schema.Struct({ until: Schema.String }),
+  run: (_, { until }, { progress }) =>
     Effect.gen(function* () {
-      const end = performance.now() + ms
       let n = 0
-      while (performance.now() < end)
-        yield* progress({
-          done: ++n,
-          total: 0,
-          detail: `report ${n}`,
-          remainingMillis: end - performance.now(),
-        })
+      while (n % 1000 !== 0 || !existsSync(until))
+        yield* progress({ done: ++n, total: 0, detail: `report ${n}`, remainingMillis: 1e9 - n })
       return { n }
     }),
 })

@@ -99,7 +99,7 @@ describe("Balance", () => {
         const never = yield* Balance.find(options, 1)
         assert.isFalse(never.reached)
       }),
-    20_000,
+    180_000,
   )
 })
 

@@ -35,7 +35,7 @@ describe("Simulation", () => {
         near(nodeOf(simulated, "a").waiting.mean, expected, 0.05, "items waiting")
         near(simulated.pools[0]!.share.busy, 0.7, 0.02, "busy share")
       }),
-    20_000,
+    180_000,
   )
 
   it.effect(
@@ -68,7 +68,7 @@ describe("Simulation", () => {
           near(waiting, expected, 0.1, `items waiting for ${servers}`)
         }
       }),
-    20_000,
+    180_000,
   )
 
   it.effect("items of the same length take as many rounds as there have to be", () =>

@@ -100,7 +100,7 @@ describe("Simulation: laws", () => {
           }
         }
       }),
-    20_000,
+    180_000,
   )
 
   it.effect(
@@ -133,7 +133,7 @@ describe("Simulation: laws", () => {
           assert.isAtMost(simulated.seconds, serial + 1e-6, `graph ${seed}`)
         }
       }),
-    20_000,
+    180_000,
   )
 
   it.effect(
@@ -151,7 +151,7 @@ describe("Simulation: laws", () => {
           }
         }
       }),
-    20_000,
+    180_000,
   )
 
   it.effect(
@@ -164,7 +164,7 @@ describe("Simulation: laws", () => {
         const other = yield* Simulation.run({ ...given, seed: 1 })
         assert.notDeepEqual(other, first)
       }),
-    20_000,
+    180_000,
   )
 
   it.effect(
@@ -202,7 +202,7 @@ describe("Simulation: laws", () => {
         near(nodeOf(grouped, "c").workHours, nodeOf(each, "c").workHours, 0.01)
         near(nodeOf(grouped, "c").losses, nodeOf(each, "c").losses, 0.35)
       }),
-    20_000,
+    180_000,
   )
 })
 

@@ -115,7 +115,7 @@ export const make = (options: Options): Effect.Effect<Job, JobInvalid> =>
   decode(options).pipe(
     Effect.mapError(
       ({ message }) =>
-        new JobInvalid({ job: options.name, problem: message.replaceAll(/\n\s+at /gu, " at ") }),
+        new JobInvalid({ job: options.name, problem: message.replaceAll(/\n[ \t]+at /gu, " at ") }),
     ),
   )
 

@@ -108,7 +108,7 @@ unlessSlurm("Graphs on a cluster with a store in a bucket", () => {
             assert.strictEqual((yield* run("squeue", "-h", "-t", "pending,running")).trim(), "")
           }),
         ),
-      60_000,
+      180_000,
     )
   })
 })

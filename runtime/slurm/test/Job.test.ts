@@ -121,6 +121,6 @@ describe("Job", () => {
         const said = execFileSync("/bin/sh", { input: Job.script(job), encoding: "utf8" })
         assert.deepStrictEqual(said.split("\0"), [clean(value), ...args, ""])
       }),
-    60_000,
+    180_000,
   )
 })

@@ -34,7 +34,7 @@ describe.skipIf(!Cluster.available)("Slurm in trouble", () => {
           yield* submit(shell(folder, "long", script, { partition: "h100", timeLimitMinutes: 1, warning }))
           yield* tasks("long", all("Running"))
         }),
-      30_000,
+      100_000,
     )
 
     it.effect(
@@ -138,7 +138,7 @@ describe.skipIf(!Cluster.available)("Slurm in trouble", () => {
           assert.strictEqual(outcomes[0], "submitted")
           assert.strictEqual(outcomes.at(-1), "QueueFull")
         }).pipe(Effect.provide(full, { local: true })),
-      30_000,
+      100_000,
     )
 
     it.effect(

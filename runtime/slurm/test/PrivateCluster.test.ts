@@ -42,7 +42,7 @@ describe.skipIf(!Cluster.available)("a private Slurm", () => {
           10,
         )
       }),
-    30_000,
+    180_000,
   )
 
   it.live(
@@ -70,6 +70,6 @@ describe.skipIf(!Cluster.available)("a private Slurm", () => {
           assert.deepStrictEqual(Processes.ofCluster(folder), [])
         }
       }),
-    30_000,
+    180_000,
   )
 })

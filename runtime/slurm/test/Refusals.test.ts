@@ -96,7 +96,7 @@ unlessSlurm("A cluster that is not as the pools file says", () => {
           assert.match(said, /partition h100 is closed/)
           assert.strictEqual((yield* run("squeue", "-h", "-t", "all")).trim(), "")
         }),
-      60_000,
+      180_000,
     )
 
     it.effect(
@@ -118,7 +118,7 @@ unlessSlurm("A cluster that is not as the pools file says", () => {
           )
           assert.strictEqual((yield* run("squeue", "-h", "-t", "pending,running")).trim(), "")
         }),
-      60_000,
+      180_000,
     )
 
     it.effect(

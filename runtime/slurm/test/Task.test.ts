@@ -156,15 +156,27 @@ describe("Task", () => {
   )
 
   it.effect(
-    "reads a queue of 5,000 jobs in a second or two",
+    "reads a queue of 5,000 jobs in a time that grows with their number, not its square",
     () =>
       Effect.gen(function* () {
-        const text = answer(...Array.from({ length: 5000 }, (_, i) => ({ ...newer, array_task_id: set(i) })))
-        const begun = performance.now()
-        assert.strictEqual((yield* Task.fromJson(text, { prefix: "run-1." })).length, 5000)
-        assert.isBelow(performance.now() - begun, 10_000)
+        /** The least of three: another process may take the core meanwhile. */
+        const milliseconds = Effect.fnUntraced(function* (jobs: number) {
+          const text = answer(
+            ...Array.from({ length: jobs }, (_, i) => ({ ...newer, array_task_id: set(i) })),
+          )
+          const took: Array<number> = []
+          for (let time = 0; time < 3; time++) {
+            const begun = performance.now()
+            assert.strictEqual((yield* Task.fromJson(text, { prefix: "run-1." })).length, jobs)
+            took.push(performance.now() - begun)
+          }
+          return Math.min(...took)
+        })
+        const few = yield* milliseconds(250)
+        // 20 times the jobs: 400 times the work, if it grew with the square.
+        assert.isBelow(yield* milliseconds(5000), 100 * few)
       }),
-    30_000,
+    180_000,
   )
 
   it("takes what is not in the queue for unknown, not failed", () => {

@@ -49,7 +49,7 @@ export const output = (folder: string, name: string, index?: number): string => 
 export const until = <A, E, R>(
   ask: Effect.Effect<A, E, R>,
   wanted: (answer: A) => boolean,
-  seconds = 20,
+  seconds = 60,
 ): Effect.Effect<A, E, R> =>
   Effect.gen(function* () {
     for (const last = performance.now() + seconds * 1000; ; yield* Effect.sleep(200)) {

@@ -1,5 +1,5 @@
 /** Operators of the cluster's tests: they sleep, say where they ran, and some of them fail. */
-import { appendFileSync } from "node:fs"
+import { appendFileSync, existsSync } from "node:fs"
 import { join } from "node:path"
 
 import { drop, keep, Operator, Port } from "@reelgraph/core"
@@ -24,17 +24,32 @@ export interface Witness {
   readonly pid: number
   readonly operator: string
   readonly n: number
-  /** When the call ended, in milliseconds since the epoch. */
+  /** When the call began and ended, in milliseconds since the epoch. */
+  readonly begunMs: number
   readonly endedMs: number
 }
 
 /** Folder in which operators say where they ran. */
 export const witnessVariable = "REELGRAPH_TEST_WITNESS"
 
-const witness = (operator: string, n: number): void => {
+/** Name of a file in that folder: while it is there, calls of `paint` do not end. */
+export const holdFile = "hold"
+
+const folderOf = (): string | undefined => {
+  // oxlint-disable-next-line node/no-process-env -- the folder that a test gives
+  return process.env[witnessVariable]
+}
+
+/** Waits until a test lets calls end. */
+const released = Effect.gen(function* () {
+  const folder = folderOf()
+  if (folder !== undefined) while (existsSync(join(folder, holdFile))) yield* Effect.sleep(50)
+})
+
+const witness = (operator: string, n: number, begunMs = Date.now()): void => {
   // oxlint-disable-next-line node/no-process-env -- a test looks at what Slurm sets
   const env = process.env
-  const folder = env[witnessVariable]
+  const folder = folderOf()
   if (folder === undefined) return
   const said: Witness = {
     node: env["SLURMD_NODENAME"] ?? "",
@@ -44,6 +59,7 @@ const witness = (operator: string, n: number): void => {
     pid: process.pid,
     operator,
     n,
+    begunMs,
     endedMs: Date.now(),
   }
   appendFileSync(join(folder, "witness.ndjson"), `${JSON.stringify(said)}\n`)
@@ -97,8 +113,10 @@ export const Paint = Operator.map("paint", {
   seeded: true,
   run: ({ n }, { ms }, call) =>
     Effect.gen(function* () {
+      const begunMs = Date.now()
       yield* Effect.sleep(ms)
-      witness("paint", n)
+      yield* released
+      witness("paint", n, begunMs)
       const file = yield* BlobStore.use(({ putBytes }) =>
         putBytes(Buffer.from(`${n} ${call.random.k0} ${call.random.k1}\n`.repeat(50)), "text/plain"),
       )

@@ -11,6 +11,7 @@ import * as ExitCode from "../ExitCode.ts"
 import * as Format from "../Format.ts"
 import * as GraphSource from "../GraphSource.ts"
 import * as Installed from "../Installed.ts"
+import * as JsonText from "../JsonText.ts"
 import { Screen } from "../Screen.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import type { Task } from "../Task.ts"
@@ -101,7 +102,7 @@ const compare = Effect.fnUntraced(function* ({ file, graph, snapshots }: GraphSo
     })
     return { snapshot: "written" as const, differences: [] }
   }
-  const committed = yield* attempt(() => JSON.parse(fs.readFileSync(path, "utf8")) as Canonical.Json)
+  const committed = yield* attempt(() => JsonText.parse(fs.readFileSync(path)) as Canonical.Json)
   const changed = Snapshot.changed(graph, committed)
   return changed === undefined
     ? { snapshot: "same" as const, differences: [] }

@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
+import * as Ends from "../Ends.ts"
 import * as Format from "../Format.ts"
 import * as GraphSource from "../GraphSource.ts"
 import * as Installed from "../Installed.ts"
@@ -124,7 +125,7 @@ const execute = Effect.fnUntraced(function* (
           denoiser: recordOf(graph.inputs["denoiser"]!, models.denoiser),
           vae: recordOf(graph.inputs["vae"]!, models.vae),
         }
-        return yield* Engine.run(graph, taken ?? inputs, { seed, observe })
+        return yield* Engine.run(graph, taken ?? inputs, { ...(yield* Ends.watched(graph)), seed, observe })
       }),
     )
   const ran = LostBlobs.mended(graph, once).pipe(

@@ -6,6 +6,7 @@ import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
+import * as Ends from "../Ends.ts"
 import * as ExitCode from "../ExitCode.ts"
 import * as Format from "../Format.ts"
 import * as GraphSource from "../GraphSource.ts"
@@ -96,6 +97,7 @@ export const complete = Effect.fnUntraced(function* (
       Effect.gen(function* () {
         const { observe } = yield* Progress.show(prepared.totals)
         return yield* Engine.run(graph, inputs ?? prepared.inputs, {
+          ...(yield* Ends.watched(graph)),
           seed: options.seed,
           ...(options.changedCode === undefined ? {} : { changedCode: options.changedCode }),
           ...(options.maxFailures === undefined ? {} : { maxFailures: options.maxFailures }),

@@ -18,7 +18,8 @@ export const runOnPools: (graph: Graph.Graph, options: Run.Options, pools: strin
   const screen = yield* Screen
   const placed = yield* Placed.of(graph, pools)
   const prepared = yield* Run.prepare(graph, options)
-  screen.tell([...PlacementReport.table(placed), ...PlacementReport.warnings(placed)].join("\n"))
+  for (const line of [...PlacementReport.table(placed), ...PlacementReport.warnings(placed)])
+    screen.tell(line)
   const away = { graph: graph.name, store: options.store, detach: options.detach }
   const services = Placed.executor(placed, away).pipe(Layer.provideMerge(StoreFolder.layer(options.store)))
   const executed = Effect.gen(function* () {

@@ -26,6 +26,8 @@ export interface RunContext {
   readonly failures: { count: number }
   /** Counts results of other code that were reused, by operator. */
   readonly reused: Map<Operator.Any, number>
+  /** Is told of each call that begins on this thread. */
+  readonly begins: ((node: number) => void) | undefined
 }
 
 export interface NodeContext extends RunContext {

@@ -66,8 +66,9 @@ export const calling = (context: NodeContext, bound: Bound): Attempts.Calling<Fl
           : Binding.callKey(bound.digest, digests()[0]!)
       const current = (underway = new Underway(context.underway, clock))
       const report: Invoke.ViewFacts["report"] = (progress) => current.report(progress)
-      const made = Effect.suspend(() =>
-        Effect.flatMap(recordsOf(context, items), (records) =>
+      const made = Effect.suspend(() => {
+        context.begins?.(context.index)
+        return Effect.flatMap(recordsOf(context, items), (records) =>
           Invoke.invoke(
             node.id,
             operator,
@@ -83,8 +84,8 @@ export const calling = (context: NodeContext, bound: Bound): Attempts.Calling<Fl
               report,
             }),
           ),
-        ),
-      )
+        )
+      })
       if (timeoutMs === undefined) return made
       return Effect.timeoutOrElse(made, {
         duration: timeoutMs,

@@ -39,7 +39,7 @@ class OperatorNotExported extends Schema.TaggedError<OperatorNotExported>()("Ope
 }
 
 // The driver decides what an interruption means: Slurm tells all processes of a task.
-for (const signal of ["SIGINT", "SIGTERM", "SIGUSR1"] as const) process.on(signal, () => {})
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) process.on(signal, () => {})
 // A driver that is gone wants no result. SIGKILL, because leaving politely can crash native decoders.
 process.on("disconnect", () => killTree(process.pid))
 new Worker(new URL("./watchdog.ts", import.meta.url), {
