@@ -11,7 +11,7 @@
  * batch, and an operator in workers every call. So a kill costs at most `concurrency` x 256 calls of each node on
  * this thread, `concurrency` x `size` of each `batch` node, and `concurrency` of each node in workers.
  */
-import { Executor, type ExecutorFailed, Fingerprints, RecordCodec } from "@reelgraph/call"
+import { Environment, Executor, type ExecutorFailed, Fingerprints, RecordCodec } from "@reelgraph/call"
 import { type Graph, Ledger, type Operator, type Verify } from "@reelgraph/core"
 import {
   BlobStore,
@@ -98,133 +98,144 @@ export type RunError =
  *
  * Failed items do not fail the run: they are in the ledger. What does fail it keeps everything that was committed;
  * running again goes on from there.
+ *
+ * It requires the services that the graph's operators need, as far as the type of the graph tells; a graph that needs
+ * what nobody gives is refused. The layers that operators bring are built when the first call needs them, and closed
+ * when the run ends.
  */
-export const run: <E = never, R = never>(
-  graph: Graph.Graph,
+export const run: <G extends Graph.Graph, E = never, R = never>(
+  graph: G,
   inputs: Inputs<E, R>,
   options?: Options,
-) => Effect.Effect<Report, RunError | E, Journal | BlobStore | Executor | R> = Effect.fn("Engine.run")(
-  function* <E, R>(graph: Graph.Graph, inputs: Inputs<E, R>, options: Options = {}) {
-    const journal = yield* Journal
-    const blobs = yield* BlobStore
-    const executor = yield* Executor
-    const clock = yield* Clock.Clock
-    yield* GraphChecks.check(graph, executor)
-    yield* checkInputs(graph, Object.keys(inputs))
-    const code = yield* (yield* Fingerprints.Fingerprints).of(graph.nodes.map(({ operator }) => operator))
+) => Effect.Effect<Report, RunError | E, Journal | BlobStore | Executor | R | Graph.Needs<G>> = Effect.fn(
+  "Engine.run",
+)(function* <E, R>(graph: Graph.Graph, inputs: Inputs<E, R>, options: Options = {}) {
+  const journal = yield* Journal
+  const blobs = yield* BlobStore
+  const executor = yield* Executor
+  const clock = yield* Clock.Clock
+  yield* GraphChecks.check(graph, executor)
+  const environment = yield* Environment.make
+  yield* checkInputs(graph, Object.keys(inputs))
+  const code = yield* (yield* Fingerprints.Fingerprints).of(graph.nodes.map(({ operator }) => operator))
 
-    const startedMs = clock.currentTimeMillisUnsafe()
-    const name = yield* runName(graph.name, startedMs)
-    const definition = GraphChecks.definition(graph)
-    const begun = journal.beginRun({
-      name,
-      graph: graph.name,
-      version: graph.version,
-      digest: definition.digest,
-      definition: definition.json,
-      startedMs,
-      nodes: graph.nodes.map((node) => node.id),
-    })
-    const nodes = graph.nodes.map((node) => ({
-      id: node.id,
-      node,
-      tally: new Tally(),
-      underway: new Set<Underway>(),
-      away: executor.lane(node)?.state,
-    }))
-    const taken: { [input: string]: { count: number; ended: boolean } } = {}
-    for (const input of Object.keys(graph.inputs)) taken[input] = { count: 0, ended: false }
-    const given: { [output: string]: number } = {}
-    for (const output of Object.keys(graph.outputs)) given[output] = 0
-    options.observe?.({ name, graph, startedMs, nodes, inputs: taken })
+  const startedMs = clock.currentTimeMillisUnsafe()
+  const name = yield* runName(graph.name, startedMs)
+  const definition = GraphChecks.definition(graph)
+  const begun = journal.beginRun({
+    name,
+    graph: graph.name,
+    version: graph.version,
+    digest: definition.digest,
+    definition: definition.json,
+    startedMs,
+    nodes: graph.nodes.map((node) => node.id),
+  })
+  const nodes = graph.nodes.map((node) => ({
+    id: node.id,
+    node,
+    tally: new Tally(),
+    underway: new Set<Underway>(),
+    away: executor.lane(node)?.state,
+  }))
+  const taken: { [input: string]: { count: number; ended: boolean } } = {}
+  for (const input of Object.keys(graph.inputs)) taken[input] = { count: 0, ended: false }
+  const given: { [output: string]: number } = {}
+  for (const output of Object.keys(graph.outputs)) given[output] = 0
+  options.observe?.({ name, graph, startedMs, nodes, inputs: taken })
 
-    const shared: Omit<RunContext, "run"> = {
-      journal,
-      blobs,
-      executor,
-      code,
-      changedCode: options.changedCode ?? "auto",
-      clock,
-      seed: options.seed ?? 0,
-      maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,
-      failures: { count: 0 },
-      reused: new Map<Operator.Any, number>(),
-    }
-    const ledger = (): Ledger.Ledger => Object.fromEntries(nodes.map(({ id, tally }) => [id, tally.ledger()]))
+  const shared: Omit<RunContext, "run"> = {
+    journal,
+    blobs,
+    executor,
+    environment,
+    code,
+    changedCode: options.changedCode ?? "auto",
+    clock,
+    seed: options.seed ?? 0,
+    maxFailures: options.maxFailures ?? Number.POSITIVE_INFINITY,
+    failures: { count: 0 },
+    reused: new Map<Operator.Any, number>(),
+  }
+  const ledger = (): Ledger.Ledger => Object.fromEntries(nodes.map(({ id, tally }) => [id, tally.ledger()]))
 
-    const work = Effect.fnUntraced(function* (id: number) {
-      const context: RunContext = { ...shared, run: id }
-      const wires = yield* wire(graph)
-      const sources = Object.entries(graph.inputs).map(([input, port]) =>
-        feed(context, input, port.record, inputs[input]!, wires.from(input), taken[input]!),
-      )
-      const runners = nodes.map(({ node, tally, underway }, index) =>
-        NodeRunner.run(
-          { ...context, node, index, tally, underway, outlets: wires.from(node.id) },
-          wires.into(node.id, ""),
-          wires.sides(node.id),
-        ),
-      )
-      const sinks = Object.keys(graph.outputs).map((output) =>
-        Flow.forEachChunk(
-          wires.into(`output ${output}`, ""),
-          () => ({ min: 1, max: Flow.chunk }),
-          (items) => {
-            given[output]! += items.length
-            return journal.outputs(
-              id,
-              output,
-              items.map((item) => item.id),
-            )
-          },
-        ),
-      )
-      yield* Effect.all([...sources, ...runners, ...sinks], { concurrency: "unbounded", discard: true })
-    })
-
-    const statusOf = (exit: Exit.Exit<unknown, unknown>): RunStatus => {
-      if (Exit.isSuccess(exit)) return shared.failures.count > 0 ? "finished-with-failures" : "done"
-      return exit.cause.reasons.every(({ _tag }) => _tag === "Interrupt") ? "interrupted" : "failed"
-    }
-    const warnings = (): ReadonlyArray<string> => [
-      ...[...shared.reused].map(([operator, count]) => ChangedCode.warning(operator, count)),
-      ...GraphChecks.unreadableCode(code),
-      ...executor.notes(),
-    ]
-    const end = (id: number, exit: Exit.Exit<unknown, unknown>) => {
-      const problem = Exit.isFailure(exit) ? GraphChecks.problemOf(exit.cause) : undefined
-      const noted = Effect.suspend(() => {
-        const row: RunEnd = {
-          endedMs: clock.currentTimeMillisUnsafe(),
-          status: statusOf(exit),
-          ledger: JSON.stringify(ledger()),
-          ...(problem === undefined ? {} : { problem }),
-          notes: warnings(),
-        }
-        return journal.endRun(id, row)
-      })
-      // What ended a run early is not to be hidden by a journal that cannot say so.
-      return Exit.isSuccess(exit) ? noted : Effect.ignore(noted)
-    }
-    // Once it is in the journal that a run began, its end is to be there too, unless the process is killed.
-    yield* Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(begun, (id) => Effect.onExit(restore(work(id)), (exit) => end(id, exit))),
+  const work = Effect.fnUntraced(function* (id: number) {
+    const context: RunContext = { ...shared, run: id }
+    const wires = yield* wire(graph)
+    const sources = Object.entries(graph.inputs).map(([input, port]) =>
+      feed(context, input, port.record, inputs[input]!, wires.from(input), taken[input]!),
     )
-    return {
-      run: name,
-      graph: graph.name,
-      version: graph.version,
-      status: shared.failures.count > 0 ? "finished-with-failures" : "done",
-      startedMs,
-      endedMs: clock.currentTimeMillisUnsafe(),
-      ledger: ledger(),
-      inputs: Object.fromEntries(Object.entries(taken).map(([input, { count }]) => [input, count])),
-      outputs: given,
-      warnings: warnings(),
-    } satisfies Report
-  },
-  GraphChecks.journalErrors,
-) as any
+    const runners = nodes.map(({ node, tally, underway }, index) =>
+      NodeRunner.run(
+        { ...context, node, index, tally, underway, outlets: wires.from(node.id) },
+        wires.into(node.id, ""),
+        wires.sides(node.id),
+      ),
+    )
+    const sinks = Object.keys(graph.outputs).map((output) =>
+      Flow.forEachChunk(
+        wires.into(`output ${output}`, ""),
+        () => ({ min: 1, max: Flow.chunk }),
+        (items) => {
+          given[output]! += items.length
+          return journal.outputs(
+            id,
+            output,
+            items.map((item) => item.id),
+          )
+        },
+      ),
+    )
+    yield* Effect.all([...sources, ...runners, ...sinks], { concurrency: "unbounded", discard: true })
+  })
+
+  const statusOf = (exit: Exit.Exit<unknown, unknown>): RunStatus => {
+    if (Exit.isSuccess(exit)) return shared.failures.count > 0 ? "finished-with-failures" : "done"
+    return exit.cause.reasons.every(({ _tag }) => _tag === "Interrupt") ? "interrupted" : "failed"
+  }
+  /** Problems of closing the layers of operators. */
+  let unclosed: ReadonlyArray<string> = []
+  const close = Effect.map(environment.close, (problems) => void (unclosed = problems))
+  const warnings = (): ReadonlyArray<string> => [
+    ...[...shared.reused].map(([operator, count]) => ChangedCode.warning(operator, count)),
+    ...GraphChecks.unreadableCode(code),
+    ...executor.notes(),
+    ...unclosed,
+  ]
+  const end = (id: number, exit: Exit.Exit<unknown, unknown>) => {
+    const problem = Exit.isFailure(exit) ? GraphChecks.problemOf(exit.cause) : undefined
+    const noted = Effect.suspend(() => {
+      const row: RunEnd = {
+        endedMs: clock.currentTimeMillisUnsafe(),
+        status: statusOf(exit),
+        ledger: JSON.stringify(ledger()),
+        ...(problem === undefined ? {} : { problem }),
+        notes: warnings(),
+      }
+      return journal.endRun(id, row)
+    })
+    // What ended a run early is not to be hidden by a journal that cannot say so.
+    return Exit.isSuccess(exit) ? noted : Effect.ignore(noted)
+  }
+  // Once it is in the journal that a run began, its end is to be there too, unless the process is killed.
+  yield* Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(begun, (id) =>
+      Effect.onExit(restore(work(id)), (exit) => Effect.andThen(close, end(id, exit))),
+    ),
+  )
+  return {
+    run: name,
+    graph: graph.name,
+    version: graph.version,
+    status: shared.failures.count > 0 ? "finished-with-failures" : "done",
+    startedMs,
+    endedMs: clock.currentTimeMillisUnsafe(),
+    ledger: ledger(),
+    inputs: Object.fromEntries(Object.entries(taken).map(([input, { count }]) => [input, count])),
+    outputs: given,
+    warnings: warnings(),
+  } satisfies Report
+}, GraphChecks.journalErrors) as any
 
 const checkInputs = (
   graph: Graph.Graph,

@@ -265,6 +265,7 @@ describe("the cache", () => {
             version,
             input: Num,
             output: Stored,
+            needs: [BlobStore],
             run: ({ n }) =>
               Effect.map(
                 Effect.flatMap(BlobStore, (store) =>

@@ -167,6 +167,7 @@ export const Put = Operator.map("put", {
   worker,
   input: Num,
   output: Port.make("Stored", { record: Schema.Struct({ sha256: Schema.String }) }),
+  needs: [BlobStore],
   run: ({ n }) =>
     Effect.gen(function* () {
       const blobs = yield* BlobStore
@@ -246,6 +247,7 @@ export const Accumulate = Operator.map("accumulate", {
   output: Num,
   retries: 0,
   params: Schema.Struct({ count: Schema.Int, log: Schema.String, gates: Schema.String }),
+  needs: [Unfinished],
   run: ({ n }, { count, gates, log: file }, { key }) =>
     Effect.gen(function* () {
       const unfinished = yield* Unfinished

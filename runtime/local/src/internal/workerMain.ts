@@ -7,6 +7,7 @@ import { Worker } from "node:worker_threads"
 import { Operator, Params, type Progress } from "@reelgraph/core"
 // One by one: a process that is started for each slot of a cluster loads no more than it needs.
 import * as Call from "@reelgraph/call/Call"
+import * as Environment from "@reelgraph/call/Environment"
 import * as Failure from "@reelgraph/call/Failure"
 import * as Fingerprints from "@reelgraph/call/Fingerprints"
 import * as Invoke from "@reelgraph/call/Invoke"
@@ -50,7 +51,9 @@ const reply = (message: Reply) => void process.send!(message)
 
 // oxlint-disable-next-line node/no-process-env -- a process boundary: set by the driver that forked this process
 const runtime = ManagedRuntime.make(
-  Layer.merge(StoreAt.layer(process.env[storeVariable]!), Fingerprints.layer),
+  Environment.layer.pipe(
+    Layer.provideMerge(Layer.merge(StoreAt.layer(process.env[storeVariable]!), Fingerprints.layer)),
+  ),
 )
 
 // Operators are loaded from here on: what they were then is what results are made by.
@@ -113,7 +116,12 @@ const perform = (id: number, call: Call.Call, report: (progress: Progress.Progre
       call.items.map(({ record }) => record),
     )
     yield* Effect.sync(() => reply({ _tag: "Started", id }))
-    return yield* Invoke.invoke(call.node, operator, Invoke.frozen(value), records, view)
+    const environment = yield* Environment.Environment
+    return yield* environment.provide(
+      call.node,
+      operator,
+      Invoke.invoke(call.node, operator, Invoke.frozen(value), records, view),
+    )
   })
 
 const resultOf = (exit: Exit.Exit<ReadonlyArray<Call.Outcome>, unknown>): Result =>
@@ -121,8 +129,15 @@ const resultOf = (exit: Exit.Exit<ReadonlyArray<Call.Outcome>, unknown>): Result
     ? { _tag: "Done", outcomes: exit.value }
     : { _tag: "Failed", failure: Failure.fromCause(exit.cause) }
 
+/** Closes what operators have open, and ends. SIGKILL: see above. */
+const end = () =>
+  void runtime.dispose().finally(() => {
+    process.kill(process.pid, "SIGKILL")
+  })
+
 process.on("message", (request: Request) => {
   if (request._tag === "Stop") return void (stopping = true)
+  if (request._tag === "End") return end()
   const { call, id } = request
   const reports = new Throttle<Progress.Progress>(reportMs, (progress) =>
     reply({ _tag: "Reported", id, progress }),
