@@ -193,6 +193,8 @@ export interface Any {
   readonly modules: ReadonlyArray<string>
   /** Gives services to `run`; absent: it needs none but those of `needs`. */
   readonly layer: Services.AnyLayer | undefined
+  /** Whether the layer is another than the one that the operator's code gives it: see {@link withLayer}. */
+  readonly relayered: boolean
   /** Keys of the services that `run` and `layer` need from the runtime. */
   readonly needs: Services.Keys
   readonly run: (input: any, params: any, call: Call<any>) => Effect.Effect<any, any, any>
@@ -380,6 +382,7 @@ const make = (
     batchSize: options.batchSize ?? 1,
     modules: CallSites.modules(),
     layer: options.layer,
+    relayered: false,
     needs: options.needs ?? [],
     run: options.run,
   }
@@ -394,13 +397,7 @@ const fromFacts = (name: string, facts: Omit<Any, "name">): any => {
 
 /**
  * The same operator with another layer. Its calls are made in the process of the engine, as workers know the module's
- * own layer alone, and its results are not those of the operator: whoever calls this is part of its code.
+ * own layer alone, and only this very value finds their results again.
  */
-export const withLayer = (operator: Any, layer: Services.AnyLayer): Any => {
-  return fromFacts(operator.name, {
-    ...operator,
-    layer,
-    worker: undefined,
-    modules: [...new Set([...CallSites.modules(), ...operator.modules])],
-  })
-}
+export const withLayer = (operator: Any, layer: Services.AnyLayer): Any =>
+  fromFacts(operator.name, { ...operator, layer, relayered: true, worker: undefined })

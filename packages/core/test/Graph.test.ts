@@ -294,6 +294,7 @@ describe("replaceLayer", () => {
     assert.strictEqual(one, two, "one operator stays one")
     assert.strictEqual(short, Short)
     assert.strictEqual(one!.layer, fake)
+    assert.deepStrictEqual([one!.relayered, Recaption.relayered], [true, false])
     assert.isUndefined(one!.worker, "a worker would build the layer that its module has")
     assert.deepStrictEqual(
       faked.nodes.map(({ id, params }) => [id, params]),
@@ -303,17 +304,6 @@ describe("replaceLayer", () => {
     assert.strictEqual(Recaption.layer, real)
     assert.strictEqual(Recaption.worker, import.meta.url)
     assert.strictEqual((one as unknown as typeof Recaption)({ prefix: "3" }).operator, one)
-  })
-
-  it("makes whoever replaces it part of the operator's code", () => {
-    const bare = { ...graph, nodes: graph.nodes.map((node) => ({ ...node })) }
-    bare.nodes[0]!.operator = Object.assign(() => {}, Recaption, {
-      modules: ["file:///elsewhere.ts"],
-    }) as never
-    const faked = Graph.replaceLayer(Graph.fromParts<string, string>(bare), real, fake)
-    const { modules } = faked.nodes[0]!.operator
-    assert.strictEqual(modules.at(-1), "file:///elsewhere.ts")
-    assert.include(modules[0], "Graph.test.ts")
   })
 
   it("refuses a layer that no operator brings", () => {
