@@ -110,21 +110,28 @@ describe("layers of operators", () => {
   it.live("that take longer than a call may are there for the next attempt", () =>
     Effect.gen(function* () {
       const notes: Array<string> = []
-      const slow = yield* Deferred.make<void>()
-      const graph = adding(noting(notes, Deferred.await(slow)), { timeoutMs: 50 })
-      const run = yield* Effect.forkChild(go(graph, { in: [num(1)] }, { observe: () => {} }))
-      const journal = yield* Journal
-      const failing = yield* go(adding(Layer.effect(Adder, Effect.never), { timeoutMs: 50 }), {
-        in: [num(1)],
-      })
+      const gate = yield* Deferred.make<void>()
+      const graph = adding(noting(notes, Deferred.await(gate)), { timeoutMs: 200 })
+      let live: Engine.Live | undefined
+      const run = yield* Effect.forkChild(
+        Engine.run(graph, { in: Stream.make(num(1)) }, { observe: (begun) => void (live = begun) }),
+      )
+      while ((live?.nodes[0]!.tally.retries ?? 0) === 0) yield* Effect.sleep(5)
+      yield* Deferred.succeed(gate, undefined)
+      const { ledger } = yield* Fiber.join(run)
+      assert.deepInclude(ledger["add"], { kept: 1, failed: 0 })
+      assert.deepStrictEqual(notes, ["begun", "built", "closed"])
+    }).pipe(Effect.provide(memory)),
+  )
+
+  it.live("that are never built fail calls that may take only so long", () =>
+    Effect.gen(function* () {
+      const hanging = adding(Layer.effect(Adder, Effect.never), { timeoutMs: 20 })
+      const { failures } = yield* go(hanging, { in: [num(1)] })
       assert.deepStrictEqual(
-        failing.failures.map(({ reason }) => reason),
+        failures.map(({ reason }) => reason),
         ["CallTimeout"],
       )
-      yield* Deferred.succeed(slow, undefined)
-      const { report } = yield* Fiber.join(run)
-      assert.deepStrictEqual(notes.slice(0, 2), ["begun", "built"])
-      assert.strictEqual(journal.run(report.run)!.name, report.run)
     }).pipe(Effect.provide(memory)),
   )
 
