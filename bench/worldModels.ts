@@ -20,7 +20,7 @@ import * as Shape from "@reelgraph/onnx/Shape"
 import * as Tensor from "@reelgraph/onnx/Tensor"
 import * as Effect from "effect/Effect"
 
-import * as denoising from "../operators/sample/denoising.ts"
+import * as denoising from "@reelgraph/inference/Denoising"
 
 /** The models that come with the repository. */
 export const weightsFolder = fileURLToPath(new URL("../weights/", import.meta.url))

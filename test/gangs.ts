@@ -88,6 +88,7 @@ export const Meet = Operator.collect("meet", {
   input: Num,
   output: Meeting,
   params: Schema.Struct({ failed: Schema.String }),
+  needs: [Unfinished],
   run: (items, { failed }, call) =>
     Effect.gen(function* () {
       const gang = yield* Gang.current
@@ -130,6 +131,7 @@ export const Items = Operator.flatMap("items", {
   version,
   input: Num,
   output: TrainingItem,
+  needs: [BlobStore, Scratch],
   run: ({ n }) =>
     Effect.gen(function* () {
       const blobs = yield* BlobStore

@@ -1,36 +1,16 @@
 /** From latents to pixels. */
 import { Operator } from "@reelgraph/core"
-import * as ModelFile from "@reelgraph/models/ModelFile"
-import * as ShiftVae from "@reelgraph/models/ShiftVae"
+import * as LatentShards from "@reelgraph/inference/LatentShards"
+import { LatentSpaceMismatch } from "@reelgraph/inference/ModelMismatch"
+import * as VaeDecoders from "@reelgraph/inference/VaeDecoders"
 import * as Half from "@reelgraph/onnx/Half"
-import * as Onnx from "@reelgraph/onnx/Onnx"
-import * as Session from "@reelgraph/onnx/Session"
 import * as Tensor from "@reelgraph/onnx/Tensor"
 import { BlobStore } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import { kept } from "../models/kept.ts"
-import { LatentSpaceMismatch } from "../models/mismatch.ts"
 import { running } from "../models/params.ts"
-import * as shards from "../models/shards.ts"
 import { GeneratedFrames, SampledLatents, Vae } from "../ports/index.ts"
-
-interface Wanted extends Session.Options {
-  readonly sha256: string
-  readonly path: string
-  readonly frames: number
-  readonly height: number
-  readonly width: number
-}
-
-const decoder = kept(
-  Effect.fnUntraced(function* ({ frames, height, path, provider, threads = 1, width }: Wanted) {
-    const { spec, weights } = yield* ModelFile.read("vae", path)
-    const graph = ShiftVae.boundDecoder(spec.config, { batch: 1, frames, height, width }, weights)
-    return yield* Session.open(Onnx.model(graph), { provider, threads })
-  }),
-)
 
 /** Pixels `[3, F, H, W]` in [-1, 1] to `[F, H, W, 3]` in 0 to 255. */
 const toBytes = (pixels: Float32Array): Uint8Array => {
@@ -55,6 +35,8 @@ export const Decode = Operator.map("decode", {
   worker: import.meta.url,
   timeoutMs: 1_800_000,
   params: Schema.Struct(running),
+  layer: VaeDecoders.layer,
+  needs: [BlobStore],
   run: (record, { provider, threads }, { sides: { vae } }) =>
     Effect.gen(function* () {
       const { captions, channels, frames, height, name, negative, prompt, sample, seconds, width } = record
@@ -67,7 +49,8 @@ export const Decode = Operator.map("decode", {
         })
       const blobs = yield* BlobStore
       const path = yield* blobs.localPath(vae.file)
-      const session = yield* decoder({
+      const decoders = yield* VaeDecoders.VaeDecoders
+      const session = yield* decoders.open({
         sha256: vae.file.sha256,
         path,
         frames,
@@ -77,7 +60,7 @@ export const Decode = Operator.map("decode", {
         threads,
       })
       const shape = [channels, frames, height, width]
-      const bits = yield* shards.row(record.latents, "mean", "f16", shape)
+      const bits = yield* LatentShards.row(record.latents, "mean", "f16", shape)
       const latents = Tensor.make("f32", [1, ...shape], Half.toFloat32("f16", bits))
       const { pixels } = yield* session.run({ latents }, { transfer: true })
       const [, , F, H, W] = pixels.shape as [number, number, number, number, number]
@@ -88,7 +71,10 @@ export const Decode = Operator.map("decode", {
         name,
         captions,
         seconds,
-        pixels: yield* shards.putRow("frames", Tensor.make("u8", [1, F, H, W, 3], toBytes(pixels.data))),
+        pixels: yield* LatentShards.putRow(
+          "frames",
+          Tensor.make("u8", [1, F, H, W, 3], toBytes(pixels.data)),
+        ),
         frames: F,
         height: H,
         width: W,

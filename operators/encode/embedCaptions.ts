@@ -1,15 +1,15 @@
 /** From captions to what a text encoder makes of them. */
 import { type Drop, drop, Operator, type Port } from "@reelgraph/core"
+import * as LatentShards from "@reelgraph/inference/LatentShards"
+import * as TextModels from "@reelgraph/inference/TextModels"
 import type * as TextModel from "@reelgraph/models/TextModel"
 import * as Half from "@reelgraph/onnx/Half"
 import * as Tensor from "@reelgraph/onnx/Tensor"
-import type { Artifact } from "@reelgraph/store"
+import { type Artifact, BlobStore } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import { textModel } from "../models/textModel.ts"
 import { Latents, TrainingItem } from "../ports/index.ts"
-import * as shards from "../models/shards.ts"
 
 type TrainingRecord = Port.RecordOf<typeof TrainingItem>
 
@@ -26,7 +26,7 @@ const encode = Effect.fnUntraced(function* (model: TextModel.TextModel, captions
     const into = halves.subarray(offsets[i]! * width, offsets[i + 1]! * width)
     Half.fromFloat32("f16", states.data.subarray(from, from + length * width), into)
   })
-  return yield* shards.put({
+  return yield* LatentShards.put({
     offsets: Tensor.i64([offsets.length], offsets),
     states: Tensor.make("f16", [total, width], halves),
   })
@@ -49,10 +49,13 @@ export const EmbedCaptions = Operator.batch("embed-captions", {
       Schema.withDecodingDefaultKey(Effect.succeed(32)),
     ),
   }),
+  layer: TextModels.layer,
+  needs: [BlobStore],
   run: (records, { maxTokens }) =>
     Effect.scoped(
       Effect.gen(function* () {
-        const model = yield* textModel(maxTokens)
+        const models = yield* TextModels.TextModels
+        const model = yield* models.open(maxTokens)
         const measured = records.map(({ captions }) =>
           captions.map((caption) => ({ caption, tokens: model.tokenizer.encode(caption).length })),
         )

@@ -1,5 +1,7 @@
 /** From pixels to what a video autoencoder makes of them. */
 import { type Drop, drop, Operator, type Port } from "@reelgraph/core"
+import * as LatentShards from "@reelgraph/inference/LatentShards"
+import * as Sessions from "@reelgraph/inference/Sessions"
 import * as ModelFile from "@reelgraph/models/ModelFile"
 import * as ShiftVae from "@reelgraph/models/ShiftVae"
 import * as Half from "@reelgraph/onnx/Half"
@@ -10,9 +12,7 @@ import { BlobStore } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import { withSessions } from "../models/sessions.ts"
 import { Frames, Latents, Vae } from "../ports/index.ts"
-import * as shards from "../models/shards.ts"
 
 type FramesRecord = Port.RecordOf<typeof Frames>
 type LatentsRecord = Port.RecordOf<typeof Latents>
@@ -59,7 +59,7 @@ const encodeGroup = Effect.fnUntraced(function* (
   const shape = [spec.config.zDim, Math.ceil(frames / time), height / space, width / space] as const
   const encoder = ShiftVae.boundEncoder(spec.config, { frames, height, width }, weights)
   const session = yield* Session.open(Onnx.model(encoder), { provider: "cpu" })
-  const pixels = yield* shards.rows(
+  const pixels = yield* LatentShards.rows(
     group.map(([, { pixels }]) => ({ at: pixels, shape: [frames, height, width, 3] })),
     "frames",
     "u8",
@@ -76,7 +76,7 @@ const encodeGroup = Effect.fnUntraced(function* (
   }
   const bad = group.findIndex((_, row) => !isFinite(halves.subarray(row * size, (row + 1) * size)))
   if (bad >= 0) return yield* new LatentsNotFinite({ name: group[bad]![1].name, vae })
-  const shard = yield* shards.put({ mean: Tensor.make("f16", [group.length, ...shape], halves) })
+  const shard = yield* LatentShards.put({ mean: Tensor.make("f16", [group.length, ...shape], halves) })
   const [channels, ...sizes] = shape
   return group.map(
     ([at, { captions, name, seconds }], row) =>
@@ -122,24 +122,24 @@ export const EncodeLatents = Operator.batch("encode-latents", {
   worker: import.meta.url,
   timeoutMs: 1_800_000,
   sides: { vae: Operator.one(Vae) },
+  layer: Sessions.layer,
+  needs: [BlobStore],
   run: (records, _, { sides }) =>
-    withSessions(
-      Effect.gen(function* () {
-        const { sha256 } = sides.vae.file
-        const path = yield* BlobStore.use((blobs) => blobs.localPath(sides.vae.file))
-        const model = yield* ModelFile.read("vae", path)
-        const factors = ShiftVae.factors(model.spec.config)
-        const results: Array<LatentsRecord | Drop> = []
-        const groups = new Map<string, Array<readonly [number, FramesRecord]>>()
-        records.forEach((record, at) => {
-          const problem = misfit(factors, record)
-          if (problem !== undefined) return void (results[at] = problem)
-          const size = `${record.frames}x${record.height}x${record.width}`
-          groups.set(size, [...(groups.get(size) ?? []), [at, record]])
-        })
-        for (const group of groups.values())
-          for (const [at, made] of yield* encodeGroup(group, model, sha256)) results[at] = made
-        return results
-      }),
-    ),
+    Effect.gen(function* () {
+      const { sha256 } = sides.vae.file
+      const path = yield* BlobStore.use((blobs) => blobs.localPath(sides.vae.file))
+      const model = yield* ModelFile.read("vae", path)
+      const factors = ShiftVae.factors(model.spec.config)
+      const results: Array<LatentsRecord | Drop> = []
+      const groups = new Map<string, Array<readonly [number, FramesRecord]>>()
+      records.forEach((record, at) => {
+        const problem = misfit(factors, record)
+        if (problem !== undefined) return void (results[at] = problem)
+        const size = `${record.frames}x${record.height}x${record.width}`
+        groups.set(size, [...(groups.get(size) ?? []), [at, record]])
+      })
+      for (const group of groups.values())
+        for (const [at, made] of yield* encodeGroup(group, model, sha256)) results[at] = made
+      return results
+    }),
 })

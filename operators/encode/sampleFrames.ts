@@ -1,5 +1,6 @@
 /** Few small frames of a clip: as much of it as small models can learn from. */
 import { Operator } from "@reelgraph/core"
+import * as LatentShards from "@reelgraph/inference/LatentShards"
 import { FrameReader } from "@reelgraph/media"
 import * as Tensor from "@reelgraph/onnx/Tensor"
 import { BlobStore } from "@reelgraph/store"
@@ -8,7 +9,6 @@ import * as Schema from "effect/Schema"
 
 import { dropUnusable } from "../filter/reasons.ts"
 import { CaptionedClip, Frames } from "../ports/index.ts"
-import * as shards from "../models/shards.ts"
 
 const whole = (minimum: number, maximum: number, value: number) =>
   Schema.Int.check(Schema.isBetween({ minimum, maximum })).pipe(
@@ -29,12 +29,15 @@ export const SampleFrames = Operator.map("sample-frames", {
     width: whole(8, 1280, 128),
     height: whole(8, 720, 72),
   }),
+  needs: [BlobStore],
   run: ({ captions, clip, fps, frames: length, name }, { frames, height, width }) =>
     Effect.gen(function* () {
       const path = yield* BlobStore.use((blobs) => blobs.localPath(clip))
       const indices = FrameReader.spread(length, frames)
       const pixels = yield* FrameReader.read(path, { indices, width, height }).pipe(dropUnusable(path, name))
-      const shard = yield* shards.put({ frames: Tensor.make("u8", [1, frames, height, width, 3], pixels) })
+      const shard = yield* LatentShards.put({
+        frames: Tensor.make("u8", [1, frames, height, width, 3], pixels),
+      })
       return {
         name,
         captions,

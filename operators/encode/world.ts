@@ -1,11 +1,12 @@
 /** Clips of the sample world, made to order. */
 import { Operator } from "@reelgraph/core"
+import * as LatentShards from "@reelgraph/inference/LatentShards"
 import * as Tensor from "@reelgraph/onnx/Tensor"
+import { BlobStore } from "@reelgraph/store"
 import { Render } from "@reelgraph/world"
 import * as Effect from "effect/Effect"
 
 import { Frames, WorldPart, WorldSet } from "../ports/index.ts"
-import * as shards from "../models/shards.ts"
 import * as worldScene from "./worldScene.ts"
 
 /** Scenes in a part. */
@@ -37,6 +38,7 @@ export const RenderWorld = Operator.flatMap("render-world", {
   output: Frames,
   worker: import.meta.url,
   timeoutMs: 600_000,
+  needs: [BlobStore],
   run: ({ from, to, ...look }) =>
     Effect.gen(function* () {
       const { height, seconds, width } = look
@@ -46,7 +48,7 @@ export const RenderWorld = Operator.flatMap("render-world", {
         const size = frames * height * width * 3
         const pixels = new Uint8Array(alike.length * size)
         alike.forEach(({ scene }, row) => pixels.set(Render.frames(scene, { frames }), row * size))
-        const shard = yield* shards.put({
+        const shard = yield* LatentShards.put({
           frames: Tensor.make("u8", [alike.length, frames, height, width, 3], pixels),
         })
         made.push(

@@ -15,6 +15,7 @@ export const Measure = Operator.map("measure", {
   output: MeasuredVideo,
   worker: import.meta.url,
   timeoutMs: 3_600_000,
+  needs: [BlobStore],
   run: (probed) =>
     Effect.gen(function* () {
       const blobs = yield* BlobStore

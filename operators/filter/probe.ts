@@ -15,6 +15,7 @@ export const Probe = Operator.map("probe", {
   output: ProbedVideo,
   worker: import.meta.url,
   timeoutMs: 120_000,
+  needs: [BlobStore],
   run: (source) =>
     Effect.gen(function* () {
       const path = yield* BlobStore.use((blobs) => blobs.localPath(source.file))

@@ -34,6 +34,7 @@ export const SplitClips = Operator.flatMap("split-clips", {
     /** Edge width in pixels above which a frame is blurry. */
     maxBlur: nonNegative(8),
   }),
+  needs: [BlobStore],
   run: (
     { file, measures, name, video },
     { cutScore, maxBlur, maxPerShot, minShotFrames, skipFirstSeconds },

@@ -56,6 +56,7 @@ export const AttachCaptions = Operator.map("attach-captions", {
   input: Clip,
   output: CaptionedClip,
   sides: { captions: Operator.all(CaptionFile) },
+  needs: [BlobStore],
   run: (clip, _, { sides }) =>
     Effect.gen(function* () {
       const bad = (detail: string) => drop("bad-caption", detail)

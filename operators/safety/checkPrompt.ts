@@ -1,13 +1,12 @@
 /** Prompts, before anything is spent on them. */
 import { drop, keep, Operator } from "@reelgraph/core"
+import * as TextModels from "@reelgraph/inference/TextModels"
 import * as ModelFile from "@reelgraph/models/ModelFile"
 import * as Models from "@reelgraph/models/Prompt"
-import * as TextModel from "@reelgraph/models/TextModel"
 import * as Safetensors from "@reelgraph/onnx/Safetensors"
 import { BlobStore } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
-import { kept } from "../models/kept.ts"
 import { Denoiser, Prompt } from "../ports/index.ts"
 
 const reasons: { readonly [K in Models.PromptError["_tag"]]: string } = {
@@ -16,8 +15,6 @@ const reasons: { readonly [K in Models.PromptError["_tag"]]: string } = {
   PromptLanguage: "prompt-language",
   PromptUnknown: "prompt-unknown",
 }
-
-const tokenizer = kept((directory: string | null) => TextModel.tokenizer(directory ?? undefined))
 
 /**
  * Keeps prompts that the denoiser can make something of: in words, in English, within its tokens, and with at least
@@ -30,13 +27,16 @@ export const CheckPrompt = Operator.filter("check-prompt", {
   sides: { denoiser: Operator.one(Denoiser) },
   worker: import.meta.url,
   timeoutMs: 60_000,
+  layer: TextModels.layer,
+  needs: [BlobStore],
   run: ({ negative, prompt }, _, { sides }) =>
     Effect.gen(function* () {
       const blobs = yield* BlobStore
       const file = yield* Safetensors.open(yield* blobs.localPath(sides.denoiser.file))
       const spec = yield* ModelFile.specOf("denoiser", file)
+      const { tokenizer } = yield* TextModels.TextModels
       const options: Models.Options = {
-        tokenizer: yield* tokenizer(null),
+        tokenizer: yield* tokenizer,
         maxTokens: spec.tokens,
         ...(spec.vocabulary === undefined ? {} : { vocabulary: new Set(spec.vocabulary) }),
       }

@@ -1,6 +1,10 @@
 /** From prompts to latents. */
 import { type CounterRandom, Operator } from "@reelgraph/core"
-import * as Denoiser from "@reelgraph/models/Denoiser"
+import * as Denoisers from "@reelgraph/inference/Denoisers"
+import * as Denoising from "@reelgraph/inference/Denoising"
+import * as LatentShards from "@reelgraph/inference/LatentShards"
+import { LatentSpaceMismatch, TextEncoderMismatch } from "@reelgraph/inference/ModelMismatch"
+import * as TextModels from "@reelgraph/inference/TextModels"
 import * as ModelFile from "@reelgraph/models/ModelFile"
 import * as NoiseSchedule from "@reelgraph/models/NoiseSchedule"
 import * as PromptText from "@reelgraph/models/Prompt"
@@ -8,34 +12,16 @@ import * as Sampler from "@reelgraph/models/Sampler"
 import type { OptionInvalid } from "@reelgraph/models/SamplingError"
 import type * as TextModel from "@reelgraph/models/TextModel"
 import * as Half from "@reelgraph/onnx/Half"
-import * as Onnx from "@reelgraph/onnx/Onnx"
 import * as Safetensors from "@reelgraph/onnx/Safetensors"
-import * as Session from "@reelgraph/onnx/Session"
 import * as Shape from "@reelgraph/onnx/Shape"
 import * as Tensor from "@reelgraph/onnx/Tensor"
 import { BlobStore } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 
-import { kept } from "../models/kept.ts"
-import { LatentSpaceMismatch, TextEncoderMismatch } from "../models/mismatch.ts"
 import { running } from "../models/params.ts"
-import * as shards from "../models/shards.ts"
-import { textModel } from "../models/textModel.ts"
-import { Denoiser as DenoiserPort, Prompt, SampledLatents, Vae } from "../ports/index.ts"
-import * as denoising from "./denoising.ts"
-
-/** The denoiser cannot take latents of this size. */
-export class LatentSizeInvalid extends Schema.TaggedError<LatentSizeInvalid>()("LatentSizeInvalid", {
-  frames: Schema.Int,
-  rows: Schema.Int,
-  columns: Schema.Int,
-  problem: Schema.String,
-}) {
-  override get message() {
-    return `the denoiser takes no latents of ${this.frames} frames, ${this.rows} rows and ${this.columns} columns: ${this.problem}`
-  }
-}
+import { Denoiser, Prompt, SampledLatents, Vae } from "../ports/index.ts"
 
 /** Of latents, along one axis; a bound on what is allocated. */
 const Side = Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 512 })))
@@ -73,28 +59,6 @@ const Params = Schema.Struct({
   ...running,
 })
 type Params = typeof Params.Type
-
-interface Wanted extends Session.Options {
-  readonly sha256: string
-  readonly path: string
-  readonly batch: number
-  /** Frames, rows and columns. */
-  readonly latents: readonly [number, number, number]
-}
-
-const predictor = kept(
-  Effect.fnUntraced(function* ({ batch, latents, path, provider, threads = 1 }: Wanted) {
-    const { spec, weights } = yield* ModelFile.read("denoiser", path)
-    const [frames, height, width] = latents
-    const sizes = { batch, frames, height, width, tokens: spec.tokens }
-    const model = yield* Effect.try({
-      try: () => Onnx.model(Denoiser.boundGraph(ModelFile.denoiserOf(spec), sizes, weights)),
-      catch: (cause) =>
-        new LatentSizeInvalid({ frames, rows: height, columns: width, problem: (cause as Error).message }),
-    })
-    return yield* Session.open(model, { provider, threads })
-  }),
-)
 
 /** What the file says it is, before its weights are read. */
 const describe = Effect.fnUntraced(function* (path: string) {
@@ -164,14 +128,18 @@ export const Sample = Operator.batch("sample", {
   input: Prompt,
   output: SampledLatents,
   size: 8,
-  sides: { denoiser: Operator.one(DenoiserPort), vae: Operator.one(Vae) },
+  sides: { denoiser: Operator.one(Denoiser), vae: Operator.one(Vae) },
   seeded: true,
   worker: import.meta.url,
   timeoutMs: 3_600_000,
   params: Params,
+  layer: Layer.merge(Denoisers.layer, TextModels.layer),
+  needs: [BlobStore],
   run: (prompts, params, { randoms, sides: { denoiser, vae } }) =>
     Effect.gen(function* () {
       const blobs = yield* BlobStore
+      const denoisers = yield* Denoisers.Denoisers
+      const texts = yield* TextModels.TextModels
       const path = yield* blobs.localPath(denoiser.file)
       const spec = yield* describe(path)
       if (vae.file.sha256 !== spec.vae)
@@ -189,21 +157,21 @@ export const Sample = Operator.batch("sample", {
         params.columns ?? spec.latents[2],
       ]
       if (frames * height * width > mostCells)
-        return yield* new LatentSizeInvalid({
+        return yield* new Denoisers.LatentSizeInvalid({
           frames,
           rows: height,
           columns: width,
           problem: `they have ${frames * height * width} places, at most ${mostCells} are made`,
         })
-      const session = yield* predictor({
+      const session = yield* denoisers.open({
         sha256: denoiser.file.sha256,
         path,
-        batch: denoising.batchOf(together[provider], scale),
+        batch: Denoising.batchOf(together[provider], scale),
         latents: [frames, height, width],
         provider,
         threads,
       })
-      const text = yield* textModel(spec.tokens)
+      const text = yield* texts.open(spec.tokens)
       if (text.digest !== spec.textEncoder)
         return yield* new TextEncoderMismatch({
           denoiser: denoiser.name,
@@ -220,7 +188,7 @@ export const Sample = Operator.batch("sample", {
         textDim,
       )
       const latents = [channels, frames, height, width]
-      const samples = yield* denoising.denoise(
+      const samples = yield* Denoising.denoise(
         { session, together: together[provider], latents, tokens: spec.tokens, textDim, scale, rescale },
         prompts.map((_, i) => ({
           key: randoms[i]!,
@@ -234,7 +202,7 @@ export const Sample = Operator.batch("sample", {
           const sample = samples[i]!
           const beyond = sample.find((value) => !(Math.abs(value) <= largest))
           if (beyond !== undefined)
-            return yield* new denoising.SamplingDiverged({
+            return yield* new Denoising.SamplingDiverged({
               sampler: params.sampler,
               step: params.steps,
               steps: params.steps,
@@ -245,7 +213,7 @@ export const Sample = Operator.batch("sample", {
             name: asked[i]!,
             captions: [asked[i]!],
             seconds: (params.seconds * frames) / spec.latents[0],
-            latents: yield* shards.putRow(
+            latents: yield* LatentShards.putRow(
               "mean",
               Tensor.make("f16", [1, ...latents], Half.fromFloat32("f16", sample)),
             ),

@@ -34,6 +34,7 @@ export const Standardize = Operator.map("standardize", {
       Schema.withDecodingDefaultKey(Effect.succeed(Media.standardEncoder.crf)),
     ),
   }),
+  needs: [BlobStore, Scratch],
   run: ({ file, name, summary, window }, { crf, preset }) =>
     Effect.gen(function* () {
       const blobs = yield* BlobStore

@@ -2,12 +2,12 @@
 import { join } from "node:path"
 
 import { Operator } from "@reelgraph/core"
+import * as LatentShards from "@reelgraph/inference/LatentShards"
 import { FrameWriter } from "@reelgraph/media"
 import { BlobStore, Scratch } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import * as shards from "../models/shards.ts"
 import { GeneratedFrames, GeneratedVideo } from "../ports/index.ts"
 
 const Pixels = Schema.Int.check(Schema.isBetween({ minimum: 16, maximum: 4096 }))
@@ -52,9 +52,10 @@ export const Interpolate = Operator.map("interpolate", {
       Schema.withDecodingDefaultKey(Effect.succeed(24)),
     ),
   }),
+  needs: [BlobStore, Scratch],
   run: ({ frames, height, name, negative, pixels, prompt, sample, seconds, width }, params) =>
     Effect.gen(function* () {
-      const source = yield* shards.row(pixels, "frames", "u8", [frames, height, width, 3])
+      const source = yield* LatentShards.row(pixels, "frames", "u8", [frames, height, width, 3])
       const size = fitted({ width, height }, params)
       const target = { ...size, fps: params.fps, frames: Math.max(1, Math.round(seconds * params.fps)) }
       const step = target.frames === 1 ? 0 : (frames - 1) / (target.frames - 1)

@@ -8,8 +8,6 @@ import { type KeptRun, LossCurve, type TrainingRun } from "@reelgraph/training"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import { withSessions } from "../models/sessions.ts"
-
 /** The loss became infinite or not a number; the last good state was kept as a file of the store. */
 export class TrainingStopped extends Schema.TaggedError<TrainingStopped>()("TrainingStopped", {
   step: Schema.Int,
@@ -43,7 +41,7 @@ interface Watch {
 }
 
 /**
- * Runs a training in the folder of a call, with its sessions and its reports. When the call is to come to an end, it
+ * Runs a training in the folder of a call, with its reports. When the call is to come to an end, it
  * saves and fails with `TrainingInterrupted`: another attempt goes on from there. The folder is not discarded: between that
  * and the commit of the result hours of work could be lost.
  */
@@ -54,7 +52,7 @@ export const longRun = <A, E, R>(
   Effect.gen(function* () {
     const folder = yield* Unfinished.use(({ use }) => use(call.key))
     const onWindow = (window: TrainingRun.Window) => call.progress(reportOf(window))
-    return yield* withSessions(run(folder, { onWindow, stopping: call.stopping }))
+    return yield* run(folder, { onWindow, stopping: call.stopping })
   }).pipe(
     Effect.catchTag("TrainingDiverged", (diverged) => {
       const { checkpoint, loss, norm, step } = diverged as KeptRun.TrainingDiverged

@@ -1,6 +1,7 @@
 /** Training a denoiser. */
 import { Operator } from "@reelgraph/core"
-import { BlobStore } from "@reelgraph/store"
+import * as Sessions from "@reelgraph/inference/Sessions"
+import { BlobStore, Scratch, Unfinished } from "@reelgraph/store"
 import { DenoiserRun, Gang, LatentSet, TrainingMismatch } from "@reelgraph/training"
 import * as Effect from "effect/Effect"
 
@@ -43,6 +44,8 @@ export const Train = Operator.collect("train", {
   seeded: true,
   resources: { cores: 2 },
   params: DenoiserRun.Settings,
+  layer: Sessions.layer,
+  needs: [BlobStore, Scratch, Unfinished],
   run: (items, settings, call) =>
     Effect.gen(function* () {
       yield* Gang.requireOneRank

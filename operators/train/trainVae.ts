@@ -2,9 +2,10 @@
 import { join } from "node:path"
 
 import { Operator } from "@reelgraph/core"
+import * as Sessions from "@reelgraph/inference/Sessions"
 import * as ModelFile from "@reelgraph/models/ModelFile"
 import { Safetensors } from "@reelgraph/onnx"
-import { BlobStore, Scratch } from "@reelgraph/store"
+import { BlobStore, Scratch, Unfinished } from "@reelgraph/store"
 import { type Crops, Gang, TrainingMismatch, VaeRun } from "@reelgraph/training"
 import * as Effect from "effect/Effect"
 
@@ -56,6 +57,8 @@ export const TrainVae = Operator.collect("train-vae", {
   seeded: true,
   resources: { cores: 2 },
   params: VaeRun.Settings,
+  layer: Sessions.layer,
+  needs: [BlobStore, Scratch, Unfinished],
   run: (items, settings, call) =>
     Effect.gen(function* () {
       yield* Gang.requireOneRank

@@ -26,7 +26,7 @@ import {
   denoiserSpec,
   writeVae,
 } from "../../models/test/fixtures.ts"
-import * as shards from "../../models/shards.ts"
+import * as shards from "@reelgraph/inference/LatentShards"
 
 type Frames = (typeof GeneratedFrames)["record"]["Type"]
 

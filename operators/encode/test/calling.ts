@@ -8,8 +8,11 @@ import * as ModelFile from "@reelgraph/models/ModelFile"
 import * as ShiftVae from "@reelgraph/models/ShiftVae"
 import * as Safetensors from "@reelgraph/onnx/Safetensors"
 import type { Frames, Vae } from "@reelgraph/operators/ports"
-import { type Artifact, BlobStore } from "@reelgraph/store"
+import { type Artifact, BlobStore, BlobStoreMemory } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+
+import { inference } from "../../models/test/fixtures.ts"
 
 export type FramesRecord = Port.RecordOf<typeof Frames>
 
@@ -22,6 +25,9 @@ export const call = (
   input: unknown,
   sides: { readonly [side: string]: unknown } = {},
 ): Effect.Effect<any, any, BlobStore> => Effect.scoped(operator.run(input, value, { sides } as never))
+
+/** A store in memory, and what operators of models bring. */
+export const memory = Layer.merge(BlobStoreMemory.layer, inference)
 
 /** A folder that is removed when the scope closes. */
 export const temporaryFolder = Effect.acquireRelease(

@@ -6,10 +6,9 @@ import * as Half from "@reelgraph/onnx/Half"
 import * as Session from "@reelgraph/onnx/Session"
 import { EmbedCaptions } from "@reelgraph/operators/encode"
 import type { Latents, TrainingItem } from "@reelgraph/operators/ports"
-import { BlobStoreMemory } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
-import { call, opened } from "./calling.ts"
+import { call, opened, memory } from "./calling.ts"
 
 const shard = {
   _tag: "Artifact" as const,
@@ -76,7 +75,7 @@ describe("EmbedCaptions", () => {
           const own = expected.states.data.slice(i * 24 * 512, i * 24 * 512 + rows.length)
           assert.deepStrictEqual(rows, Half.fromFloat32("f16", own))
         })
-      }).pipe(Effect.scoped, Effect.provide([BlobStoreMemory.layer, Session.layer()])),
+      }).pipe(Effect.scoped, Effect.provide([memory, Session.layer()])),
     limit,
   )
 
@@ -86,7 +85,7 @@ describe("EmbedCaptions", () => {
       Effect.gen(function* () {
         const made = yield* call(EmbedCaptions(), [clips[3]])
         assert.deepInclude(made[0], { reason: "no-caption" })
-      }).pipe(Effect.provide(BlobStoreMemory.layer)),
+      }).pipe(Effect.provide(memory)),
     limit,
   )
 })

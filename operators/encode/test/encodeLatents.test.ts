@@ -11,11 +11,11 @@ import * as Session from "@reelgraph/onnx/Session"
 import * as Tensor from "@reelgraph/onnx/Tensor"
 import { EncodeLatents, RenderWorld } from "@reelgraph/operators/encode"
 import type { Latents } from "@reelgraph/operators/ports"
-import { BlobStore, BlobStoreMemory } from "@reelgraph/store"
+import { BlobStore } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
-import * as shards from "../../models/shards.ts"
-import { call, type FramesRecord, opened, temporaryFolder, tiny, vaeFile } from "./calling.ts"
+import * as shards from "@reelgraph/inference/LatentShards"
+import { call, type FramesRecord, opened, temporaryFolder, tiny, vaeFile, memory } from "./calling.ts"
 
 type LatentsRecord = Port.RecordOf<typeof Latents>
 
@@ -67,7 +67,7 @@ const encoded = (record: FramesRecord, weights: ReturnType<typeof ShiftVae.initi
   }).pipe(Effect.scoped, Effect.provide(Session.layer()))
 
 const test = <A, E>(effect: Effect.Effect<A, E, BlobStore | import("effect/Scope").Scope>) =>
-  effect.pipe(Effect.scoped, Effect.provide(BlobStoreMemory.layer))
+  effect.pipe(Effect.scoped, Effect.provide(memory))
 
 /** For what opens sessions. */
 const limit = 180_000

@@ -3,13 +3,12 @@ import { assert, describe, it } from "@effect/vitest"
 import type { Port } from "@reelgraph/core"
 import { RenderWorld, WorldScenes } from "@reelgraph/operators/encode"
 import { WorldSet } from "@reelgraph/operators/ports"
-import { BlobStoreMemory } from "@reelgraph/store"
 import { Attributes, Captions, Render } from "@reelgraph/world"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import * as worldScene from "../worldScene.ts"
-import { call, type FramesRecord, opened } from "./calling.ts"
+import { call, type FramesRecord, opened, memory } from "./calling.ts"
 
 const decode = Schema.decodeUnknownSync(WorldSet.record)
 
@@ -115,7 +114,7 @@ describe("WorldScenes", () => {
       )
       const more = yield* call(WorldScenes(), set({ count: 500 }))
       assert.deepStrictEqual(more.slice(0, 2), parts.slice(0, 2))
-    }).pipe(Effect.provide(BlobStoreMemory.layer)),
+    }).pipe(Effect.provide(memory)),
   )
 })
 
@@ -143,6 +142,6 @@ describe("RenderWorld", () => {
           Buffer.from(Render.frames(scene, { frames })),
         )
       }
-    }).pipe(Effect.provide(BlobStoreMemory.layer)),
+    }).pipe(Effect.provide(memory)),
   )
 })

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 
 import { CounterRandom, type Graph } from "@reelgraph/core"
+import { Denoisers, Sessions, TextModels, VaeDecoders } from "@reelgraph/inference"
 import * as Gaussian from "@reelgraph/models/Gaussian"
 import * as ModelFile from "@reelgraph/models/ModelFile"
 import type * as ModelWeights from "@reelgraph/models/ModelWeights"
@@ -14,6 +15,7 @@ import * as Session from "@reelgraph/onnx/Session"
 import * as Tensor from "@reelgraph/onnx/Tensor"
 import { BlobStore, StoreFs } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 
 /** A folder that is removed when the scope closes. */
 export const folder = Effect.acquireRelease(
@@ -122,8 +124,12 @@ export const models = Effect.gen(function* () {
   return { folder: at, vaePath, denoiserPath, vae, denoiser, spec }
 })
 
-/** A store in a folder that is removed. */
-export const store = (at: string) => StoreFs.layer(join(at, "store"), { durability: "none" })
+/** What operators of models bring, shared by the calls of a test. */
+export const inference = Layer.mergeAll(Denoisers.layer, VaeDecoders.layer, TextModels.layer, Sessions.layer)
+
+/** A store in a folder that is removed, and {@link inference}. */
+export const store = (at: string) =>
+  Layer.merge(StoreFs.layer(join(at, "store"), { durability: "none" }), inference)
 
 /** The key of what a record of this number draws. */
 export const keyOf = (seed: number) => CounterRandom.key(seed, "item", "sample")

@@ -8,7 +8,7 @@ import { BlobStore } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
-import * as shards from "../../models/shards.ts"
+import * as shards from "@reelgraph/inference/LatentShards"
 import { folder, run, store } from "../../models/test/fixtures.ts"
 
 type Video = (typeof GeneratedVideo)["record"]["Type"]

@@ -157,6 +157,30 @@ describe("usage", () => {
     }).pipe(Effect.scoped),
   )
 
+  it.live("refuses a graph that needs a service which nothing gives, in check, plan and run", () =>
+    Effect.gen(function* () {
+      const here = yield* folder
+      const file = join(import.meta.dirname, "graphs", "needing.graph.ts")
+      const nums = join(here, "nums.ndjson")
+      writeFileSync(nums, '{"n":1}\n')
+      const given = ["--input", nums, "--store", join(here, "store")]
+      for (const args of [
+        ["check", file],
+        ["plan", file, ...given],
+        ["run", file, ...given],
+      ]) {
+        const { code, stderr, stdout } = yield* reel(...args)
+        assert.notStrictEqual(code, 0, args[0])
+        assert.include(
+          stdout + stderr,
+          "ask needs the service test/Captioner, which nothing gives where the calls of its operator ask@1.0.0 are made; let the operator bring a layer that gives it",
+          args[0],
+        )
+        assert.notMatch(stderr, /\n\s+at /)
+      }
+    }).pipe(Effect.scoped),
+  )
+
   it.live("gives errors as JSON where JSON was asked for", () =>
     Effect.gen(function* () {
       const { code, stdout } = yield* reel("plan", slow, "--json", "--input", "nowhere.json")

@@ -10,10 +10,13 @@
  * })
  * ```
  */
+import type * as Layer from "effect/Layer"
+
 import type * as Canonical from "./Canonical.ts"
 import type * as Edge from "./Edge.ts"
 import {
   EdgeForeign,
+  LayerUnused,
   NameInvalid,
   NameTaken,
   NodeUnknown,
@@ -22,7 +25,7 @@ import {
 } from "./GraphError.ts"
 import * as Names from "./internal/Names.ts"
 import type * as Node from "./Node.ts"
-import type * as Operator from "./Operator.ts"
+import * as Operator from "./Operator.ts"
 import * as Params from "./Params.ts"
 import type * as Port from "./Port.ts"
 
@@ -38,7 +41,11 @@ export interface Placed {
   readonly output: Port.Any
 }
 
-export interface Graph<out Name extends string = string, Outputs extends string = string> {
+/**
+ * `R` are the services that its operators need from whoever runs it. Of a graph whose types are erased (`Graph` alone)
+ * the compiler knows none: they are checked when it runs.
+ */
+export interface Graph<out Name extends string = string, Outputs extends string = string, out R = unknown> {
   readonly name: Name
   readonly version: string
   readonly description: string
@@ -46,7 +53,13 @@ export interface Graph<out Name extends string = string, Outputs extends string 
   /** In an order in which every node comes after those that feed it. */
   readonly nodes: ReadonlyArray<Placed>
   readonly outputs: { readonly [K in Outputs]: string }
+  /** For the compiler alone: no such property exists. */
+  readonly "~needs"?: R
 }
+
+/** The services that a graph requires of whoever runs it, as far as its type tells. */
+export type Needs<G extends Graph> =
+  G extends Graph<string, any, infer R> ? (unknown extends R ? never : R) : never
 
 export const isGraph = (value: unknown): value is Graph =>
   typeof value === "object" && value !== null && (value as { [TypeId]?: unknown })[TypeId] === true
@@ -68,7 +81,7 @@ export const make = <const Name extends string, const Outputs extends { readonly
   name: Name,
   options: { readonly version: string; readonly description?: string },
   build: (g: Builder) => Outputs,
-): Graph<Name, keyof Outputs & string> => {
+): Graph<Name, keyof Outputs & string, Edge.NeedsOf<Outputs[keyof Outputs]>> => {
   if (!Names.isName(name)) throw new NameInvalid({ of: "graph", given: name })
   if (!Names.isVersion(options.version))
     throw new VersionInvalid({ of: `graph ${name}`, version: options.version })
@@ -131,9 +144,9 @@ export const make = <const Name extends string, const Outputs extends { readonly
 }
 
 /** A graph from its parts: what passes `graph -> graph` end with. */
-export const fromParts = <Name extends string, Outputs extends string>(
-  parts: Graph<Name, Outputs>,
-): Graph<Name, Outputs> => {
+export const fromParts = <Name extends string, Outputs extends string, R = unknown>(
+  parts: Graph<Name, Outputs, R>,
+): Graph<Name, Outputs, R> => {
   const graph = {
     ...parts,
     inputs: Object.freeze({ ...parts.inputs }),
@@ -169,6 +182,29 @@ export const configure = <G extends Graph>(
       )
       return { ...node, params: json, value }
     }),
+  }) as G
+}
+
+/**
+ * The same graph with another layer in the place of one that its operators bring, such as a fake in a test:
+ * `Graph.replaceLayer(graph, Captioner.layer, Layer.succeed(Captioner, fake))`. See {@link Operator.withLayer} for what
+ * else changes.
+ *
+ * @throws LayerUnused
+ */
+export const replaceLayer = <G extends Graph, Gives>(
+  graph: G,
+  layer: Layer.Layer<Gives, any, any>,
+  by: Layer.Layer<NoInfer<Gives>, unknown>,
+): G => {
+  const replaced = new Map<Operator.Any, Operator.Any>()
+  for (const { operator } of graph.nodes)
+    if (operator.layer === layer && !replaced.has(operator))
+      replaced.set(operator, Operator.withLayer(operator, by))
+  if (replaced.size === 0) throw new LayerUnused({ graph: graph.name })
+  return fromParts({
+    ...graph,
+    nodes: graph.nodes.map((node) => ({ ...node, operator: replaced.get(node.operator) ?? node.operator })),
   }) as G
 }
 

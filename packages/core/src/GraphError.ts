@@ -72,3 +72,12 @@ export class NodeUnknown extends Schema.TaggedError<NodeUnknown>()("NodeUnknown"
     return `graph ${this.graph} has no node ${this.node}; it has ${this.known.join(", ")}`
   }
 }
+
+/** A layer is to be replaced that no operator of the graph brings. */
+export class LayerUnused extends Schema.TaggedError<LayerUnused>()("LayerUnused", {
+  graph: Schema.String,
+}) {
+  override get message() {
+    return `no operator of graph ${this.graph} brings this layer; give the very value that is the operator's layer`
+  }
+}

@@ -13,6 +13,7 @@ export interface Node<
   out In extends Port.Any,
   out Out extends Port.Any | Same,
   S extends Operator.Sides,
+  out R = never,
 > {
   readonly id: Name
   readonly operator: Operator.Any
@@ -22,13 +23,13 @@ export interface Node<
   readonly value: unknown
   readonly sides: { readonly [name: string]: Edge.Any }
   /** For the compiler alone: no such property exists. */
-  readonly "~types": { readonly input: In; readonly output: Out; readonly sides: S }
+  readonly "~types": { readonly input: In; readonly output: Out; readonly sides: S; readonly needs: R }
   /** The same node under another name: needed when one graph uses an operator twice. */
-  as<const Id extends string>(id: Id): Node<Id, In, Out, S>
+  as<const Id extends string>(id: Id): Node<Id, In, Out, S, R>
   /** The same node with its side inputs wired. */
   with<const Given extends { readonly [side: string]: unknown }>(
     sides: Wired<Name, S, Given>,
-  ): Node<Name, In, Out, {}>
+  ): Node<Name, In, Out, {}, R | Edge.NeedsOf<Given[keyof Given]>>
 }
 
 /** The edges given to `with` when they fit; in the place of one that does not, the message that the compiler shows. */
@@ -40,7 +41,7 @@ type Wired<Name extends string, S extends Operator.Sides, Given> = {
     : `${Name} has no side input ${K & string}`
 } & { readonly [K in keyof S]: unknown }
 
-export type Any = Node<string, Port.Any, Port.Any | Same, any>
+export type Any = Node<string, Port.Any, Port.Any | Same, any, unknown>
 
 interface Parts {
   readonly id: string

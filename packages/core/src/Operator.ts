@@ -14,6 +14,7 @@
  * ```
  */
 import type * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 
 import type * as Canonical from "./Canonical.ts"
@@ -27,6 +28,7 @@ import * as Node from "./Node.ts"
 import type * as Port from "./Port.ts"
 import type { Progress } from "./Progress.ts"
 import type { Resources } from "./Resources.ts"
+import type * as Services from "./Services.ts"
 
 /**
  * How many records come out for what goes in: `map` one for one; `filter` the same one or none; `flatMap` any
@@ -113,7 +115,13 @@ export const pass = (at: number): Emission<never> => ({ _tag: "Pass", at })
 export const dropAt = (at: number, drop: Drop): Emission<never> => ({ _tag: "Drop", at, drop })
 
 /** What every operator says about itself. */
-interface Common<In extends Port.Any, P extends Params, S extends Sides> {
+interface Common<
+  In extends Port.Any,
+  P extends Params,
+  S extends Sides,
+  L extends Services.AnyLayer,
+  Needs extends Services.Keys,
+> {
   /** Semantic version. Results are cached by it: change it when results may change. */
   readonly version: string
   readonly description?: string
@@ -135,6 +143,17 @@ interface Common<In extends Port.Any, P extends Params, S extends Sides> {
   readonly retries?: number
   /** Whether `run` draws from `call.random` (`call.randoms` in a batch): the graph's seed then becomes part of the cache key. @default false */
   readonly seeded?: boolean
+  /**
+   * Gives `run` services: a model, a client, a pool. Built once in each process that makes calls, when the first call
+   * is made there, shared by all operators that name the same layer, and closed at the end. The first call waits for it,
+   * and its `timeoutMs` counts. What it needs itself is to be in `needs`.
+   */
+  readonly layer?: L
+  /**
+   * Keys of the services that `run` and `layer` need from whoever runs the graph, such as `BlobStore`. Workers give
+   * those of a store. @default none
+   */
+  readonly needs?: Needs
 }
 
 /** A schema without services, whose encoded form is JSON. */
@@ -172,6 +191,12 @@ export interface Any {
    * function made it, those of its callers. What the code of an operator is known by begins here.
    */
   readonly modules: ReadonlyArray<string>
+  /** Gives services to `run`; absent: it needs none but those of `needs`. */
+  readonly layer: Services.AnyLayer | undefined
+  /** Whether the layer is another than the one that the operator's code gives it: see {@link withLayer}. */
+  readonly relayered: boolean
+  /** Keys of the services that `run` and `layer` need from the runtime. */
+  readonly needs: Services.Keys
   readonly run: (input: any, params: any, call: Call<any>) => Effect.Effect<any, any, any>
 }
 
@@ -180,17 +205,21 @@ type Given<Encoded> = {} extends Encoded
   ? [params?: keyof Encoded extends never ? { readonly [param: string]: never } : Encoded]
   : [params: Encoded]
 
-/** An operator: a value with its facts, and a function from params to a {@link Node.Node}. */
+/**
+ * An operator: a value with its facts, and a function from params to a {@link Node.Node}. `R` are the services that it
+ * needs from whoever runs it.
+ */
 export interface Operator<
   out Name extends string,
   out In extends Port.Any,
   out Out extends Port.Any | Node.Same,
   P extends Params,
   S extends Sides,
+  out R = never,
 > extends Omit<Any, "name"> {
   readonly name: Name
   readonly params: P
-  (...params: Given<P["Encoded"]>): Node.Node<Name, In, Out, S>
+  (...params: Given<P["Encoded"]>): Node.Node<Name, In, Out, S, R>
 }
 
 export const isOperator = (value: unknown): value is Any =>
@@ -204,29 +233,37 @@ export const map = <
   In extends Port.Any,
   Out extends Port.Any,
   E,
-  R,
   P extends Params = NoParams,
   const S extends Sides = {},
+  R = never,
+  L extends Services.AnyLayer = Layer.Layer<never>,
+  const Needs extends Services.Keys = [],
+  Whole = Services.Unseen,
 >(
-  name: Name,
-  options: Common<In, P, S> & {
-    readonly output: Out
-    readonly run: Run<Port.RecordOf<In>, P, S, Port.RecordOf<NoInfer<Out>>, E, R>
-  },
-): Operator<Name, In, Out, P, S> => make(name, "map", options)
+  name: Services.Met<Name, R, L, Needs, Whole>,
+  options: Common<In, P, S, L, Needs> &
+    Services.Seen<Whole> & {
+      readonly output: Out
+      readonly run: Run<Port.RecordOf<In>, P, S, Port.RecordOf<NoInfer<Out>>, E, R>
+    },
+): Operator<Name, In, Out, P, S, Services.Of<Needs>> => make(name, "map", options)
 
 /** The record that came in, or a drop with its reason. */
 export const filter = <
   const Name extends string,
   In extends Port.Any,
   E,
-  R,
   P extends Params = NoParams,
   const S extends Sides = {},
+  R = never,
+  L extends Services.AnyLayer = Layer.Layer<never>,
+  const Needs extends Services.Keys = [],
+  Whole = Services.Unseen,
 >(
-  name: Name,
-  options: Common<In, P, S> & { readonly run: Run<Port.RecordOf<In>, P, S, Decision, E, R> },
-): Operator<Name, In, Node.Same, P, S> => make(name, "filter", options)
+  name: Services.Met<Name, R, L, Needs, Whole>,
+  options: Common<In, P, S, L, Needs> &
+    Services.Seen<Whole> & { readonly run: Run<Port.RecordOf<In>, P, S, Decision, E, R> },
+): Operator<Name, In, Node.Same, P, S, Services.Of<Needs>> => make(name, "filter", options)
 
 /** Any number of records for one. */
 export const flatMap = <
@@ -234,16 +271,20 @@ export const flatMap = <
   In extends Port.Any,
   Out extends Port.Any,
   E,
-  R,
   P extends Params = NoParams,
   const S extends Sides = {},
+  R = never,
+  L extends Services.AnyLayer = Layer.Layer<never>,
+  const Needs extends Services.Keys = [],
+  Whole = Services.Unseen,
 >(
-  name: Name,
-  options: Common<In, P, S> & {
-    readonly output: Out
-    readonly run: Run<Port.RecordOf<In>, P, S, ReadonlyArray<Port.RecordOf<NoInfer<Out>>>, E, R>
-  },
-): Operator<Name, In, Out, P, S> => make(name, "flatMap", options)
+  name: Services.Met<Name, R, L, Needs, Whole>,
+  options: Common<In, P, S, L, Needs> &
+    Services.Seen<Whole> & {
+      readonly output: Out
+      readonly run: Run<Port.RecordOf<In>, P, S, ReadonlyArray<Port.RecordOf<NoInfer<Out>>>, E, R>
+    },
+): Operator<Name, In, Out, P, S, Services.Of<Needs>> => make(name, "flatMap", options)
 
 /** One record (or drop) out for each one in, run on up to `size` at once. Results are cached item by item. */
 export const batch = <
@@ -251,24 +292,29 @@ export const batch = <
   In extends Port.Any,
   Out extends Port.Any,
   E,
-  R,
   P extends Params = NoParams,
   const S extends Sides = {},
+  R = never,
+  L extends Services.AnyLayer = Layer.Layer<never>,
+  const Needs extends Services.Keys = [],
+  Whole = Services.Unseen,
 >(
-  name: Name,
-  options: Common<In, P, S> & {
-    readonly output: Out
-    readonly size: number
-    readonly run: Run<
-      ReadonlyArray<Port.RecordOf<In>>,
-      P,
-      S,
-      ReadonlyArray<Port.RecordOf<NoInfer<Out>> | Drop>,
-      E,
-      R
-    >
-  },
-): Operator<Name, In, Out, P, S> => make(name, "batch", { ...options, batchSize: options.size })
+  name: Services.Met<Name, R, L, Needs, Whole>,
+  options: Common<In, P, S, L, Needs> &
+    Services.Seen<Whole> & {
+      readonly output: Out
+      readonly size: number
+      readonly run: Run<
+        ReadonlyArray<Port.RecordOf<In>>,
+        P,
+        S,
+        ReadonlyArray<Port.RecordOf<NoInfer<Out>> | Drop>,
+        E,
+        R
+      >
+    },
+): Operator<Name, In, Out, P, S, Services.Of<Needs>> =>
+  make(name, "batch", { ...options, batchSize: options.size })
 
 /** Any number of records for all of an edge, which arrive sorted by digest. Adding an item runs it again. */
 export const collect = <
@@ -276,23 +322,27 @@ export const collect = <
   In extends Port.Any,
   Out extends Port.Any,
   E,
-  R,
   P extends Params = NoParams,
   const S extends Sides = {},
+  R = never,
+  L extends Services.AnyLayer = Layer.Layer<never>,
+  const Needs extends Services.Keys = [],
+  Whole = Services.Unseen,
 >(
-  name: Name,
-  options: Common<In, P, S> & {
-    readonly output: Out
-    readonly run: Run<
-      ReadonlyArray<Port.RecordOf<In>>,
-      P,
-      S,
-      ReadonlyArray<Emission<Port.RecordOf<NoInfer<Out>>>>,
-      E,
-      R
-    >
-  },
-): Operator<Name, In, Out, P, S> => make(name, "collect", options)
+  name: Services.Met<Name, R, L, Needs, Whole>,
+  options: Common<In, P, S, L, Needs> &
+    Services.Seen<Whole> & {
+      readonly output: Out
+      readonly run: Run<
+        ReadonlyArray<Port.RecordOf<In>>,
+        P,
+        S,
+        ReadonlyArray<Emission<Port.RecordOf<NoInfer<Out>>>>,
+        E,
+        R
+      >
+    },
+): Operator<Name, In, Out, P, S, Services.Of<Needs>> => make(name, "collect", options)
 
 /** The serialised form of an operator's own facts. */
 export const toJson = (operator: Any): { readonly [key: string]: Canonical.Json } => ({
@@ -306,7 +356,7 @@ export const toJson = (operator: Any): { readonly [key: string]: Canonical.Json 
 const make = (
   name: string,
   cardinality: Cardinality,
-  options: Common<Port.Any, any, any> & {
+  options: Common<Port.Any, any, any, Services.AnyLayer, Services.Keys> & {
     readonly output?: Port.Any
     readonly batchSize?: number
     readonly run: (...args: Array<any>) => Effect.Effect<any, any, any>
@@ -331,9 +381,23 @@ const make = (
     seeded: options.seeded ?? false,
     batchSize: options.batchSize ?? 1,
     modules: CallSites.modules(),
+    layer: options.layer,
+    relayered: false,
+    needs: options.needs ?? [],
     run: options.run,
   }
+  return fromFacts(name, facts)
+}
+
+const fromFacts = (name: string, facts: Omit<Any, "name">): any => {
   const operator = (params: unknown = {}) => Node.make(operator as unknown as Any, params)
   Object.defineProperty(operator, "name", { value: name })
   return Object.assign(operator, facts, { [TypeId]: true })
 }
+
+/**
+ * The same operator with another layer. Its calls are made in the process of the engine, as workers know the module's
+ * own layer alone, and only this very value finds their results again.
+ */
+export const withLayer = (operator: Any, layer: Services.AnyLayer): Any =>
+  fromFacts(operator.name, { ...operator, layer, relayered: true, worker: undefined })

@@ -1,10 +1,11 @@
 /**
  * What the compiler cannot see of a graph, checked on its data: cycles, wiring to nothing, two operators of one
- * name and version, nodes whose results nobody uses, shapes and latent spaces over the whole graph, records, and resources that no pool
- * has. Linear in the size of the graph.
+ * name and version, nodes whose results nobody uses, shapes and latent spaces over the whole graph, records, resources
+ * that no pool has, and services that nobody gives. Linear in the size of the graph.
  *
  * Runs on every graph before anything else does, also on those made by passes or with types erased.
  */
+import * as Context from "effect/Context"
 import * as EffectGraph from "effect/Graph"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -14,6 +15,7 @@ import * as JsonFields from "./internal/JsonFields.ts"
 import type * as Operator from "./Operator.ts"
 import type * as Port from "./Port.ts"
 import { shortfall, type Capacity } from "./Resources.ts"
+import type * as Services from "./Services.ts"
 import * as Shape from "./Shape.ts"
 import * as Tensor from "./Tensor.ts"
 
@@ -34,6 +36,7 @@ export const Kind = Schema.Literals([
   "fps",
   "range",
   "resources",
+  "service",
 ])
 
 /** One thing that is wrong, where, and what to do. */
@@ -67,9 +70,31 @@ export const wiring = (graph: Graph.Graph): EffectGraph.DirectedGraph<string, st
     }
   })
 
-/** Everything that is wrong with a graph, on pools with these capacities (any of them may take a node). */
-export const problems = (graph: Graph.Graph, pools: ReadonlyArray<Capacity> = []): ReadonlyArray<Problem> => {
-  const found: Array<Problem> = []
+/** Whether the calls of a node are given a service where they are made. */
+export type Gives = (key: Services.Key, node: Graph.Placed) => boolean
+
+/** Services that operators need and nobody gives. Those that have a default need not be given. */
+const servicesMissing = (graph: Graph.Graph, gives: Gives): ReadonlyArray<Problem> =>
+  graph.nodes.flatMap((node) =>
+    node.operator.needs
+      .filter((key) => !Context.isReference(key) && !gives(key, node))
+      .map(({ key }) => ({
+        kind: "service" as const,
+        at: node.id,
+        message: `${node.id} needs the service ${key}, which nothing gives where the calls of its operator ${node.operator.name}@${node.operator.version} are made; let the operator bring a layer that gives it${node.operator.worker === undefined ? ", or provide it to Engine.run" : ""}`,
+      })),
+  )
+
+/**
+ * Everything that is wrong with a graph, on pools with these capacities (any of them may take a node), where calls are
+ * given these services. Without `gives` services are not checked.
+ */
+export const problems = (
+  graph: Graph.Graph,
+  pools: ReadonlyArray<Capacity> = [],
+  gives?: Gives,
+): ReadonlyArray<Problem> => {
+  const found: Array<Problem> = gives === undefined ? [] : [...servicesMissing(graph, gives)]
   const report = (kind: Problem["kind"], at: string, message: string) =>
     void found.push({ kind, at, message })
   const known = new Set([...Object.keys(graph.inputs), ...graph.nodes.map((node) => node.id)])

@@ -1,9 +1,22 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Canonical, drop, Edge, Graph, GraphError, Node, Operator, Params } from "@reelgraph/core"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 
-import { Caption, Clip, Dit, Embed, Embedding, Encode, Short, TinyLatent, Train } from "./wrong/ports.ts"
+import {
+  Caption,
+  Captioner,
+  captionerOf,
+  Clip,
+  Dit,
+  Embed,
+  Embedding,
+  Encode,
+  Short,
+  TinyLatent,
+  Train,
+} from "./wrong/ports.ts"
 
 const version = "1.0.0"
 
@@ -249,6 +262,55 @@ describe("params", () => {
     assert.deepStrictEqual(message.split("\n").length, 2)
     assert.include(message, '["min"]')
     assert.include(message, '["limit"]')
+  })
+})
+
+describe("replaceLayer", () => {
+  const real = Layer.effect(Captioner, Effect.die("no test builds it"))
+  const fake = Layer.succeed(
+    Captioner,
+    captionerOf(() => "a fake"),
+  )
+  const Recaption = Operator.map("recaption", {
+    version,
+    input: Clip,
+    output: Caption,
+    params: Schema.Struct({ prefix: Schema.String }),
+    layer: real,
+    worker: import.meta.url,
+    run: ({ id }) => Captioner.use(({ describe }) => Effect.map(describe(id), (text) => ({ id, text }))),
+  })
+  const graph = Graph.make("captions", { version }, (g) => {
+    const clips = g.input("clips", Clip)
+    return {
+      one: clips.pipe(Recaption({ prefix: "1" }).as("one")),
+      two: clips.pipe(Short(), Recaption({ prefix: "2" })),
+    }
+  })
+
+  it("gives the operators of a layer another, and leaves the rest", () => {
+    const faked = Graph.replaceLayer(graph, real, fake)
+    const [one, short, two] = faked.nodes.map(({ operator }) => operator)
+    assert.strictEqual(one, two, "one operator stays one")
+    assert.strictEqual(short, Short)
+    assert.strictEqual(one!.layer, fake)
+    assert.deepStrictEqual([one!.relayered, Recaption.relayered], [true, false])
+    assert.isUndefined(one!.worker, "a worker would build the layer that its module has")
+    assert.deepStrictEqual(
+      faked.nodes.map(({ id, params }) => [id, params]),
+      graph.nodes.map(({ id, params }) => [id, params]),
+    )
+    assert.isTrue(Graph.isGraph(faked))
+    assert.strictEqual(Recaption.layer, real)
+    assert.strictEqual(Recaption.worker, import.meta.url)
+    assert.strictEqual((one as unknown as typeof Recaption)({ prefix: "3" }).operator, one)
+  })
+
+  it("refuses a layer that no operator brings", () => {
+    assertReadable(
+      thrown(GraphError.LayerUnused, () => Graph.replaceLayer(graph, fake, fake)).message,
+      "no operator of graph captions brings this layer; give the very value that is the operator's layer",
+    )
   })
 })
 

@@ -1,6 +1,8 @@
 import { Drop, drop, Edge, Graph, keep, Node, Operator, Port, Tensor } from "@reelgraph/core"
 import type { Decision } from "@reelgraph/core"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { describe, expectTypeOf, it } from "vitest"
 
@@ -88,6 +90,51 @@ describe("operators", () => {
     expectTypeOf(side().as("x").id).toEqualTypeOf<"x">()
     expectTypeOf<Edge.Edge<typeof Clip, "x">>().toExtend<Edge.Any>()
     expectTypeOf<Graph.Graph<"a", "b">>().toExtend<Graph.Graph>()
+  })
+  class Meter extends Context.Service<Meter, { readonly read: Effect.Effect<number> }>()("test/Meter") {}
+  class Lamp extends Context.Service<Lamp, {}>()("test/Lamp") {}
+  it("need what is in needs, and what their layer gives no more", () => {
+    const bare = Operator.filter("bare", { version, input: Clip, run })
+    expectTypeOf(bare).toEqualTypeOf<
+      Operator.Operator<"bare", typeof Clip, Node.Same, Schema.Struct<{}>, {}, never>
+    >()
+    const metered = Operator.filter("metered", {
+      version,
+      input: Clip,
+      needs: [Meter],
+      run: () => Effect.as(Meter, keep),
+    })
+    const layered = Operator.filter("layered", {
+      version,
+      input: Clip,
+      layer: Layer.effect(Meter, Effect.as(Lamp, { read: Effect.succeed(1) })),
+      needs: [Lamp],
+      run: () => Effect.as(Meter, keep),
+    })
+    expectTypeOf(metered()).toEqualTypeOf<Node.Node<"metered", typeof Clip, Node.Same, {}, Meter>>()
+    expectTypeOf(layered().as("x")).toEqualTypeOf<Node.Node<"x", typeof Clip, Node.Same, {}, Lamp>>()
+    const graph = Graph.make("both", { version }, (g) => ({
+      out: g.input("clips", Clip).pipe(metered(), layered()),
+    }))
+    expectTypeOf(graph).toEqualTypeOf<Graph.Graph<"both", "out", Meter | Lamp>>()
+    expectTypeOf(graph).toExtend<Graph.Graph>()
+    expectTypeOf(graph).not.toExtend<Graph.Graph<"both", "out", Meter>>()
+    expectTypeOf<Graph.Needs<typeof graph>>().toEqualTypeOf<Meter | Lamp>()
+  })
+  it("are erased when an effect of any services is given", () => {
+    const any = Operator.filter("any", {
+      version,
+      input: Clip,
+      run: (): Effect.Effect<Decision, never, any> => run(),
+    })
+    expectTypeOf(any()).toEqualTypeOf<Node.Node<"any", typeof Clip, Node.Same, {}, never>>()
+  })
+  it("have layers replaced by others that give as much", () => {
+    const graph = Graph.make("bare", { version }, (g) => ({ out: g.input("clips", Clip) }))
+    const real = Layer.succeed(Meter, { read: Effect.succeed(1) })
+    expectTypeOf(Graph.replaceLayer(graph, real, real)).toEqualTypeOf<typeof graph>()
+    // @ts-expect-error -- a lamp is no meter
+    Graph.replaceLayer(graph, real, Layer.succeed(Lamp, {}))
   })
   it("decide with keep or a drop", () => {
     expectTypeOf<Decision>().toEqualTypeOf<"keep" | Drop>()

@@ -1,11 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { drop, Edge, Graph, Node, Operator, Port, Tensor, Verify } from "@reelgraph/core"
 import type { Resources } from "@reelgraph/core"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import {
+  BlobStore,
   Caption,
+  Captioner,
   Checkpoint,
   Clip,
   Embed,
@@ -384,6 +387,42 @@ describe("Verify", () => {
     ])
   })
 
+  describe("service", () => {
+    const Quiet = Context.Reference<boolean>("test/Quiet", { defaultValue: () => false })
+    const needing = (rest: { readonly worker?: string } = {}) =>
+      Operator.map("recaption", {
+        version,
+        input: Caption,
+        output: Caption,
+        needs: [BlobStore, Captioner, Quiet],
+        run: (caption) => Effect.as(Effect.andThen(BlobStore, Captioner), caption),
+        ...rest,
+      })
+    const store: Verify.Gives = ({ key }) => key === BlobStore.key
+
+    it("names node, operator, service, and what to do", () => {
+      const message =
+        "again needs the service test/Captioner, which nothing gives where the calls of its operator recaption@1.0.0 are made; let the operator bring a layer that gives it"
+      assert.deepStrictEqual(problemsOf(chain(Caption, needing()().as("again")), [], store), [
+        ["service", "again", `${message}, or provide it to Engine.run`],
+      ])
+      assert.deepStrictEqual(
+        problemsOf(chain(Caption, needing({ worker: "file:///x.ts" })().as("again")), [], store),
+        [["service", "again", message]],
+      )
+    })
+
+    it("is given or not node by node, and not checked where nobody tells", () => {
+      const graph = chain(Caption, needing()().as("a"), Embed())
+      assert.deepStrictEqual(Verify.problems(graph), [])
+      assert.deepStrictEqual(
+        Verify.problems(graph, [], () => true),
+        [],
+      )
+      assert.strictEqual(Verify.problems(graph, [], (_, { id }) => id !== "a").length, 2)
+    })
+  })
+
   it("every kind of problem has a test here", () => {
     const source = [Verify.Kind.literals].flat()
     assert.deepStrictEqual([...source].sort(), [
@@ -397,6 +436,7 @@ describe("Verify", () => {
       "rank",
       "record",
       "resources",
+      "service",
       "shape",
       "side",
       "space",

@@ -36,6 +36,8 @@ export const row = (
       gives: operator.output === undefined ? "same" : Port.toJson(operator.output),
       params: node.params,
       ...seeded,
+      // Neither finds the other's results, whatever becomes of those of other code.
+      ...(operator.relayered ? { relayered: true } : {}),
       sides: sideDigests,
     }),
     name: operator.name,

@@ -8,6 +8,7 @@
  * that it captured there. Not seen: variables of modules that come from outside, and what code reads while it runs
  * (files, variables of the environment, a network). Such things are for params.
  */
+import { randomUUID } from "node:crypto"
 import { join } from "node:path"
 
 import { Digest, type Operator } from "@reelgraph/core"
@@ -64,6 +65,13 @@ const fingerprintOf = (
   modules: ModuleGraph.Modules,
   cache: SyntaxCache,
 ): Fingerprint => {
+  const known = codeOf(operator, modules, cache)
+  if (!operator.relayered) return known
+  // The code of a layer that was put in the place of another is not known: nobody else is to find its results.
+  return { ...known, released: false, digest: Digest.ofBytes(`${known.digest}\n${randomUUID()}`) }
+}
+
+const codeOf = (operator: Operator.Any, modules: ModuleGraph.Modules, cache: SyntaxCache): Fingerprint => {
   if (operator.worker !== undefined) return ModuleGraph.of([operator.worker], modules)
   const graph = ModuleGraph.of(operator.modules, modules)
   if (graph.released) return graph

@@ -1,6 +1,7 @@
 export * as Attempts from "./Attempts.ts"
 export * as Binding from "./Binding.ts"
 export * as Call from "./Call.ts"
+export * as Environment from "./Environment.ts"
 export { Executor, ExecutorFailed, layerInline } from "./Executor.ts"
 export type { Lane, Packing, Part, RunOptions } from "./Executor.ts"
 export * as Failure from "./Failure.ts"

@@ -11,7 +11,7 @@
  * batch, and an operator in workers every call. So a kill costs at most `concurrency` x 256 calls of each node on
  * this thread, `concurrency` x `size` of each `batch` node, and `concurrency` of each node in workers.
  */
-import { Executor, type ExecutorFailed, Fingerprints, RecordCodec } from "@reelgraph/call"
+import { Environment, Executor, type ExecutorFailed, Fingerprints, RecordCodec } from "@reelgraph/call"
 import { type Graph, Ledger, type Operator, Secrets, type Verify } from "@reelgraph/core"
 import {
   BlobStore,
@@ -112,18 +112,25 @@ export type RunError =
  *
  * Failed items do not fail the run: they are in the ledger. What does fail it keeps everything that was committed;
  * running again goes on from there.
+ *
+ * It requires the services that the graph's operators need, as far as the type of the graph tells; a graph that needs
+ * what nobody gives is refused. The layers that operators bring are built when the first call needs them, and closed
+ * when the run ends.
  */
-export const run: <E = never, R = never>(
-  graph: Graph.Graph,
+export const run: <G extends Graph.Graph, E = never, R = never>(
+  graph: G,
   inputs: Inputs<E, R>,
   options?: Options,
-) => Effect.Effect<Report, RunError | E, Journal | BlobStore | Executor | R> = Effect.fn("Engine.run")(
+) => Effect.Effect<Report, RunError | E, Journal | BlobStore | Executor | R | Graph.Needs<G>> = Effect.fn(
+  "Engine.run",
+)(
   function* <E, R>(graph: Graph.Graph, inputs: Inputs<E, R>, options: Options = {}) {
     const journal = yield* Journal
     const blobs = yield* BlobStore
     const executor = yield* Executor
     const clock = yield* Clock.Clock
     yield* GraphChecks.check(graph, executor)
+    const environment = yield* Environment.make
     yield* checkInputs(graph, Object.keys(inputs))
     const code = yield* (yield* Fingerprints.Fingerprints).of(graph.nodes.map(({ operator }) => operator))
 
@@ -156,6 +163,7 @@ export const run: <E = never, R = never>(
       journal,
       blobs,
       executor,
+      environment,
       code,
       changedCode: options.changedCode ?? "auto",
       clock,
@@ -202,10 +210,13 @@ export const run: <E = never, R = never>(
       if (Exit.isSuccess(exit)) return shared.failures.count > 0 ? "finished-with-failures" : "done"
       return exit.cause.reasons.every(({ _tag }) => _tag === "Interrupt") ? "interrupted" : "failed"
     }
+    /** Problems of closing the layers of operators. */
+    let unclosed: ReadonlyArray<string> = []
+    const close = Effect.map(environment.close, (problems) => void (unclosed = problems))
     const warnings = (): ReadonlyArray<string> => [
       ...[...shared.reused].map(([operator, count]) => ChangedCode.warning(operator, count)),
       ...GraphChecks.unreadableCode(code),
-      ...executor.notes().map(Secrets.masked),
+      ...[...executor.notes(), ...unclosed].map(Secrets.masked),
     ]
     const end = (id: number, exit: Exit.Exit<unknown, unknown>) => {
       const problem = Exit.isFailure(exit) ? GraphChecks.problemOf(exit.cause) : undefined
@@ -224,7 +235,9 @@ export const run: <E = never, R = never>(
     }
     // Once it is in the journal that a run began, its end is to be there too, unless the process is killed.
     yield* Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(begun, (id) => Effect.onExit(restore(work(id)), (exit) => end(id, exit))),
+      Effect.flatMap(begun, (id) =>
+        Effect.onExit(restore(work(id)), (exit) => Effect.andThen(close, end(id, exit))),
+      ),
     )
     return {
       run: name,

@@ -319,6 +319,7 @@ describe("a run", () => {
           out: g.input("in", Num).pipe(
             Operator.map("store", {
               version,
+              needs: [BlobStore],
               input: Num,
               output: Num,
               retries,

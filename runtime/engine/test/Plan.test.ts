@@ -263,6 +263,7 @@ describe("the cache", () => {
         out: g.input("in", Num).pipe(
           Operator.map("store", {
             version,
+            needs: [BlobStore],
             input: Num,
             output: Stored,
             run: ({ n }) =>
@@ -297,6 +298,7 @@ describe("the cache", () => {
         out: g.input("in", Num).pipe(
           Operator.map("store", {
             version,
+            needs: [BlobStore],
             input: Num,
             output: Stored,
             run: ({ n }) =>

@@ -23,6 +23,7 @@ export const Write = Operator.map("write-file", {
   worker,
   input: Num,
   output: File,
+  needs: [BlobStore],
   run: ({ n }) =>
     Effect.map(
       BlobStore.use((store) => store.putBytes(content(n), "application/octet-stream")),
@@ -36,6 +37,7 @@ export const Read = Operator.map("read-file", {
   worker,
   input: File,
   output: Digest,
+  needs: [BlobStore],
   run: ({ file, n }) =>
     Effect.gen(function* () {
       const store = yield* BlobStore

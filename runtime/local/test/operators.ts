@@ -5,7 +5,9 @@ import { join } from "node:path"
 
 import { drop, keep, Operator, Port } from "@reelgraph/core"
 import { BlobStore, Unfinished } from "@reelgraph/store"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 
 const version = "1.0.0"
@@ -172,6 +174,7 @@ export const Put = Operator.map("put", {
   worker,
   input: Num,
   output: Port.make("Stored", { record: Schema.Struct({ sha256: Schema.String }) }),
+  needs: [BlobStore],
   run: ({ n }) =>
     Effect.gen(function* () {
       const blobs = yield* BlobStore
@@ -245,6 +248,7 @@ export const Accumulate = Operator.map("accumulate", {
   output: Num,
   retries: 0,
   params: Schema.Struct({ count: Schema.Int, log: Schema.String, gates: Schema.String }),
+  needs: [Unfinished],
   run: ({ n }, { count, gates, log: file }, { key }) =>
     Effect.gen(function* () {
       const unfinished = yield* Unfinished
@@ -260,6 +264,67 @@ export const Accumulate = Operator.map("accumulate", {
       yield* unfinished.discard(key)
       return { n: squares.reduce((sum, square) => sum + square, 0) }
     }),
+})
+
+/** What a lamp of a process does goes into the file of this variable of its environment. */
+export const lampLog = "REELGRAPH_TEST_LAMP"
+
+// oxlint-disable-next-line node/no-process-env -- a test's workers are told where to write
+const lampNote = (what: string) => log(process.env[lampLog]!, `${what} ${process.pid}`)
+
+export class Lamp extends Context.Service<Lamp, { readonly lit: boolean }>()("test/Lamp") {
+  static readonly layer = Layer.effect(
+    Lamp,
+    Effect.acquireRelease(Effect.as(lampNote("lit"), { lit: true }), () => lampNote("out")),
+  )
+}
+
+/** Two operators that bring one lamp. */
+export const Shine = Operator.filter("shine", {
+  version,
+  worker,
+  input: Num,
+  layer: Lamp.layer,
+  run: () => Lamp.use(({ lit }) => Effect.succeed(lit ? keep : drop("dark"))),
+})
+export const Glow = Operator.filter("glow", {
+  version,
+  worker,
+  input: Num,
+  layer: Layer.merge(Lamp.layer, Layer.empty),
+  run: ({ n }) => Lamp.use(() => Effect.succeed(n < 0 ? drop("dark") : keep)),
+})
+
+/** Never gives way once it is asked to close its lamp. */
+export const Stuck = Operator.filter("stuck", {
+  version,
+  worker,
+  input: Num,
+  layer: Layer.effect(
+    Lamp,
+    Effect.acquireRelease(Effect.as(lampNote("lit"), { lit: true }), () =>
+      Effect.andThen(lampNote("stuck"), Effect.never),
+    ),
+  ),
+  run: () => Lamp.use(() => Effect.succeed(keep)),
+})
+
+/** Its lamp cannot be had. */
+export const Broken = Operator.filter("broken", {
+  version,
+  worker,
+  input: Num,
+  layer: Layer.effect(Lamp, Effect.fail(new Error("no bulb"))),
+  run: () => Lamp.use(() => Effect.succeed(keep)),
+})
+
+/** Needs what no worker has. */
+export const Dark = Operator.filter("dark", {
+  version,
+  worker,
+  input: Num,
+  needs: [Lamp],
+  run: () => Lamp.use(() => Effect.succeed(keep)),
 })
 
 export const hidden = {

@@ -111,6 +111,7 @@ export const Paint = Operator.map("paint", {
   output: File,
   params: Millis,
   seeded: true,
+  needs: [BlobStore],
   run: ({ n }, { ms }, call) =>
     Effect.gen(function* () {
       const begunMs = Date.now()

@@ -2,6 +2,7 @@
 import * as fs from "node:fs"
 import { dirname, join } from "node:path"
 
+import * as Environment from "@reelgraph/call/Environment"
 import { type Canonical, Snapshot, Verify } from "@reelgraph/core"
 import { type ChangedCode, Plan } from "@reelgraph/engine"
 import * as Effect from "effect/Effect"
@@ -71,7 +72,7 @@ const examine = Effect.fnUntraced(function* (
     : []
   return {
     graph: GraphSource.label(graph),
-    problems: Verify.problems(graph).map(({ message }) => message),
+    problems: Verify.problems(graph, [], Environment.isOfStore).map(({ message }) => message),
     snapshot,
     differences,
     warnings,

@@ -14,6 +14,7 @@ const put = (text: string) =>
 
 const Write = Operator.map("write", {
   version: "1.0.0",
+  needs: [BlobStore],
   input: Named,
   output: Filed,
   run: ({ name }) => Effect.map(put(`${name} written`), (file) => ({ name, file })),
@@ -21,6 +22,7 @@ const Write = Operator.map("write", {
 
 const Copy = Operator.map("copy", {
   version: "1.0.0",
+  needs: [BlobStore],
   input: Filed,
   output: Filed,
   params: Schema.Struct({ mark: Schema.String.pipe(Schema.withDecodingDefaultKey(Effect.succeed("!"))) }),

@@ -21,6 +21,7 @@ const Make = Operator.map("make", {
   input: Named,
   output: Model,
   params: Schema.Struct({ text: Schema.String.pipe(Schema.withDecodingDefaultKey(Effect.succeed("a"))) }),
+  needs: [BlobStore],
   run: ({ name }, { text }) =>
     Effect.gen(function* () {
       const blobs = yield* BlobStore

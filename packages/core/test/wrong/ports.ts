@@ -1,6 +1,8 @@
 /** Ports and operators that the wrong graphs of this folder are made of. */
 import { drop, Graph, keep, Operator, Port, Tensor } from "@reelgraph/core"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 
 const pixels = { dtype: "u8", space: "pixels", fps: 24, range: "limited" } as const
@@ -57,6 +59,34 @@ export const ScoredClip = Port.make("ScoredClip", {
 })
 export const Checkpoint = Port.make("Checkpoint", { record: Schema.Struct({ step: Schema.Int }) })
 
+/** A service that a store gives. */
+export class BlobStore extends Context.Service<BlobStore, { readonly get: (id: string) => string }>()(
+  "test/BlobStore",
+) {}
+
+/** A service that a layer gives. */
+export class Captioner extends Context.Service<
+  Captioner,
+  {
+    readonly describe: (id: string) => Effect.Effect<string>
+    readonly all: (
+      clips: ReadonlyArray<{ readonly id: string }>,
+    ) => Effect.Effect<ReadonlyArray<{ readonly id: string; readonly text: string }>>
+  }
+>()("test/Captioner") {}
+
+export const captionerOf = (describe: (id: string) => string) =>
+  Captioner.of({
+    describe: (id) => Effect.succeed(describe(id)),
+    all: (clips) => Effect.succeed(clips.map(({ id }) => ({ id, text: describe(id) }))),
+  })
+
+/** Gives the captioner, and needs the store for it. */
+export const captionerOfStore = Layer.effect(
+  Captioner,
+  Effect.map(BlobStore, ({ get }) => captionerOf(get)),
+)
+
 const version = "1.0.0"
 export const Encode = Operator.map("encode", {
   version,
@@ -110,4 +140,4 @@ export const Short = Operator.filter("short", {
   input: Clip,
   run: (clip) => Effect.succeed(clip.seconds <= 5 ? keep : drop("long")),
 })
-export { drop, Effect, Graph, keep, Operator, Port, Schema, Tensor }
+export { Context, drop, Effect, Graph, keep, Layer, Operator, Port, Schema, Tensor }

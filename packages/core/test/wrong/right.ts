@@ -2,7 +2,11 @@
 import { expectTypeOf } from "vitest"
 
 import {
+  BlobStore,
   Caption,
+  Captioner,
+  captionerOf,
+  captionerOfStore,
   Checkpoint,
   Clip,
   DecodeTiny,
@@ -14,6 +18,7 @@ import {
   Encode,
   Graph,
   keep,
+  Layer,
   Operator,
   Port,
   Schema,
@@ -51,7 +56,7 @@ export const filters = Graph.make("filters", { version: "1.0.0" }, (g) => {
   expectTypeOf<(typeof short)["from"]>().toEqualTypeOf<"short">()
   return { best: short.pipe(Best()), strict: scored.pipe(Best({ min: 0.9 }).as("strict")) }
 })
-expectTypeOf<typeof filters>().toEqualTypeOf<Graph.Graph<"filters", "best" | "strict">>()
+expectTypeOf<typeof filters>().toEqualTypeOf<Graph.Graph<"filters", "best" | "strict", never>>()
 
 export const six = Graph.make("six", { version: "1.0.0" }, (g) => {
   const text = g.input("captions", Caption).pipe(Embed())
@@ -111,6 +116,62 @@ export const generic = Graph.make("generic", { version: "1.0.0" }, (g) => ({
   latents: g.input("clips", Clip).pipe(passing("all", Clip)(), Encode()),
 }))
 
+/** What operators need goes from their nodes through edges and side edges to the graph. */
+const Stored = Operator.filter("stored", {
+  version: "1.0.0",
+  input: Clip,
+  needs: [BlobStore],
+  run: ({ id }) => BlobStore.use(({ get }) => Effect.succeed(get(id) === "" ? drop("empty") : keep)),
+})
+const Recaption = Operator.map("recaption", {
+  version: "1.0.0",
+  input: Clip,
+  output: Caption,
+  params: Schema.Struct({ prefix: Schema.String }),
+  layer: captionerOfStore,
+  needs: [BlobStore],
+  run: ({ id }, { prefix }, { attempt }) =>
+    Effect.gen(function* () {
+      expectTypeOf<typeof attempt>().toEqualTypeOf<number>()
+      yield* Effect.addFinalizer(() => Effect.void)
+      return { id, text: prefix + (yield* Captioner.use(({ describe }) => describe(id))) }
+    }),
+})
+/** A layer that gives all that `run` asks for leaves nothing to need. */
+const Faked = Operator.batch("faked", {
+  version: "1.0.0",
+  input: Clip,
+  output: Caption,
+  size: 4,
+  layer: Layer.succeed(
+    Captioner,
+    captionerOf(() => "a fake"),
+  ),
+  run: (clips) => Captioner.use(({ all }) => all(clips)),
+})
+/** Services that nobody gives are the business of whoever runs the graph. */
+const Asking = Operator.map("asking", {
+  version: "1.0.0",
+  input: Caption,
+  output: Caption,
+  needs: [Captioner],
+  sides: { other: Operator.one(Caption) },
+  run: (caption) => Effect.as(Captioner, caption),
+})
+export const needing = Graph.make("needing", { version: "1.0.0" }, (g) => {
+  const clips = g.input("clips", Clip)
+  return { captions: clips.pipe(Stored(), Faked()), again: clips.pipe(Recaption({ prefix: "" })) }
+})
+expectTypeOf<typeof needing>().toEqualTypeOf<Graph.Graph<"needing", "captions" | "again", BlobStore>>()
+export const bySide = Graph.make("by-side", { version: "1.0.0" }, (g) => {
+  const other = g.input("clips", Clip).pipe(Recaption({ prefix: "" }).as("renamed"))
+  const captions = g.input("captions", Caption).pipe(Asking().with({ other }).as("asked"))
+  return { captions }
+})
+expectTypeOf<Graph.Needs<typeof bySide>>().toEqualTypeOf<BlobStore | Captioner>()
+expectTypeOf<Graph.Needs<typeof filters>>().toBeNever()
+expectTypeOf<Graph.Needs<Graph.Graph>>().toBeNever()
+
 /** Operators of any type, for passes and runtimes. */
-export const operators: ReadonlyArray<Operator.Any> = [Encode, Train, Short, Length]
-export const graphs: ReadonlyArray<Graph.Graph> = [filters, six, sides, symbols, generic]
+export const operators: ReadonlyArray<Operator.Any> = [Encode, Train, Short, Length, Stored, Recaption]
+export const graphs: ReadonlyArray<Graph.Graph> = [filters, six, sides, symbols, generic, needing, bySide]

@@ -1,5 +1,5 @@
 /** What the code of one node works with while a run goes on. */
-import type { Executor, ExecutorFailed, Fingerprints } from "@reelgraph/call"
+import type { Environment, Executor, ExecutorFailed, Fingerprints } from "@reelgraph/call"
 import type { Graph, Operator } from "@reelgraph/core"
 import type { BlobStore, Journal, JournalError } from "@reelgraph/store"
 import type * as Clock from "effect/Clock"
@@ -17,6 +17,8 @@ export interface RunContext {
   readonly journal: typeof Journal.Service
   readonly blobs: typeof BlobStore.Service
   readonly executor: typeof Executor.Service
+  /** What operators bring, for the calls that this process makes. */
+  readonly environment: Environment.Service
   readonly code: ReadonlyMap<Operator.Any, Fingerprints.Fingerprint>
   readonly changedCode: ChangedCode
   readonly clock: Clock.Clock

@@ -1,16 +1,31 @@
 /** What is checked of a graph before it runs, and said of it afterwards. */
-import { type Executor, Failure, type Fingerprints } from "@reelgraph/call"
+import { Environment, type Executor, Failure, type Fingerprints } from "@reelgraph/call"
 import { Canonical, Digest, type Graph, GraphJson, Verify } from "@reelgraph/core"
 import { JournalError } from "@reelgraph/store"
 import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 
-/** Fails when a graph cannot run, or its executor lacks what a node asks for. */
+/**
+ * Whether calls of a node are given a service. Those that this process makes are given what it has; those of workers,
+ * what a store gives. A plan is made where there may be no store: it counts as there.
+ */
+const gives =
+  (context: Context.Context<never>, executor: typeof Executor.Service | undefined): Verify.Gives =>
+  (key, node) => {
+    const here =
+      executor === undefined ? node.operator.worker === undefined : executor.lane(node) === undefined
+    if (here && Option.isSome(Context.getOption(context, key))) return true
+    return (!here || executor === undefined) && Environment.isOfStore(key)
+  }
+
+/** Fails when a graph cannot run, its executor lacks what a node asks for, or nobody gives a service that one needs. */
 export const check = (
   graph: Graph.Graph,
   executor?: typeof Executor.Service,
 ): Effect.Effect<void, Verify.GraphInvalid> =>
-  Effect.suspend(() => {
+  Effect.contextWith((context: Context.Context<never>) => {
     const lacking =
       executor === undefined
         ? []
@@ -20,7 +35,7 @@ export const check = (
             const message = `${node.id} asks for more than any pool has; the nearest is ${executor.capacity.name}, short of ${lacks.join(", ")}`
             return [{ kind: "resources", at: node.id, message }]
           })
-    const problems = [...Verify.problems(graph), ...lacking]
+    const problems = [...Verify.problems(graph, [], gives(context, executor)), ...lacking]
     return problems.length === 0
       ? Effect.void
       : Effect.fail(new Verify.GraphInvalid({ graph: graph.name, problems }))

@@ -69,20 +69,24 @@ export const calling = (context: NodeContext, bound: Bound): Attempts.Calling<Fl
       const made = Effect.suspend(() => {
         context.begins?.(context.index)
         return Effect.flatMap(recordsOf(context, items), (records) =>
-          Invoke.invoke(
+          context.environment.provide(
             node.id,
             operator,
-            bound.params,
-            records,
-            new Invoke.View({
-              operator: operator.name,
-              items: digests,
-              key,
-              seed: drawn,
-              attempt,
-              sides: bound.sides,
-              report,
-            }),
+            Invoke.invoke(
+              node.id,
+              operator,
+              bound.params,
+              records,
+              new Invoke.View({
+                operator: operator.name,
+                items: digests,
+                key,
+                seed: drawn,
+                attempt,
+                sides: bound.sides,
+                report,
+              }),
+            ),
           ),
         )
       })

@@ -60,7 +60,7 @@ export class Processes {
         return Effect.void
       }
       this.#all.delete(worker)
-      return worker.kill
+      return worker.end
     })
   }
 
@@ -72,7 +72,7 @@ export class Processes {
 
   get end(): Effect.Effect<void> {
     return Effect.suspend(() =>
-      Effect.forEach(this.#all.keys(), (worker) => worker.kill, { concurrency: "unbounded", discard: true }),
+      Effect.forEach(this.#all.keys(), (worker) => worker.end, { concurrency: "unbounded", discard: true }),
     )
   }
 
@@ -91,7 +91,7 @@ export class Processes {
           if (at === -1) break
           const [worker] = this.#idle.splice(at, 1)
           this.#all.delete(worker!)
-          yield* worker!.kill
+          yield* worker!.end
         }
       }
     })

@@ -15,6 +15,9 @@ const main = fileURLToPath(new URL("./workerMain.ts", import.meta.url))
 /** Milliseconds for a process to start and to import the module of an operator. */
 const startMs = 300_000
 
+/** Milliseconds for an idle process to close what operators have open: more than that takes itself. */
+const endMs = 7_000
+
 type Report = (progress: Progress.Progress) => void
 type Outcomes = ReadonlyArray<Call.Outcome>
 
@@ -122,6 +125,26 @@ export class WorkerProcess {
   /** Tells the call that goes on, and those after it, to come to an end. */
   stop(): void {
     if (this.#ended === undefined) this.#send({ _tag: "Stop" })
+  }
+
+  /**
+   * Has the process close what operators have open and end, and waits until it has gone. It is killed when it is making
+   * a call, or takes longer than {@link endMs}.
+   */
+  get end(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const idle = this.#current === undefined && this.#calls > 0
+      if (!idle || this.#ended !== undefined || this.#child.pid === undefined) return this.kill
+      this.#ended = "it was ended"
+      return Effect.callback<void>((resume) => {
+        const late = setTimeout(() => Effect.runFork(this.kill), endMs)
+        this.#child.once("exit", () => {
+          clearTimeout(late)
+          resume(Effect.void)
+        })
+        this.#send({ _tag: "End" })
+      })
+    })
   }
 
   /** Kills the process and waits until it has gone. */

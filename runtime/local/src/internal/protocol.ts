@@ -9,6 +9,8 @@ export type Request =
   | { readonly _tag: "Call"; readonly id: number; readonly call: Call.Call }
   /** Calls are to come to an end: see `stopping` of an operator's call. */
   | { readonly _tag: "Stop" }
+  /** No call will follow: what operators have open is to be closed. The process then ends. */
+  | { readonly _tag: "End" }
 
 export type Result =
   | { readonly _tag: "Done"; readonly outcomes: ReadonlyArray<Call.Outcome> }

@@ -7,6 +7,7 @@ import { Worker } from "node:worker_threads"
 import { Operator, Params, type Progress } from "@reelgraph/core"
 // One by one: a process that is started for each slot of a cluster loads no more than it needs.
 import * as Call from "@reelgraph/call/Call"
+import * as Environment from "@reelgraph/call/Environment"
 import * as Failure from "@reelgraph/call/Failure"
 import * as Fingerprints from "@reelgraph/call/Fingerprints"
 import * as Invoke from "@reelgraph/call/Invoke"
@@ -15,6 +16,7 @@ import * as RecordCodec from "@reelgraph/call/RecordCodec"
 import * as StoreAt from "@reelgraph/store/StoreAt"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Schema from "effect/Schema"
 
@@ -51,7 +53,9 @@ const reply = (message: Reply) => void process.send!(message)
 
 // The driver has made the store: where that has gone, none is made anew.
 // oxlint-disable-next-line node/no-process-env -- a process boundary: set by the driver that forked this process
-const runtime = ManagedRuntime.make(StoreAt.layer(process.env[storeVariable]!, { existing: true }))
+const runtime = ManagedRuntime.make(
+  Environment.layer.pipe(Layer.provideMerge(StoreAt.layer(process.env[storeVariable]!, { existing: true }))),
+)
 
 // Operators are loaded from here on: what they were then is what results are made by.
 LoadedModules.record()
@@ -114,7 +118,12 @@ const perform = (id: number, call: Call.Call, report: (progress: Progress.Progre
       call.items.map(({ record }) => record),
     )
     yield* Effect.sync(() => reply({ _tag: "Started", id }))
-    return yield* Invoke.invoke(call.node, operator, Invoke.frozen(value), records, view)
+    const environment = yield* Environment.Environment
+    return yield* environment.provide(
+      call.node,
+      operator,
+      Invoke.invoke(call.node, operator, Invoke.frozen(value), records, view),
+    )
   })
 
 const resultOf = (exit: Exit.Exit<ReadonlyArray<Call.Outcome>, unknown>): Result =>
@@ -122,8 +131,15 @@ const resultOf = (exit: Exit.Exit<ReadonlyArray<Call.Outcome>, unknown>): Result
     ? { _tag: "Done", outcomes: exit.value }
     : { _tag: "Failed", failure: Failure.fromCause(exit.cause) }
 
+/** Closes what operators have open, and ends. SIGKILL: see above. */
+const end = () =>
+  void runtime.dispose().finally(() => {
+    process.kill(process.pid, "SIGKILL")
+  })
+
 process.on("message", (request: Request) => {
   if (request._tag === "Stop") return void (stopping = true)
+  if (request._tag === "End") return end()
   const { call, id } = request
   const reports = new Throttle<Progress.Progress>(reportMs, (progress) =>
     reply({ _tag: "Reported", id, progress }),

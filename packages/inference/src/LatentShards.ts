@@ -1,12 +1,16 @@
-/** Shards in the store: safetensors files whose tensors hold one item in each row (see ports/Rows.ts). */
-import { BlobStore } from "@reelgraph/store"
+/** Shards in the store: safetensors files whose tensors hold one item in each row. */
+import { type Artifact, BlobStore } from "@reelgraph/store"
 import * as Safetensors from "@reelgraph/onnx/Safetensors"
 import type * as DType from "@reelgraph/onnx/DType"
 import type * as Tensor from "@reelgraph/onnx/Tensor"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import type { Row } from "../ports/Rows.ts"
+/** One entry along the first axis of a shard's tensors. */
+export interface Row {
+  readonly shard: Artifact
+  readonly row: number
+}
 
 /** A record says of its row what is not so. */
 export class RowInvalid extends Schema.TaggedError<RowInvalid>()("RowInvalid", {
@@ -39,9 +43,9 @@ interface Wanted {
 
 /**
  * One tensor's rows, in the order asked for, each with an array of its own. Every shard is read once, one after the
- * other, and let go. Numbers that are not finite are refused.
+ * other, and released. Numbers that are not finite are refused.
  */
-export const rows = Effect.fn("shards.rows")(function* <D extends DType.DType>(
+export const rows = Effect.fn("LatentShards.rows")(function* <D extends DType.DType>(
   wanted: ReadonlyArray<Wanted>,
   tensor: string,
   dtype: D,

@@ -143,7 +143,7 @@ const runOf = Effect.fnUntraced(function* (options: Options, samples: ReadonlyAr
 })
 
 /** Samples `[C, T, H, W]` in their order. */
-export const denoise = Effect.fn("denoising.denoise")(function* (
+export const denoise = Effect.fn("Denoising.denoise")(function* (
   options: Options,
   samples: ReadonlyArray<Sample>,
 ) {

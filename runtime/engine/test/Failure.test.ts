@@ -6,7 +6,8 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
-import * as Failure from "../src/Failure.ts"
+import { Failure } from "@reelgraph/call"
+import { Engine } from "../src/index.ts"
 import { memory, Num, num, version } from "./harness.ts"
 
 const url = "https://bucket.example/key?X-Amz-Credential=AKIASECRET&X-Amz-Signature=5ecret&part=1"

@@ -1,12 +1,15 @@
 /** The sampling loop around a denoiser that is a formula. */
 import { assert, describe, it } from "@effect/vitest"
+import { CounterRandom } from "@reelgraph/core"
 import * as NoiseSchedule from "@reelgraph/models/NoiseSchedule"
 import * as Sampler from "@reelgraph/models/Sampler"
 import * as Tensor from "@reelgraph/onnx/Tensor"
 import * as Effect from "effect/Effect"
 
-import { keyOf } from "../../models/test/fixtures.ts"
-import * as denoising from "../denoising.ts"
+import * as denoising from "@reelgraph/inference/Denoising"
+
+/** The key of what a record of this number draws. */
+const keyOf = (seed: number) => CounterRandom.key(seed, "item", "sample")
 
 const latents = [2, 1, 2, 2]
 const size = 8

@@ -1,0 +1,7 @@
+export * as Denoisers from "./Denoisers.ts"
+export * as Denoising from "./Denoising.ts"
+export * as LatentShards from "./LatentShards.ts"
+export * as ModelMismatch from "./ModelMismatch.ts"
+export * as Sessions from "./Sessions.ts"
+export * as TextModels from "./TextModels.ts"
+export * as VaeDecoders from "./VaeDecoders.ts"
