@@ -1,11 +1,14 @@
 /** Caption states in shards, against the text encoder itself. */
 import { assert, describe, it } from "@effect/vitest"
 import { Drop, type Port } from "@reelgraph/core"
+import { TextModels } from "@reelgraph/inference"
 import * as TextModel from "@reelgraph/models/TextModel"
 import * as Half from "@reelgraph/onnx/Half"
 import * as Session from "@reelgraph/onnx/Session"
+import * as Tensor from "@reelgraph/onnx/Tensor"
 import { EmbedCaptions } from "@reelgraph/operators/encode"
 import type { Latents, TrainingItem } from "@reelgraph/operators/ports"
+import { BlobStoreMemory } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
 import { call, opened, memory } from "./calling.ts"
@@ -77,6 +80,29 @@ describe("EmbedCaptions", () => {
         })
       }).pipe(Effect.scoped, Effect.provide([memory, Session.layer()])),
     limit,
+  )
+
+  it.effect("takes whatever text encoder it is given", () =>
+    Effect.gen(function* () {
+      const fake = {
+        digest: "f".repeat(64),
+        maxTokens: 8,
+        tokenizer: { encode: (text: string) => Array.from(text.split(" "), (_, i) => i) },
+        encode: (texts: ReadonlyArray<string>) =>
+          Effect.succeed({
+            states: Tensor.zeros("f32", [texts.length, 8, 2]),
+            lengths: texts.map((text) => text.split(" ").length),
+          }),
+      }
+      const models = { open: () => Effect.succeed(fake), tokenizer: Effect.succeed(fake.tokenizer) }
+      const made: ReadonlyArray<Port.RecordOf<typeof TrainingItem>> = yield* call(
+        EmbedCaptions({ maxTokens: 8 }),
+        [clip("first", ["a red ball rises"])],
+      ).pipe(Effect.provideService(TextModels.TextModels, models as never))
+      assert.strictEqual(made[0]!.textEncoder, fake.digest)
+      const states = yield* (yield* opened(made[0]!.text.shard)).read("states", { dtype: "f16" })
+      assert.deepStrictEqual(states.shape, [4, 2])
+    }).pipe(Effect.provide(BlobStoreMemory.layer)),
   )
 
   it.effect(
