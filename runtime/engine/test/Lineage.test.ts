@@ -80,7 +80,7 @@ const operatorOf = (notes: Notes, { concurrency, kind, side }: Node): any => {
   const common: any = { version, input: Num, output: Num, params: By, concurrency, ...sides }
   const beside = ({ sides }: Call): ReadonlyArray<number> =>
     sides.given === undefined ? [] : [sides.given].flat().map((record) => (record as Num).n)
-  const name = `${kind.toLowerCase()}-${side}`
+  const name = `${kind.toLowerCase()}-${side}-${concurrency}`
   const value = (n: number, at: number, { by, domain }: Params, call: Call) =>
     mixed(n, at, by, ...beside(call)) % domain
   const one = (n: number, params: Params, call: Call): Num =>
@@ -177,8 +177,12 @@ const graphOf = (notes: Notes, nodes: ReadonlyArray<Node>, domain: number) => {
   })
   return Graph.make("random", { version }, (g) => {
     const edges: Array<any> = [g.input("a", Num), g.input("b", Num)]
+    const operators = new Map<string, any>()
     nodes.forEach((node, i) => {
-      const placed = operatorOf(notes, node)({ by: node.by, domain }).as(`n${i}`)
+      const name = `${node.kind} ${node.side} ${node.concurrency}`
+      // One value for each name: a graph holds no two operators of one name.
+      if (!operators.has(name)) operators.set(name, operatorOf(notes, node))
+      const placed = operators.get(name)({ by: node.by, domain }).as(`n${i}`)
       const given = edges[node.sideFrom % edges.length]
       const side = node.side === "one" ? given.pipe(Only().as(`only${i}`)) : given
       edges.push(

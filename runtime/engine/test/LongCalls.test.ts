@@ -17,6 +17,9 @@ const graphOf = (node: any, sides: any = {}) =>
     return { out: g.input("in", Num).pipe(placed) } as any
   })
 
+/** Whether calls fail: no part of the code, as a disk that is full is none. */
+let failing = false
+
 /** The keys that calls were made with, by the numbers they got, in a new store. */
 const keys = (
   options: {
@@ -32,6 +35,7 @@ const keys = (
 ) =>
   Effect.gen(function* () {
     const seen: { [call: string]: string } = {}
+    failing = options.fails ?? false
     const sides = options.side === undefined ? {} : { side: Operator.one(Num) }
     const Step = Operator.map(options.name ?? "step", {
       version: options.version ?? version,
@@ -42,7 +46,7 @@ const keys = (
       seeded: options.seeded ?? false,
       run: ({ n }, _, { attempt, key }) => {
         seen[`${n}#${attempt}`] = key
-        return options.fails === true
+        return failing
           ? Effect.fail({ _tag: "Again", message: "again", retryable: true })
           : Effect.succeed(num(n))
       },

@@ -18,8 +18,12 @@ interface Edits {
 }
 
 /** in -> add -> even -> total (of all), scaled by a side input. */
+/** The number that fails: no part of the code, as a disk that is full is none. */
+let poison: number | undefined
+
 const pipeline = (edits: Edits = {}) =>
   Graph.make("pipeline", { version }, (g) => {
+    poison = edits.fails
     const items = g.input("in", Num)
     const factor = g.input("factor", Num)
     const plus = items.pipe(
@@ -30,7 +34,7 @@ const pipeline = (edits: Edits = {}) =>
         seeded: edits.seeded ?? false,
         params: Schema.Struct({ by: Schema.Int }),
         run: ({ n }, { by }, { random }) =>
-          n === edits.fails
+          n === poison
             ? Effect.fail(new Error("poison"))
             : Effect.succeed(num(n + by + (edits.add ?? 0) + (edits.seeded === true ? random.k0 : 0))),
       })({ by: edits.by ?? 1 }),
