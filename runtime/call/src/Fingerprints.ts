@@ -43,11 +43,11 @@ export interface Service {
 /** Fingerprints whose parsed modules are cached in a file: where others may write to it, it is not used. */
 export const make = (file: string): Service => {
   const cache = new SyntaxCache(file)
+  const modules = new ModuleGraph.Modules((path, source) => cache.module(path, source))
   const known = new WeakMap<Operator.Any, Fingerprint>()
   return {
     of: (operators) =>
       Effect.sync(() => {
-        const modules = new ModuleGraph.Modules((path, source) => cache.module(path, source))
         const found = new Map<Operator.Any, Fingerprint>()
         for (const operator of operators) {
           const fingerprint = known.get(operator) ?? fingerprintOf(operator, modules, cache)

@@ -24,6 +24,7 @@ let poison: number | undefined
 const pipeline = (edits: Edits = {}) =>
   Graph.make("pipeline", { version }, (g) => {
     poison = edits.fails
+    const { add = 0, seeded = false } = edits
     const items = g.input("in", Num)
     const factor = g.input("factor", Num)
     const plus = items.pipe(
@@ -31,12 +32,12 @@ const pipeline = (edits: Edits = {}) =>
         version: edits.version ?? version,
         input: Num,
         output: Num,
-        seeded: edits.seeded ?? false,
+        seeded,
         params: Schema.Struct({ by: Schema.Int }),
         run: ({ n }, { by }, { random }) =>
           n === poison
             ? Effect.fail(new Error("poison"))
-            : Effect.succeed(num(n + by + (edits.add ?? 0) + (edits.seeded === true ? random.k0 : 0))),
+            : Effect.succeed(num(n + by + add + (seeded ? random.k0 : 0))),
       })({ by: edits.by ?? 1 }),
     )
     const even = plus.pipe(

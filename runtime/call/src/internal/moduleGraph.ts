@@ -31,8 +31,8 @@ export interface ModuleGraph {
   readonly unreadable: ReadonlyArray<string>
 }
 
-/** What a file refers to: files of the project, or what is known by a text. */
-type Reference = { readonly file: string } | { readonly text: string }
+/** What a module refers to: modules and other files of the project, or what is known by a text. */
+type Reference = { readonly file: string } | { readonly data: string } | { readonly text: string }
 
 interface Module {
   readonly digest: string
@@ -41,11 +41,23 @@ interface Module {
   readonly references: ReadonlyArray<Reference>
 }
 
-/** Modules as they are read for some graphs: each once, so that all graphs see the same. */
+/** What tells whether a file is what it was when it was read. */
+const stateOf = (file: string): string | undefined => {
+  const status = statSync(file, { bigint: true, throwIfNoEntry: false })
+  return status === undefined
+    ? undefined
+    : [status.ino, status.size, status.mtimeNs, status.ctimeNs].join(" ")
+}
+
+/** Modules as they were loaded or, where that is not known, as their files are. */
 export class Modules {
   readonly #parse: Parse
   readonly packages = new PackageVersions()
-  readonly #read = new Map<string, Module | undefined>()
+  readonly #read = new Map<
+    string,
+    { readonly state: string | undefined; readonly module: Module | undefined }
+  >()
+  readonly #contents = new Map<string, { readonly state: string | undefined; readonly content: string }>()
   readonly #files = new Map<string, string | undefined>()
   readonly #resolved = new Map<string, string>()
 
@@ -55,8 +67,13 @@ export class Modules {
 
   /** What a file says; undefined: it cannot be read. */
   get(file: string): Module | undefined {
-    if (!this.#read.has(file)) this.#read.set(file, this.#make(file))
-    return this.#read.get(file)
+    // What is loaded stays.
+    const state = LoadedModules.sourceOf(pathToFileURL(file).href) === undefined ? stateOf(file) : "loaded"
+    const known = this.#read.get(file)
+    if (known !== undefined && known.state === state) return known.module
+    const module = this.#make(file)
+    this.#read.set(file, { state, module })
+    return module
   }
 
   #make(file: string): Module | undefined {
@@ -79,6 +96,16 @@ export class Modules {
   fileOf(module: string): string | undefined {
     if (!this.#files.has(module)) this.#files.set(module, realFile(module))
     return this.#files.get(module)
+  }
+
+  /** What a file that is no module is known by. */
+  contentOf(file: string): string {
+    const state = stateOf(file)
+    const known = this.#contents.get(file)
+    if (known !== undefined && known.state === state) return known.content
+    const content = contentOf(file)
+    this.#contents.set(file, { state, content })
+    return content
   }
 
   /** Names that any of some modules (URLs or paths) assigns to. */
@@ -110,7 +137,8 @@ export class Modules {
   #named(url: string): Reference {
     const file = this.fileOf(url)
     if (file === undefined) return { text: "absent" }
-    return isModule.test(file) ? this.#reference(file) : { text: this.packages.of(file) ?? contentOf(file) }
+    const reference = this.#reference(file)
+    return "file" in reference && !isModule.test(file) ? { data: file } : reference
   }
 
   #reference(file: string): Reference {
@@ -151,7 +179,9 @@ export const of = (entries: ReadonlyArray<string>, modules: Modules): ModuleGrap
   for (const file of order.keys()) {
     const module = lines.length < modulesAtMost ? modules.get(file) : undefined
     if (module === undefined) unreadable.push(file)
-    const references = (module?.references ?? []).map((to) => ("file" in to ? enter(to.file) : to.text))
+    const references = (module?.references ?? []).map((to) =>
+      "file" in to ? enter(to.file) : "data" in to ? modules.contentOf(to.data) : to.text,
+    )
     lines.push([module?.digest ?? "absent", ...references].join("\n"))
   }
   return { digest: Digest.ofBytes([...roots, ...lines].join("\n\n")), released, unreadable }
