@@ -238,15 +238,17 @@ describe("reel show", { timeout: 180_000 }, () => {
       const fails = write("fails.graph.ts", graph(`() => Effect.fail("no")`))
       const one = ["--input", write("one.ndjson", '{"n":1}\n'), "--store", store]
       const two = ["--input", write("two.ndjson", '{"n":1}\n{"n":2}\n'), "--store", store]
-      const warned = "\nwarning: operator work@1.0.0 has stored results that were made with other code"
+      const reusing = ["--changed-code", "reuse"]
+      const warned =
+        "\nwarning: 1 cached result of work@1.0.0 came from other code under the same version and is reused"
       const shown = done("show", "last", "--store", store)
 
       assert.notInclude(yield* done("run", first, ...one), "warning:")
       assert.notInclude(yield* shown, "warning:")
-      assert.include(yield* done("run", other, ...one), warned)
+      assert.include(yield* done("run", other, ...one, ...reusing), warned)
       assert.include(yield* shown, warned)
       // Of one that ended early as well.
-      const early = yield* reel("run", fails, ...two, "--max-failures", "0")
+      const early = yield* reel("run", fails, ...two, ...reusing, "--max-failures", "0")
       assert.strictEqual(early.code, 1, early.stderr)
       assert.include(early.stdout, warned)
       assert.include(yield* shown, warned)

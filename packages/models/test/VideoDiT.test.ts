@@ -134,7 +134,7 @@ describe("VideoDiT", () => {
   it("refuses a configuration whose parts do not fit", () => {
     assert.throws(() => VideoDiT.config({ ...tiny, heads: 24 }), /even multiple of the 24 heads/)
     assert.throws(() => VideoDiT.config({ ...tiny, inputGate: true, outChannels: 8 }), /as many/)
-    assert.throws(() => VideoDiT.config({ ...tiny, layers: 0 }), /greater than 0/)
+    assert.throws(() => VideoDiT.config({ ...tiny, layers: 0 }), /between 1 and 1024/)
   })
 })
 

@@ -407,7 +407,7 @@ describe("a run", () => {
       const journal = yield* Journal
       const broken = Journal.of({
         ...journal,
-        find: () => {
+        findAll: () => {
           throw new JournalError({ file: "journal.db", action: "read", problem: "disk I/O error" })
         },
       })
