@@ -9,18 +9,21 @@ import {
   StoreUnreadable as Unreadable,
   StoreVanished,
 } from "../BlobStore.ts"
-import type { StoreRoot } from "./StoreRoot.ts"
+
+/** A store, by its folder. */
+interface Root {
+  readonly path: string
+}
 
 /** Whether the mark of an open store cannot be found any more: a folder that was removed, or a mount that was. */
-export const isGone = (root: Pick<StoreRoot, "path">): boolean =>
-  !fs.existsSync(join(root.path, "store.json"))
+export const isGone = (root: Root): boolean => !fs.existsSync(join(root.path, "store.json"))
 
 /** That a store has gone, to who reads. */
-export const unreadable = ({ path }: Pick<StoreRoot, "path">): StoreUnreadable =>
+export const unreadable = ({ path }: Root): StoreUnreadable =>
   new Unreadable({ path, cause: new StoreVanished({ path }) })
 
 /** That a store has gone, to who writes. */
-export const unwritable = ({ path }: Pick<StoreRoot, "path">): StoreUnwritable =>
+export const unwritable = ({ path }: Root): StoreUnwritable =>
   new StoreUnwritable({ path, cause: new StoreVanished({ path }) })
 
 const suspicious = new Set(["StoreUnwritable", "StoreUnreadable", "BlobMissing", "SourceMissing"])
@@ -34,16 +37,16 @@ const isSuspicious = (error: unknown): boolean =>
 
 /** What reading fails with, or that the store has gone, if that is why. */
 export const reading =
-  (root: StoreRoot) =>
+  (root: Root) =>
   <E>(error: E): E | StoreUnreadable =>
     isSuspicious(error) && isGone(root) ? unreadable(root) : error
 
 /** What writing fails with, or that the store has gone, if that is why. */
 export const writing =
-  (root: StoreRoot) =>
+  (root: Root) =>
   <E>(error: E): E | StoreUnwritable =>
     isSuspicious(error) && isGone(root) ? unwritable(root) : error
 
 /** Fails when a store has gone: for who has found nothing in it. */
-export const check = (root: StoreRoot): Effect.Effect<void, StoreUnreadable> =>
+export const check = (root: Root): Effect.Effect<void, StoreUnreadable> =>
   Effect.suspend(() => (isGone(root) ? Effect.fail(unreadable(root)) : Effect.void))

@@ -2,7 +2,7 @@
 import type { Graph } from "@reelgraph/core"
 
 import * as Profile from "../Profile.ts"
-import type * as Simulation from "../Simulation.ts"
+import type * as Simulated from "../Simulated.ts"
 import * as SimulatedNode from "./simulatedNode.ts"
 import * as SimulatedPool from "./simulatedPool.ts"
 import type { Problem } from "./simulatedRun.ts"
@@ -38,7 +38,7 @@ const countsOf = (graph: Graph.Graph, { items }: Profile.Profile) => {
   return { counts, unknown }
 }
 
-export const prepare = (options: Simulation.Options, seed: number, tasks: number): Prepared | Refused => {
+export const prepare = (options: Simulated.Options, seed: number, tasks: number): Prepared | Refused => {
   const { graph, placement, profile } = options
   const { counts, unknown } = countsOf(graph, profile)
   if (unknown.length > 0) return { problem: { _tag: "Uncounted", inputs: unknown } }
@@ -67,7 +67,7 @@ type Nodes = ReadonlyMap<string, SimulatedNode.SimulatedNode>
 
 /** Each node where it is placed. Adds to `expected` how many items come out of each. */
 const nodesOf = (
-  { graph, placement, profile }: Simulation.Options,
+  { graph, placement, profile }: Simulated.Options,
   pools: Prepared["pools"],
   expected: Map<string, number>,
   seed: number,

@@ -1,5 +1,5 @@
 /** A simulated run from its beginning to its end. What the model is, says `Simulation`. */
-import type * as Simulation from "../Simulation.ts"
+import type * as Simulated from "../Simulated.ts"
 import * as Arrivals from "./arrivals.ts"
 import * as Clock from "./clock.ts"
 import * as Driver from "./driver.ts"
@@ -14,15 +14,15 @@ import * as Slurm from "./slurm.ts"
 import * as Worker from "./worker.ts"
 
 export type Result =
-  | { readonly _tag: "Done"; readonly simulated: Simulation.Simulated }
+  | { readonly _tag: "Done"; readonly simulated: Simulated.Simulated }
   | { readonly _tag: "Failed"; readonly problem: SimulatedRun.Problem }
 
-export const simulate = (options: Simulation.Options, seed: number, tasks: number): Result => {
+export const simulate = (options: Simulated.Options, seed: number, tasks: number): Result => {
   const prepared = Prepare.prepare(options, seed, tasks)
   return "problem" in prepared ? { _tag: "Failed", problem: prepared.problem } : go(options, prepared, seed)
 }
 
-const go = ({ graph, profile }: Simulation.Options, prepared: Prepare.Prepared, seed: number): Result => {
+const go = ({ graph, profile }: Simulated.Options, prepared: Prepare.Prepared, seed: number): Result => {
   const { least, nodes, pools, sources } = prepared
   const run = SimulatedRun.make({ profile, nodes, sources, least, ready: Worker.work, changed })
   for (const source of sources) Arrivals.arrive(run, source)

@@ -3,7 +3,7 @@ import type { Graph } from "@reelgraph/core"
 
 import * as Pool from "../Pool.ts"
 import type * as Profile from "../Profile.ts"
-import type * as Simulation from "../Simulation.ts"
+import type * as Simulated from "../Simulated.ts"
 import type * as SimulatedNode from "./simulatedNode.ts"
 import type * as SimulatedPool from "./simulatedPool.ts"
 import * as Timeline from "./timeline.ts"
@@ -22,7 +22,7 @@ export interface Ended {
 
 const sum = (values: ReadonlyArray<number>): number => values.reduce((total, value) => total + value, 0)
 
-export const make = (ended: Ended): Simulation.Simulated => {
+export const make = (ended: Ended): Simulated.Simulated => {
   const { counts, events, graph, profile, seconds, seed } = ended
   const nodes = ended.nodes.map((node) => nodeOf(node, seconds))
   const pools = ended.pools.map((pool) => poolOf(pool, ended.nodes, seconds))
@@ -64,7 +64,7 @@ const pricePerHour = ({ demand, nodesPerWorker, pool }: SimulatedNode.SimulatedN
 const workerHours = ({ seconds }: SimulatedNode.SimulatedNode): number =>
   (seconds.busy + seconds.starting + seconds.idle + seconds.lost) / 3600
 
-const nodeOf = (node: SimulatedNode.SimulatedNode, end: number): Simulation.SimulatedNode => {
+const nodeOf = (node: SimulatedNode.SimulatedNode, end: number): Simulated.SimulatedNode => {
   const { group, placed, profile, seconds, tally, waiting, where } = node
   const { firstSeconds, lastSeconds } = tally
   const hours = workerHours(node)
@@ -113,7 +113,7 @@ const poolOf = (
   { capacity, integrals, name, pool, timelines }: SimulatedPool.SimulatedPool,
   nodes: ReadonlyArray<SimulatedNode.SimulatedNode>,
   end: number,
-): Simulation.SimulatedPool => {
+): Simulated.SimulatedPool => {
   const here = nodes.filter((node) => node.pool?.name === name)
   const share = (use: SimulatedPool.Use, i: number) =>
     integrals[use][i]! / Math.max(Number.MIN_VALUE, capacity[i]! * end)

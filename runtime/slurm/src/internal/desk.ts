@@ -21,7 +21,6 @@ import * as RunKey from "../RunKey.ts"
 import type { SlurmClient } from "../SlurmClient.ts"
 import type * as SlurmTask from "../Task.ts"
 import type { Entry, Work } from "../Work.ts"
-import type { Stillborn } from "./stillborn.ts"
 
 /** What named objects of the store fail with. */
 export type StoreProblem = ObjectNameInvalid | ObjectTooLarge | PutError | StoreUnreadable
@@ -130,6 +129,13 @@ export interface Job {
   collectedMs: number
   /** Objects of its results folder that could not be read, and since when. */
   readonly unread: Map<string, number>
+}
+
+/** Tasks of one node of the graph that ended before they began, since a worker of it last began. */
+export interface Stillborn {
+  tasks: number
+  /** Nodes of the cluster. */
+  readonly nodes: Set<string>
 }
 
 export interface Desk {

@@ -10,13 +10,6 @@ import * as LogEnd from "../LogEnd.ts"
 import * as Notes from "../Notes.ts"
 import type { Desk, Job, Site, Task } from "./desk.ts"
 
-/** Of one node of the graph, since a worker of it last began. */
-export interface Stillborn {
-  tasks: number
-  /** Nodes of the cluster. */
-  readonly nodes: Set<string>
-}
-
 /** As many, and on so many nodes where a pool has them, are no accident. */
 const tasksAtLeast = 3
 const nodesAtLeast = 2
