@@ -23,8 +23,8 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import type { Problem } from "./internal/simulatedRun.ts"
-import * as Simulator from "./internal/simulator.ts"
+import type { Problem } from "./internal/simulation/simulatedRun.ts"
+import * as Simulator from "./internal/simulation/simulator.ts"
 import type { Options, Simulated } from "./Simulated.ts"
 
 export type { Hours, Options, Simulated, SimulatedNode, SimulatedPool } from "./Simulated.ts"
