@@ -89,7 +89,7 @@ const failure = ({ graph: { name: graph } }: Options, problem: Problem): Simulat
       return new ProfileIncomplete({ graph, nodes: problem.nodes })
     case "Uncounted":
       return new ItemsUnknown({ graph, inputs: problem.inputs })
-    case "Homeless":
+    case "NotPlaced":
       return new NotPlaced({ graph, node: problem.node, problem: problem.problem })
     case "Endless":
       return new Endless({ node: problem.node, problem: problem.problem })

@@ -36,7 +36,7 @@ const witness = (operator: string, n: number): void => {
   const env = process.env
   const folder = env[witnessVariable]
   if (folder === undefined) return
-  const said: Witness = {
+  const reported: Witness = {
     node: env["SLURMD_NODENAME"] ?? "",
     job: env["SLURM_ARRAY_JOB_ID"] ?? env["SLURM_JOB_ID"] ?? "",
     task: env["SLURM_ARRAY_TASK_ID"] ?? "",
@@ -46,7 +46,7 @@ const witness = (operator: string, n: number): void => {
     n,
     endedMs: Date.now(),
   }
-  appendFileSync(join(folder, "witness.ndjson"), `${JSON.stringify(said)}\n`)
+  appendFileSync(join(folder, "witness.ndjson"), `${JSON.stringify(reported)}\n`)
 }
 
 const Millis = Schema.Struct({ ms: Schema.Finite })

@@ -1,6 +1,6 @@
 /** Items that come in through inputs: at a rate or all at the beginning, and on to those that take them. */
 import * as Clock from "./clock.ts"
-import * as Driver from "./driver.ts"
+import * as SimulatedDriver from "./simulatedDriver.ts"
 import type { SimulatedRun } from "./simulatedRun.ts"
 import type { SimulatedSource } from "./simulatedSource.ts"
 import * as Waiting from "./waiting.ts"
@@ -20,7 +20,7 @@ export const feed = (run: SimulatedRun, source: SimulatedSource): void => {
   const items = Math.min(source.here, Math.max(1, Math.floor(room)))
   source.here -= items
   source.feeding = true
-  Driver.drive(run, items * driverSecondsPerItem, () => {
+  SimulatedDriver.drive(run, items * driverSecondsPerItem, () => {
     source.feeding = false
     for (const node of source.consumers) Waiting.add(run, node, items)
     run.finish = run.clock.now
@@ -38,8 +38,8 @@ export const arrive = (run: SimulatedRun, source: SimulatedSource): void => {
     spread === "regular"
       ? mean
       : items === 1
-        ? mean * source.dice.exponential()
-        : source.dice.lognormal(mean, mean / Math.sqrt(items))
+        ? mean * source.draws.exponential()
+        : source.draws.lognormal(mean, mean / Math.sqrt(items))
   Clock.at(run.clock, run.clock.now + gap, () => {
     source.coming -= items
     source.here += items

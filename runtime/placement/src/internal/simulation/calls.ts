@@ -3,8 +3,8 @@ import type { Outcome, SimulatedNode } from "./simulatedNode.ts"
 import type { SimulatedRun } from "./simulatedRun.ts"
 
 /** Calls that items take, with those that are made again, and how many items fail in the end. */
-export const of = ({ dice, placed, profile, tally }: SimulatedNode, items: number) => {
-  const poisoned = dice.binomial(items, profile.poison)
+export const of = ({ draws, placed, profile, tally }: SimulatedNode, items: number) => {
+  const poisoned = draws.binomial(items, profile.poison)
   let failing = items - poisoned
   let calls = items
   for (let attempt = 0; attempt <= placed.operator.retries && failing > 0; attempt++) {
@@ -12,21 +12,21 @@ export const of = ({ dice, placed, profile, tally }: SimulatedNode, items: numbe
       calls += failing
       tally.retries += failing
     }
-    failing = dice.binomial(failing, profile.failing)
+    failing = draws.binomial(failing, profile.failing)
   }
   return { calls, failed: poisoned + failing }
 }
 
 /** What comes of items of which some failed, when so many shards are through with them. */
 export const outcome = (
-  { dice, profile }: SimulatedNode,
+  { draws, profile }: SimulatedNode,
   items: number,
   failed: number,
   shards: number,
 ): Outcome => {
-  const kept = dice.binomial(items - failed, profile.keep)
+  const kept = draws.binomial(items - failed, profile.keep)
   const spread = profile.outSpread === 0 ? 0 : Math.sqrt(kept) * profile.out * profile.outSpread
-  const given = kept === 0 ? 0 : dice.round(dice.lognormal(kept * profile.out, spread))
+  const given = kept === 0 ? 0 : draws.round(draws.lognormal(kept * profile.out, spread))
   const emitted = items > failed ? profile.emits : 0
   return { items, kept, failed, out: emitted ?? given, shards }
 }

@@ -5,12 +5,12 @@
  * is lognormal (Fenton and Wilkinson), which is exact enough for a single skewed item and normal for many.
  */
 import type * as Profile from "../../Profile.ts"
-import type { Dice } from "./dice.ts"
+import type { Draws } from "./draws.ts"
 
 export interface Duration {
   readonly mean: number
   readonly deviation: number
-  readonly draw: (dice: Dice) => number
+  readonly draw: (draws: Draws) => number
 }
 
 /** Items up to which each is drawn. */
@@ -22,7 +22,7 @@ export const of = (seconds: Profile.Seconds): Duration => {
     const { mean, sigma } = seconds
     const deviation = mean * Math.sqrt(Math.expm1(sigma ** 2))
     const middle = Math.log(mean) - sigma ** 2 / 2
-    return { mean, deviation, draw: (dice) => Math.exp(middle + sigma * dice.normal()) }
+    return { mean, deviation, draw: (draws) => Math.exp(middle + sigma * draws.normal()) }
   }
   const { quantiles } = seconds
   const steps = quantiles.length - 1
@@ -36,8 +36,8 @@ export const of = (seconds: Profile.Seconds): Duration => {
   return {
     mean,
     deviation: Math.sqrt(Math.max(0, square - mean * mean)),
-    draw: (dice) => {
-      const at = dice.uniform() * steps
+    draw: (draws) => {
+      const at = draws.uniform() * steps
       const below = Math.min(steps - 1, Math.floor(at))
       return quantiles[below]! + (at - below) * (quantiles[below + 1]! - quantiles[below]!)
     },
@@ -51,7 +51,7 @@ export const plus = (duration: Duration, seconds: number): Duration =>
     : {
         mean: duration.mean + seconds,
         deviation: duration.deviation,
-        draw: (dice) => duration.draw(dice) + seconds,
+        draw: (draws) => duration.draw(draws) + seconds,
       }
 
 /** Work in all, and the time until it is done. */
@@ -64,12 +64,18 @@ export interface Span {
  * Of `items` that `workers` share, each making `lanes` at once. One worker: until its last item is done. Several stand
  * for workers that each go on when they are done: the mean of their times.
  */
-export const span = (duration: Duration, items: number, lanes: number, workers: number, dice: Dice): Span => {
+export const span = (
+  duration: Duration,
+  items: number,
+  lanes: number,
+  workers: number,
+  draws: Draws,
+): Span => {
   const { deviation, draw, mean } = duration
   const each = items / workers
   if (deviation === 0) return { work: items * mean, seconds: Math.ceil(each / lanes - 1e-9) * mean }
-  if (workers === 1 && items <= drawn) return scheduled(draw, items, lanes, dice)
-  const work = dice.lognormal(items * mean, Math.sqrt(items) * deviation)
+  if (workers === 1 && items <= drawn) return scheduled(draw, items, lanes, draws)
+  const work = draws.lognormal(items * mean, Math.sqrt(items) * deviation)
   if (each <= lanes) return { work, seconds: work / items }
   // While the last item is made, other lanes have no more: each idles for half of what is left of it on the mean.
   const left = (mean + (deviation * deviation) / mean) / 2
@@ -77,10 +83,10 @@ export const span = (duration: Duration, items: number, lanes: number, workers: 
 }
 
 /** Each item to the lane that is free first. */
-const scheduled = (draw: Duration["draw"], items: number, lanes: number, dice: Dice): Span => {
+const scheduled = (draw: Duration["draw"], items: number, lanes: number, draws: Draws): Span => {
   if (lanes === 1 || items === 1) {
     let work = 0
-    for (let i = 0; i < items; i++) work += draw(dice)
+    for (let i = 0; i < items; i++) work += draw(draws)
     return { work, seconds: work }
   }
   const free = new Float64Array(Math.min(lanes, items))
@@ -88,7 +94,7 @@ const scheduled = (draw: Duration["draw"], items: number, lanes: number, dice: D
   for (let i = 0; i < items; i++) {
     let first = 0
     for (let lane = 1; lane < free.length; lane++) if (free[lane]! < free[first]!) first = lane
-    const seconds = draw(dice)
+    const seconds = draw(draws)
     work += seconds
     free[first] = free[first]! + seconds
   }

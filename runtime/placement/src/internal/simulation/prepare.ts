@@ -79,7 +79,7 @@ const nodesOf = (
   for (const placed of graph.nodes) {
     const where = places.get(placed.id)
     const homeless = (problem: string): Refused => ({
-      problem: { _tag: "Homeless", node: placed.id, problem },
+      problem: { _tag: "NotPlaced", node: placed.id, problem },
     })
     if (where === undefined) return homeless("has no place")
     const pool = pools.get(where.pool)

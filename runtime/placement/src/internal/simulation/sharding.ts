@@ -10,13 +10,13 @@
  */
 import * as Calls from "./calls.ts"
 import * as Clock from "./clock.ts"
-import * as Driver from "./driver.ts"
+import * as SimulatedDriver from "./simulatedDriver.ts"
 import * as Duration from "./duration.ts"
 import * as SimulatedNode from "./simulatedNode.ts"
 import type { SimulatedRun } from "./simulatedRun.ts"
-import * as Slurm from "./slurm.ts"
+import * as SimulatedQueue from "./simulatedQueue.ts"
 import * as Waiting from "./waiting.ts"
-import * as Worker from "./worker.ts"
+import * as SimulatedWorker from "./simulatedWorker.ts"
 
 type Node = SimulatedNode.SimulatedNode
 type Task = SimulatedNode.Task
@@ -114,11 +114,11 @@ const order = (run: SimulatedRun, node: Node): void => {
 const submit = (run: SimulatedRun, node: Node): void => {
   const { how } = node.where
   // Few of those that are simulated as one get nothing ahead: they wait, and then go on together.
-  const few = (task: Task) => task.workers < node.group / Slurm.quarter
+  const few = (task: Task) => task.workers < node.group / SimulatedQueue.quarter
   for (const hands of [node.idle, node.short])
     for (const task of hands)
       if (node.line.length > 0 && (task.idle || !few(task)))
-        Worker.give(run, node, task, Waiting.next(run, node, task.workers))
+        SimulatedWorker.give(run, node, task, Waiting.next(run, node, task.workers))
   const inLine = node.line.reduce((sum, { count }) => sum + count, 0)
   const fair = Math.max(1, Math.ceil(inLine / Math.max(1, node.where.workers)))
   // A gang is a job of one task.
@@ -133,7 +133,7 @@ const submit = (run: SimulatedRun, node: Node): void => {
   for (let round = 1; round < rounds; round++)
     for (const task of tasks)
       if (node.line.length > 0) task.shards.push(Waiting.next(run, node, task.workers))
-  for (const task of tasks) Slurm.submit(run, node, task)
+  for (const task of tasks) SimulatedQueue.submit(run, node, task)
 }
 
 /** A call by the driver itself. */
@@ -144,15 +144,15 @@ const callHere = (run: SimulatedRun, node: Node): void => {
   const items = node.collects ? node.waiting : Math.min(node.waiting, Math.max(1, Math.floor(stretch)))
   Waiting.take(run, node, items)
   node.driverBusy = true
-  const { work } = Duration.span(node.duration, items, 1, 1, node.dice)
+  const { work } = Duration.span(node.duration, items, 1, 1, node.draws)
   const seconds = work + node.callSeconds
   node.tally.workSeconds += seconds
   node.seconds.busy += seconds
   node.tally.tasks++
   node.tally.shards++
-  Driver.drive(run, seconds + items * driverSecondsPerItem, () => {
+  SimulatedDriver.drive(run, seconds + items * driverSecondsPerItem, () => {
     node.driverBusy = false
-    Driver.deliver(run, node, Calls.outcome(node, items, Calls.of(node, items).failed, 0))
+    SimulatedDriver.deliver(run, node, Calls.outcome(node, items, Calls.of(node, items).failed, 0))
     run.changed()
   })
 }

@@ -4,7 +4,7 @@ import type { Graph } from "@reelgraph/core"
 import type { Overheads } from "../../Overheads.ts"
 import type { PlacedNode } from "../../Placement.ts"
 import type * as Profile from "../../Profile.ts"
-import * as Dice from "./dice.ts"
+import * as Draws from "./draws.ts"
 import * as Duration from "./duration.ts"
 import * as SimulatedPool from "./simulatedPool.ts"
 
@@ -42,7 +42,7 @@ export interface SimulatedNode {
   readonly placed: Graph.Placed
   readonly where: PlacedNode
   readonly profile: Profile.OperatorProfile
-  readonly dice: Dice.Dice
+  readonly draws: Draws.Draws
   readonly pool: SimulatedPool.SimulatedPool | undefined
   /** Of one worker; of all ranks of a gang. */
   readonly demand: SimulatedPool.Amounts
@@ -168,7 +168,7 @@ export const make = (site: Site): SimulatedNode => {
     placed,
     where,
     profile,
-    dice: Dice.make(seed, placed.id),
+    draws: Draws.make(seed, placed.id),
     pool,
     demand,
     nodesPerWorker: nodes,

@@ -8,7 +8,7 @@ import type { SimulatedSource } from "./simulatedSource.ts"
 export type Problem =
   | { readonly _tag: "Unknown"; readonly nodes: ReadonlyArray<string> }
   | { readonly _tag: "Uncounted"; readonly inputs: ReadonlyArray<string> }
-  | { readonly _tag: "Homeless"; readonly node: string; readonly problem: string }
+  | { readonly _tag: "NotPlaced"; readonly node: string; readonly problem: string }
   | { readonly _tag: "Endless"; readonly node: string; readonly problem: string }
 
 export interface SimulatedRun {

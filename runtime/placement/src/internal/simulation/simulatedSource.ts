@@ -1,6 +1,6 @@
 /** An input of a graph while a simulation goes on. */
 import type * as Profile from "../../Profile.ts"
-import * as Dice from "./dice.ts"
+import * as Draws from "./draws.ts"
 import type * as SimulatedNode from "./simulatedNode.ts"
 
 export interface SimulatedSource {
@@ -8,7 +8,7 @@ export interface SimulatedSource {
   readonly arrivals: number | Profile.Arrivals
   readonly consumers: Array<SimulatedNode.SimulatedNode>
   readonly sideConsumers: Array<SimulatedNode.SimulatedNode>
-  readonly dice: Dice.Dice
+  readonly draws: Draws.Draws
   /** Items that are still to arrive, and those that have and are not passed on. */
   coming: number
   here: number
@@ -23,7 +23,7 @@ export const make = (name: string, arrivals: number | Profile.Arrivals, seed: nu
     arrivals,
     consumers: [],
     sideConsumers: [],
-    dice: Dice.make(seed, `input ${name}`),
+    draws: Draws.make(seed, `input ${name}`),
     coming: atOnce ? 0 : arrivals.count,
     here: atOnce ? arrivals : 0,
     feeding: false,

@@ -2,7 +2,7 @@
 import type * as Simulated from "../../Simulated.ts"
 import * as Arrivals from "./arrivals.ts"
 import * as Clock from "./clock.ts"
-import * as Driver from "./driver.ts"
+import * as SimulatedDriver from "./simulatedDriver.ts"
 import * as Prepare from "./prepare.ts"
 import * as Sharding from "./sharding.ts"
 import type { SimulatedNode } from "./simulatedNode.ts"
@@ -10,8 +10,8 @@ import * as SimulatedRun from "./simulatedRun.ts"
 import type { SimulatedSource } from "./simulatedSource.ts"
 import * as Summary from "./summary.ts"
 import * as Waiting from "./waiting.ts"
-import * as Slurm from "./slurm.ts"
-import * as Worker from "./worker.ts"
+import * as SimulatedQueue from "./simulatedQueue.ts"
+import * as SimulatedWorker from "./simulatedWorker.ts"
 
 export type Result =
   | { readonly _tag: "Done"; readonly simulated: Simulated.Simulated }
@@ -24,7 +24,7 @@ export const simulate = (options: Simulated.Options, seed: number, tasks: number
 
 const go = ({ graph, profile }: Simulated.Options, prepared: Prepare.Prepared, seed: number): Result => {
   const { least, nodes, pools, sources } = prepared
-  const run = SimulatedRun.make({ profile, nodes, sources, least, ready: Worker.work, changed })
+  const run = SimulatedRun.make({ profile, nodes, sources, least, ready: SimulatedWorker.work, changed })
   for (const source of sources) Arrivals.arrive(run, source)
   changed(run)
   while (run.problem === undefined && Clock.step(run.clock));
@@ -62,11 +62,12 @@ const changed = (run: SimulatedRun.SimulatedRun): void => {
   for (let i = nodes.length - 1; i >= 0; i--) {
     const node = nodes[i]!
     Sharding.handOut(run, node)
-    if (node.idle.size > 0 && node.ended) for (const task of node.idle) Slurm.release(run, node, task)
+    if (node.idle.size > 0 && node.ended)
+      for (const task of node.idle) SimulatedQueue.release(run, node, task)
   }
   for (const source of sources) Arrivals.feed(run, source)
   for (const [node, { length }] of driver.committed)
-    if (length > 0 && Waiting.room(run, node.consumers) > 0) Driver.look(run)
+    if (length > 0 && Waiting.room(run, node.consumers) > 0) SimulatedDriver.look(run)
 }
 
 /** Nothing more comes of a node or an input: those that it is for are told at the driver's next look. */
@@ -75,5 +76,5 @@ const end = (run: SimulatedRun.SimulatedRun, ended: SimulatedNode | SimulatedSou
   run.finish = run.clock.now
   for (const consumer of ended.consumers) consumer.open--
   for (const consumer of ended.sideConsumers) consumer.sidesOpen--
-  if (ended.consumers.length + ended.sideConsumers.length > 0) Driver.look(run)
+  if (ended.consumers.length + ended.sideConsumers.length > 0) SimulatedDriver.look(run)
 }

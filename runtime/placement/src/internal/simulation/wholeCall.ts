@@ -1,11 +1,11 @@
 /** The one call of a `collect` or of a gang: goes on from what it has kept when it is lost. */
 import * as Calls from "./calls.ts"
 import * as Clock from "./clock.ts"
-import * as Driver from "./driver.ts"
+import * as SimulatedDriver from "./simulatedDriver.ts"
 import * as Duration from "./duration.ts"
 import * as SimulatedNode from "./simulatedNode.ts"
 import type { SimulatedRun } from "./simulatedRun.ts"
-import * as Slurm from "./slurm.ts"
+import * as SimulatedQueue from "./simulatedQueue.ts"
 
 type Node = SimulatedNode.SimulatedNode
 type Task = SimulatedNode.Task
@@ -17,16 +17,16 @@ export const work = (run: SimulatedRun, node: Node, task: Task): void => {
   const { clock } = run
   const left = leftOf(run, node, task)
   const begun = clock.now
-  const survives = node.lossRate === 0 ? Number.POSITIVE_INFINITY : node.dice.exponential() / node.lossRate
+  const survives = node.lossRate === 0 ? Number.POSITIVE_INFINITY : node.draws.exponential() / node.lossRate
   if (survives < left) return Clock.at(clock, begun + survives, () => lose(run, node, task, begun, survives))
   Clock.at(clock, begun + left, () => {
     SimulatedNode.note(node, task.workers, "busy", begun, clock.now)
     const { count, items } = task.shards.shift()!
     node.tally.shards += count
     task.left = undefined
-    Driver.commit(run, node, Calls.outcome(node, items, task.failed ?? 0, count))
+    SimulatedDriver.commit(run, node, Calls.outcome(node, items, task.failed ?? 0, count))
     if (task.shards.length > 0) work(run, node, task)
-    else Slurm.release(run, node, task)
+    else SimulatedQueue.release(run, node, task)
   })
 }
 
@@ -36,7 +36,7 @@ const leftOf = (run: SimulatedRun, node: Node, task: Task): number => {
   const given = task.shards[0]!.items
   const { calls, failed } = Calls.of(node, node.collects ? 1 : given)
   const items = node.collects ? given : calls
-  const { seconds, work: worked } = Duration.span(node.duration, items, node.lanes, 1, node.dice)
+  const { seconds, work: worked } = Duration.span(node.duration, items, node.lanes, 1, node.draws)
   const whole = node.collects ? node.callSeconds * calls : 0
   const committing = SimulatedNode.commitSeconds(node, run.profile.overheads)
   task.failed = node.collects ? failed * given : failed
@@ -54,9 +54,9 @@ const lose = (run: SimulatedRun, node: Node, task: Task, begun: number, survived
   node.tally.losses++
   task.left = left - kept
   if (node.tally.losses > endless && kept === 0) return giveUp(run, node, left)
-  Slurm.leave(node, 1)
-  Slurm.startWaiting(run, node.pool!)
-  Clock.at(clock, clock.now + profile.overheads.lostSeconds, () => Slurm.submit(run, node, task))
+  SimulatedQueue.leave(node, 1)
+  SimulatedQueue.startWaiting(run, node.pool!)
+  Clock.at(clock, clock.now + profile.overheads.lostSeconds, () => SimulatedQueue.submit(run, node, task))
 }
 
 /** Seconds between what it keeps: a state of its call, or the results of the calls that a gang has made. */

@@ -1,6 +1,6 @@
 /** Tasks on their way to a place in a pool, and places that are given back. */
 import * as Clock from "./clock.ts"
-import * as Driver from "./driver.ts"
+import * as SimulatedDriver from "./simulatedDriver.ts"
 import * as Sharing from "./sharing.ts"
 import * as SimulatedNode from "./simulatedNode.ts"
 import * as SimulatedPool from "./simulatedPool.ts"
@@ -171,7 +171,7 @@ export const release = (run: SimulatedRun, node: Node, task: Task): void => {
   leave(node, task.workers)
   startWaiting(run, node.pool!)
   // The driver learns of it at its next look.
-  if (node.waiting > 0 || node.line.length > 0) Driver.look(run)
+  if (node.waiting > 0 || node.line.length > 0) SimulatedDriver.look(run)
 }
 
 /** Workers are gone from their places, whatever becomes of what they were at. */

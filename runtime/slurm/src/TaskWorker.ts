@@ -1,14 +1,14 @@
 /**
- * What one task of a job does. Takes its orders from the store, makes the calls of their shards in child processes,
+ * What one task of a job does. Takes its assignments from the store, makes the calls of their shards in child processes,
  * and writes results back, also those of a shard that is not through, every few seconds: whatever ends a task, what it
  * had written counts. A task may have several slots, with processes and GPUs of their own: each makes one shard after
  * another.
  *
- * A task that is warned begins no further calls, tells those that go on (`stopping` of an operator's call), and waits
+ * A task that is warned begins no further calls, signals those that go on (`stopping` of an operator's call), and waits
  * for them a while. What fails from then on is nobody's result: it is made again.
  *
- * The ranks of a gang are workers with the same orders, which make the same calls one after the other. Rank 0 alone
- * says anything. A call that fails in a way that may pass, or on another rank alone, ends the gang.
+ * The ranks of a gang are workers with the same assignments, which make the same calls one after the other. Rank 0 alone
+ * writes anything. A call that fails in a way that may pass, or on another rank alone, ends the gang.
  */
 import { Call } from "@reelgraph/call"
 import type { LocalWorkers } from "@reelgraph/local"
@@ -21,7 +21,7 @@ import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 
-import * as Order from "./Order.ts"
+import * as SessionObjects from "./SessionObjects.ts"
 import * as Results from "./Results.ts"
 import * as RunKey from "./RunKey.ts"
 
@@ -29,12 +29,12 @@ import * as RunKey from "./RunKey.ts"
 const flushMs = 5000
 /** Or when they have so many bytes, about. */
 const flushBytes = 4 * 1024 * 1024
-/** How often a worker that has nothing to do looks for its next order. */
+/** How often a worker that has nothing to do looks for its next assignment. */
 const lookMs = 200
-/** A rank whose call failed waits so long for rank 0 to say what became of its own: two writes of results, and more. */
+/** A rank whose call failed waits so long for the result of rank 0: two writes of results, and more. */
 const rankPatienceMs = 10_000
 
-/** A worker that cannot do what it is told, and has said so. */
+/** A worker that cannot do what it is told, and has parsed so. */
 export class WorkerRefused extends Schema.TaggedError<WorkerRefused>()("WorkerRefused", {
   reason: Schema.String,
 }) {
@@ -43,13 +43,13 @@ export class WorkerRefused extends Schema.TaggedError<WorkerRefused>()("WorkerRe
   }
 }
 
-/** An order that is damaged, or that its driver has not written: the task ends, and what it was to do is done by others. */
-export class OrderRefused extends Schema.TaggedError<OrderRefused>()("OrderRefused", {
+/** An assignment that is damaged, or that its driver has not written: the task ends, and others do its work. */
+export class AssignmentRefused extends Schema.TaggedError<AssignmentRefused>()("AssignmentRefused", {
   name: Schema.String,
   problem: Schema.String,
 }) {
   override get message() {
-    return `order ${this.name} is not followed: ${this.problem}`
+    return `assignment ${this.name} was refused: ${this.problem}`
   }
 }
 
@@ -92,7 +92,7 @@ export interface Options {
   readonly graceMs: number
 }
 
-const decodeOrder = Schema.decodeUnknownEffect(Schema.fromJsonString(Order.Order))
+const decodeAssignment = Schema.decodeUnknownEffect(Schema.fromJsonString(SessionObjects.Assignment))
 const decodeShard = Schema.decodeUnknownEffect(Schema.fromJsonString(Call.Shard))
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8")
 
@@ -101,38 +101,42 @@ const put = (key: RunKey.RunKey, name: string, bytes: Uint8Array) =>
   Effect.flatMap(Objects, (objects) => objects.put(name, RunKey.seal(key, name, bytes)))
 
 /** Works until there is nothing more to do, or it was warned. Gives why it leaves. */
-export const work = Effect.fn("Worker.work")(function* (options: Options) {
+export const work = Effect.fn("TaskWorker.work")(function* (options: Options) {
   const { attempt, label, rank, session, version, warned } = options
   const objects = yield* Objects
-  const folder = Order.resultsFolder(session, label)
-  const hello = Effect.fnUntraced(function* (refused?: string) {
-    const said: Results.Hello = {
+  const folder = SessionObjects.resultsFolder(session, label)
+  const register = Effect.fnUntraced(function* (refused?: string) {
+    const registration: Results.Registration = {
       ...attempt,
       version,
       clockMs: yield* Clock.currentTimeMillis,
       ...(refused === undefined ? {} : { refused }),
     }
-    yield* put(options.key, `${folder}/${Results.helloName(attempt)}`, Buffer.from(JSON.stringify(said)))
+    yield* put(
+      options.key,
+      `${folder}/${Results.registrationName(attempt)}`,
+      Buffer.from(JSON.stringify(registration)),
+    )
   })
   yield* Effect.logInfo(`${Results.placeOf(attempt, session)} begins`)
-  if (rank === 0) yield* hello()
+  if (rank === 0) yield* register()
 
   /** Slots at work, and since when there are so many. */
   let active = 0
   let sinceMs = yield* Clock.currentTimeMillis
 
-  /** The Nth order: waits for it while there may be one. */
-  const orderOf = Effect.fnUntraced(function* (turn: number, idleSeconds: number) {
-    const name = Order.orderName(session, label, attempt.task, turn)
+  /** The Nth assignment: waits for it while there may be one. */
+  const assignmentOf = Effect.fnUntraced(function* (turn: number, idleSeconds: number) {
+    const name = SessionObjects.assignmentName(session, label, attempt.task, turn)
     while (true) {
       const refused = ({ message }: { readonly message: string }) =>
-        new OrderRefused({ name, problem: message })
+        new AssignmentRefused({ name, problem: message })
       const found = yield* Effect.catchTag(objects.get(name), "ObjectTooLarge", (error) =>
         Effect.fail(refused(error)),
       )
       if (Option.isSome(found))
         return yield* RunKey.open(options.key, name, found.value).pipe(
-          Effect.flatMap((bytes) => decodeOrder(text(bytes))),
+          Effect.flatMap((bytes) => decodeAssignment(text(bytes))),
           Effect.mapError(refused),
         )
       const idle = active === 0 && (yield* Clock.currentTimeMillis) - sinceMs >= idleSeconds * 1000
@@ -150,16 +154,16 @@ export const work = Effect.fn("Worker.work")(function* (options: Options) {
   const next = turns.withPermits(1)(
     Effect.gen(function* () {
       while (line.length === 0 && !last) {
-        const order = yield* orderOf(turn, idleSeconds)
-        if (order === undefined) return undefined
-        if (order.format !== Order.format || order.version !== version) {
-          const reason = `the driver is reelgraph ${order.version} (format ${order.format}), the worker on ${attempt.node} is ${version} (format ${Order.format}): install the same on both`
-          if (rank === 0) yield* hello(reason)
+        const assignment = yield* assignmentOf(turn, idleSeconds)
+        if (assignment === undefined) return undefined
+        if (assignment.format !== SessionObjects.format || assignment.version !== version) {
+          const reason = `the driver is reelgraph ${assignment.version} (format ${assignment.format}), the worker on ${attempt.node} is ${version} (format ${SessionObjects.format}): install the same on both`
+          if (rank === 0) yield* register(reason)
           return yield* new WorkerRefused({ reason })
         }
-        const modules = new Set(order.modules)
-        for (const shard of order.shards) line.push({ shard, perWorker: order.perWorker, modules })
-        ;({ idleSeconds, last } = order)
+        const modules = new Set(assignment.modules)
+        for (const shard of assignment.shards) line.push({ shard, perWorker: assignment.perWorker, modules })
+        ;({ idleSeconds, last } = assignment)
         turn++
       }
       if (yield* Deferred.isDone(warned)) return undefined
@@ -188,7 +192,7 @@ export const work = Effect.fn("Worker.work")(function* (options: Options) {
   return (yield* Deferred.isDone(warned)) ? "warned" : "idle"
 })
 
-/** A shard of an order. */
+/** A shard of an assignment. */
 interface Given {
   readonly shard: string
   readonly perWorker: number
@@ -198,7 +202,7 @@ interface Given {
 /** The shard as its driver wrote it, or why there is none to be made. */
 const shardOf = Effect.fnUntraced(function* ({ key, session }: Options, { modules, shard: id }: Given) {
   const objects = yield* Objects
-  const name = Order.shardName(session, id)
+  const name = SessionObjects.shardName(session, id)
   const found = yield* objects.get(name)
   if (Option.isNone(found)) return "they were gone"
   const opened = yield* Effect.result(RunKey.open(key, name, found.value))
@@ -213,7 +217,7 @@ const shardOf = Effect.fnUntraced(function* ({ key, session }: Options, { module
 const perform = Effect.fnUntraced(function* (options: Options, slot: Slot, given: Given) {
   const { attempt, graceMs, key, label, rank, ranks, session, warned } = options
   const { perWorker, shard: id } = given
-  const folder = Order.resultsFolder(session, label)
+  const folder = SessionObjects.resultsFolder(session, label)
   const decoded = yield* shardOf(options, given).pipe(
     Effect.catchTag("ObjectTooLarge", () => Effect.succeed("they are larger than any that a driver writes")),
   )
@@ -282,7 +286,7 @@ const perform = Effect.fnUntraced(function* (options: Options, slot: Slot, given
     Effect.as(patience, false),
   )
   const through = ended && left === 0
-  // Nothing is told twice: a shard whose results are all there is no longer known to the driver.
+  // Nothing is reported twice: a shard whose results are all there is no longer known to the driver.
   if (held.length > 0) yield* write(through)
   yield* Effect.logInfo(
     through
@@ -312,7 +316,7 @@ const bytesOf = ({ what }: Call.Result): number => {
 /** Bytes of one result, at most: its driver reads no larger object, of which others may be a part. */
 const resultBytesAtMost = defaultMaxObjectBytes - 2 * flushBytes
 
-/** A result that no driver could read is a failure that says so. */
+/** A result that no driver could read is replaced by a failure with the reason. */
 const bounded = (shard: Call.Shard, results: ReadonlyArray<Call.Result>): ReadonlyArray<Call.Result> =>
   results.map((result) => {
     if (bytesOf(result) <= flushBytes) return result
@@ -337,8 +341,8 @@ const partsOf = Effect.fnUntraced(function* (
   const parts: Array<Effect.Success<ReturnType<typeof Results.decode>>> = []
   const names = yield* Stream.runCollect(objects.list(folder))
   for (const name of names) {
-    const said = Results.parseName(name.slice(folder.length + 1))
-    if (said?._tag !== "Part" || said.shard !== id || said.task !== task) continue
+    const parsed = Results.parseName(name.slice(folder.length + 1))
+    if (parsed?._tag !== "Part" || parsed.shard !== id || parsed.task !== task) continue
     // A part that is damaged, or nobody's of this run, is as none: its calls are made again.
     const part = yield* objects.get(name).pipe(
       Effect.flatMap(Effect.fromOption),
@@ -360,14 +364,14 @@ const hasResult = Effect.fnUntraced(function* (
   const objects = yield* Objects
   const until = (yield* Clock.currentTimeMillis) + rankPatienceMs
   while ((yield* Clock.currentTimeMillis) < until) {
-    const parts = yield* partsOf(key, Order.resultsFolder(session, label), id, attempt)
+    const parts = yield* partsOf(key, SessionObjects.resultsFolder(session, label), id, attempt)
     if (
       parts.some(
         ({ head, results }) => head.restart === attempt.restart && results.some((one) => one.at === at),
       )
     )
       return true
-    if (Option.isNone(yield* objects.get(Order.shardName(session, id)))) return true
+    if (Option.isNone(yield* objects.get(SessionObjects.shardName(session, id)))) return true
     yield* Effect.sleep(lookMs)
   }
   return false

@@ -1,10 +1,10 @@
 /**
- * What the driver and its workers tell each other, all of it through named objects of the store. Of a session (one
+ * The messages between the driver and its workers, all of them named objects of the store. Of a session (one
  * driver, from its start to its end) `cluster/SESSION/` has
  *
  * - `shards/ID.json`: calls to be made;
- * - `orders/LABEL/TASK.N.json`: which shards task TASK of the job LABEL makes, the Nth word to it;
- * - `results/LABEL/...`: what workers say: see `Results`;
+ * - `orders/LABEL/TASK.N.json`: which shards task TASK of the job LABEL makes, its Nth assignment;
+ * - `results/LABEL/...`: what workers report: see `Results`;
  * - `jobs/LABEL.json`: what was submitted, for a driver that comes after this one;
  * - `driver.json`: whether its driver lives: see `Drivers`.
  *
@@ -20,7 +20,7 @@ export const format = 2
 const Id = Schema.String.check(Schema.isPattern(/^[\w.-]{1,128}$/))
 
 /** Shards for one task, in the order in which it makes them. */
-export const Order = Schema.Struct({
+export const Assignment = Schema.Struct({
   format: Schema.Int,
   /** Version of the driver's reelgraph. */
   version: Schema.String,
@@ -33,15 +33,15 @@ export const Order = Schema.Struct({
   perWorker: Schema.Int.check(Schema.isGreaterThan(0)),
   cores: Schema.Finite,
   memoryGiB: Schema.optionalKey(Schema.Finite),
-  /** No further word follows. */
+  /** No further assignment follows. */
   last: Schema.Boolean,
-  /** Seconds after which a worker that waits for the next word leaves. */
+  /** Seconds after which a worker that waits for the next assignment leaves. */
   idleSeconds: Schema.Finite,
 })
-export type Order = typeof Order.Type
+export type Assignment = typeof Assignment.Type
 
 /** A job that was submitted. */
-export const Submitted = Schema.Struct({
+export const SubmittedJob = Schema.Struct({
   label: Id,
   /** Absent: it was about to be submitted when this was written. */
   job: Schema.optionalKey(Schema.Int),
@@ -50,17 +50,17 @@ export const Submitted = Schema.Struct({
   tasks: Schema.Int,
   /** Of each task. */
   slots: Schema.Int.check(Schema.isGreaterThan(0)).pipe(Schema.withDecodingDefaultKey(Effect.succeed(1))),
-  /** Shards by task, those of the first orders. */
+  /** Shards by task, those of the first assignments. */
   shards: Schema.Array(Schema.Array(Id)),
 })
-export type Submitted = typeof Submitted.Type
+export type SubmittedJob = typeof SubmittedJob.Type
 
 /** The folder of a session among the objects. */
 export const folder = (session: string): string => `cluster/${session}`
 
 export const shardName = (session: string, shard: string): string => `${folder(session)}/shards/${shard}.json`
 
-export const orderName = (session: string, label: string, task: number, turn: number): string =>
+export const assignmentName = (session: string, label: string, task: number, turn: number): string =>
   `${folder(session)}/orders/${label}/${task}.${turn}.json`
 
 export const resultsFolder = (session: string, label: string): string => `${folder(session)}/results/${label}`

@@ -15,7 +15,7 @@ export interface Id {
   readonly index?: number | undefined
 }
 
-export interface Task {
+export interface QueuedTask {
   readonly job: JobId
   /** In its array; nothing for a job of its own. */
   readonly index: number | undefined
@@ -131,26 +131,26 @@ const exitOf = (status: typeof ExitStatus.Type | undefined): Exit => {
 const states = (words: typeof Words.Type): ReadonlyArray<string> =>
   (typeof words === "string" ? words.split(/[+,\s]+/u) : words).map((word) => word.toUpperCase())
 
-const tasks = (reported: Reported): ReadonlyArray<Task> => {
+const tasks = (reported: Reported): ReadonlyArray<QueuedTask> => {
   const array = number(reported.array_job_id)
   const index = number(reported.array_task_id)
   const restarts = number(reported.restart_cnt) ?? 0
   const reason = reported.state_reason ?? ""
-  const said = { states: states(reported.job_state), reason, restarts, ...exitOf(reported.exit_code) }
-  const outcome = JobState.outcome(said)
+  const status = { states: states(reported.job_state), reason, restarts, ...exitOf(reported.exit_code) }
+  const outcome = JobState.outcome(status)
   const ended = JobState.ended(outcome)
   const one = {
     job: array === undefined || array === 0 ? reported.job_id : array,
     name: reported.name,
     comment: reported.comment ?? "",
     partition: reported.partition,
-    state: said.states.join("+"),
+    state: status.states.join("+"),
     reason,
     outcome,
     restarts,
     nodes: Hostlist.expand(reported.nodes ?? ""),
-    exitCode: ended ? said.exitCode : undefined,
-    signal: ended ? said.signal : undefined,
+    exitCode: ended ? status.exitCode : undefined,
+    signal: ended ? status.signal : undefined,
     submittedAt: time(reported.submit_time),
     startedAt: time(reported.start_time),
     endedAt: time(reported.end_time),
@@ -191,12 +191,12 @@ export interface Filter {
 export const fromJson = (
   text: string,
   { name, prefix, user }: Filter = {},
-): Effect.Effect<ReadonlyArray<Task>, AnswerUnreadable | ControllerDown> =>
+): Effect.Effect<ReadonlyArray<QueuedTask>, AnswerUnreadable | ControllerDown> =>
   Effect.gen(function* () {
     const { errors = [], jobs } = yield* decodeAnswer(text).pipe(Effect.mapError(unreadable))
     // Before 23.02 squeue ends well, with no jobs, when it has not reached the controller.
     if (errors.length > 0)
-      return yield* new ControllerDown({ command: "squeue", said: JSON.stringify(errors).slice(0, 500) })
+      return yield* new ControllerDown({ command: "squeue", reported: JSON.stringify(errors).slice(0, 500) })
     const asked = jobs.filter((record) => {
       const named = nameOf(record)
       if (named === undefined) return name === undefined && prefix === undefined
@@ -207,6 +207,6 @@ export const fromJson = (
   })
 
 /** The outcome of a task that Slurm may no longer show: absent is unknown, never failed. */
-export const outcomeOf = (tasks: ReadonlyArray<Task>, { index, job }: Id): JobState.Outcome =>
+export const outcomeOf = (tasks: ReadonlyArray<QueuedTask>, { index, job }: Id): JobState.Outcome =>
   tasks.find((task) => task.job === job && task.index === index)?.outcome ??
   JobState.make.Unknown({ state: "not in the queue" })

@@ -1,8 +1,8 @@
 /**
- * The command of a task: `node workerMain.ts STORE SESSION LABEL SLOTS`. Which task it is, where, and with which GPUs,
+ * The command of a task: `node taskWorkerMain.ts STORE SESSION LABEL SLOTS`. Which task it is, where, and with which GPUs,
  * it finds in what Slurm sets; its slots have equal shares of them. The key of its run is in `REELGRAPH_RUN_KEY`. Ends
  * with 0 when it is through, with 75 when it was warned and has left in time; of a gang, rank 0 alone does, for srun ends
- * the others when one ends with another number than 0. Ends with 76 when an order is not its driver's, 77 when it cannot
+ * the others when one ends with another number than 0. Ends with 76 when an assignment is not from its driver, 77 when it cannot
  * use the store.
  */
 import { randomBytes } from "node:crypto"
@@ -18,13 +18,13 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 
-import { leftInTime, orderRefused, storeFailed } from "./Notes.ts"
+import * as WorkerExit from "./workerExit.ts"
 import * as Rank from "./Rank.ts"
 import * as RunKey from "./RunKey.ts"
 import { version } from "./version.ts"
-import * as Worker from "./Worker.ts"
+import * as TaskWorker from "./TaskWorker.ts"
 
-/** Calls share what Slurm gave the task: as many as its orders say, however many cores this machine has. */
+/** Calls share what Slurm gave the task: as many as its assignments set, however many cores this machine has. */
 const unbounded = 1e6
 
 /** Seconds that calls which go on are given when the worker is warned. Slurm's own patience may be shorter. */
@@ -47,7 +47,7 @@ const runKey = Effect.gen(function* () {
   delete process.env[RunKey.variable]
   if (key !== undefined) return key
   const reason = `${RunKey.variable} is not set: a worker is started by its driver, in a job; if the site empties the environment of jobs, let it pass`
-  return yield* new Worker.WorkerRefused({ reason })
+  return yield* new TaskWorker.WorkerRefused({ reason })
 })
 
 const [location = "", session = "", label = "", slotCount = "1"] = process.argv.slice(2)
@@ -70,7 +70,7 @@ const slotsOf = (rank: Rank.Rank, warned: Deferred.Deferred<void>) => {
       environment: Rank.environment({ ...rank, gpus }),
       stopping: Deferred.await(warned),
     })
-    return Effect.map(Layer.build(workers), (built): Worker.Slot => ({
+    return Effect.map(Layer.build(workers), (built): TaskWorker.Slot => ({
       gpus: gpus.join(","),
       workers: Context.get(built, LocalWorkers.LocalWorkers),
     }))
@@ -83,7 +83,7 @@ const program = Effect.gen(function* () {
   for (const signal of ["SIGTERM", "SIGUSR1", "SIGINT"] as const) process.on(signal, warn)
   const key = yield* runKey
   const rank = yield* Rank.current
-  const ended = yield* Worker.work({
+  const ended = yield* TaskWorker.work({
     attempt: { ...(yield* attempt), gpus: rank.gpus.join(",") },
     slots: yield* slotsOf(rank, warned),
     rank: rank.rank,
@@ -100,12 +100,14 @@ const program = Effect.gen(function* () {
     Effect.tap((why) => Effect.logInfo(`the worker ends: ${why}`)),
     Effect.annotateLogs(rank.ranks === 1 ? {} : { rank: rank.rank }),
   )
-  return ended === "warned" && rank.rank === 0 ? leftInTime : 0
+  return ended === "warned" && rank.rank === 0 ? WorkerExit.leftInTime : 0
 }).pipe(
   Effect.scoped,
   Effect.tapCause((cause) => Effect.logError(cause)),
-  Effect.catchTag("OrderRefused", () => Effect.succeed(orderRefused)),
-  Effect.catchTag(["OutOfSpace", "StoreUnreadable", "StoreUnwritable"], () => Effect.succeed(storeFailed)),
+  Effect.catchTag("AssignmentRefused", () => Effect.succeed(WorkerExit.assignmentRefused)),
+  Effect.catchTag(["OutOfSpace", "StoreUnreadable", "StoreUnwritable"], () =>
+    Effect.succeed(WorkerExit.storeFailed),
+  ),
   Effect.provide(Logger.layer([Logger.consoleLogFmt])),
 )
 

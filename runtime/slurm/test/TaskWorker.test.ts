@@ -17,10 +17,10 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 
-import * as Order from "../src/Order.ts"
+import * as SessionObjects from "../src/SessionObjects.ts"
 import * as Results from "../src/Results.ts"
 import * as RunKey from "../src/RunKey.ts"
-import * as Worker from "../src/Worker.ts"
+import * as TaskWorker from "../src/TaskWorker.ts"
 
 const session = "test-session"
 const label = "node-0"
@@ -44,7 +44,7 @@ const shardOf = (items: number): Call.Shard => ({
   items: Array.from({ length: items }, (_, i) => ({ digest: digest(String(i)), record: "{}" })),
 })
 
-const slot = (gpus: string, seconds: number, made: Array<string> = []): Worker.Slot => ({
+const slot = (gpus: string, seconds: number, made: Array<string> = []): TaskWorker.Slot => ({
   gpus,
   workers: LocalWorkers.LocalWorkers.of({
     capacity: { name: "here", cores: 1, memoryGiB: 1, gpus: 0 },
@@ -67,9 +67,11 @@ const say = (turn: number, shards: ReadonlyArray<number>, last: boolean, idleSec
     const json = (value: unknown) => Buffer.from(JSON.stringify(value))
     const ids = shards.map((_, i) => `node-${turn}-${i}`)
     const put = (name: string, value: unknown) => objects.put(name, RunKey.seal(key, name, json(value)))
-    yield* Effect.forEach(shards, (items, i) => put(Order.shardName(session, ids[i]!), shardOf(items)))
-    const order: Order.Order = {
-      format: Order.format,
+    yield* Effect.forEach(shards, (items, i) =>
+      put(SessionObjects.shardName(session, ids[i]!), shardOf(items)),
+    )
+    const assignment: SessionObjects.Assignment = {
+      format: SessionObjects.format,
       version: "1",
       session,
       label,
@@ -80,10 +82,10 @@ const say = (turn: number, shards: ReadonlyArray<number>, last: boolean, idleSec
       last,
       idleSeconds,
     }
-    yield* put(Order.orderName(session, label, 0, turn), order)
+    yield* put(SessionObjects.assignmentName(session, label, 0, turn), assignment)
   })
 
-const work = (slots: ReadonlyArray<Worker.Slot>) =>
+const work = (slots: ReadonlyArray<TaskWorker.Slot>) =>
   Effect.gen(function* () {
     const warned = yield* Deferred.make<void>()
     const attempt = { job: 1, task: 0, restart: 0, token: "00000000", node: "n", gpus: "0,1" }
@@ -99,13 +101,13 @@ const work = (slots: ReadonlyArray<Worker.Slot>) =>
       graceMs: 0,
       warned,
     }
-    return { warned, fiber: yield* Effect.forkChild(Worker.work(options)) }
+    return { warned, fiber: yield* Effect.forkChild(TaskWorker.work(options)) }
   })
 
 /** Shards of which there are results, with the GPUs that made them. */
 const results = Effect.gen(function* () {
   const objects = yield* Objects
-  const folder = Order.resultsFolder(session, label)
+  const folder = SessionObjects.resultsFolder(session, label)
   const names = yield* Stream.runCollect(objects.list(folder))
   const parts = names.filter((name) => name.endsWith(".ndjson"))
   return yield* Effect.forEach(parts, (name) =>
@@ -119,7 +121,7 @@ const results = Effect.gen(function* () {
   )
 })
 
-describe("Worker", () => {
+describe("TaskWorker", () => {
   it.effect("makes a shard in each slot at once, and says which GPUs made it", () =>
     Effect.gen(function* () {
       yield* say(0, [1, 1, 1], true)
@@ -179,7 +181,7 @@ describe("Worker", () => {
     Effect.gen(function* () {
       yield* say(0, [2], true)
       let calls = 0
-      const large: Worker.Slot = {
+      const large: TaskWorker.Slot = {
         gpus: "",
         workers: LocalWorkers.LocalWorkers.of({
           capacity: { name: "here", cores: 1, memoryGiB: 1, gpus: 0 },
@@ -196,7 +198,7 @@ describe("Worker", () => {
       yield* TestClock.adjust("10 seconds")
       assert.strictEqual(yield* Fiber.join(fiber), "through")
       const objects = yield* Objects
-      const names = yield* Stream.runCollect(objects.list(Order.resultsFolder(session, label)))
+      const names = yield* Stream.runCollect(objects.list(SessionObjects.resultsFolder(session, label)))
       const tags: Array<string> = []
       for (const name of names.filter((each) => each.endsWith(".ndjson"))) {
         const found = yield* objects.get(name)
@@ -212,7 +214,7 @@ describe("Worker", () => {
 })
 
 describe("The process of a worker", () => {
-  const main = fileURLToPath(new URL("../src/workerMain.ts", import.meta.url))
+  const main = fileURLToPath(new URL("../src/taskWorkerMain.ts", import.meta.url))
 
   /** Runs one in a store with an order that nobody has sealed. */
   const run = (variables: Readonly<Record<string, string>>) =>
@@ -221,7 +223,7 @@ describe("The process of a worker", () => {
       (store) =>
         Effect.gen(function* () {
           const objects = yield* Objects
-          yield* objects.put(Order.orderName(session, label, 0, 0), Buffer.from("{}"))
+          yield* objects.put(SessionObjects.assignmentName(session, label, 0, 0), Buffer.from("{}"))
           const { PATH = "", HOME = "" } = process.env
           return spawnSync(process.execPath, [main, store, session, label, "1"], {
             env: { PATH, HOME, SLURM_JOB_ID: "1", ...variables },
@@ -240,7 +242,7 @@ describe("The process of a worker", () => {
         assert.strictEqual(status, 76, stdout + stderr)
         assert.match(
           stdout + stderr,
-          /order cluster\/test-session\/orders\/node-0\/0\.0\.json is not followed/u,
+          /assignment cluster\/test-session\/orders\/node-0\/0\.0\.json was refused/u,
         )
         assert.notInclude(stdout + stderr, Redacted.value(key))
       }),

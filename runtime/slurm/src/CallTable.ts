@@ -1,5 +1,6 @@
 /**
- * The driver's book of calls that are to be made in jobs: who waits for which, which shard has it, and what has come.
+ * The driver's table of the calls that its jobs make: who waits for each call, which shard has it, and which results have
+ * arrived.
  *
  * A call is known by its key, which is the same in every run and every session. So a result counts once, whichever
  * attempt, task or session brought it first; and a driver that takes over finds what is on its way by the same keys.
@@ -8,7 +9,7 @@ import { Call, type Part } from "@reelgraph/call"
 import * as Effect from "effect/Effect"
 
 /** Why a shard did not come through in a task, and what to do otherwise next time. */
-export interface Trouble {
+export interface FailedAttempt {
   readonly what: string
   /** Whether its calls may be to blame, and not the machine. */
   readonly own: boolean
@@ -24,7 +25,7 @@ export interface Entry {
   readonly keys: ReadonlyArray<string>
   /** Positions without a result. */
   readonly missing: Set<number>
-  readonly troubles: Array<Trouble>
+  readonly failedAttempts: Array<FailedAttempt>
   /** Nodes of the cluster to keep away from. */
   readonly avoid: Set<string>
   /** Memory to ask for, as a multiple of what was placed. */
@@ -61,13 +62,13 @@ interface Group {
 
 const nameOf = ({ id, session }: Pick<Entry, "session" | "id">): string => `${session}/${id}`
 
-export class Work {
+export class CallTable {
   /** Two nodes of a graph may make the same call. */
   readonly #waiters = new Map<string, Array<Waiter>>()
   /** Results that came before anybody asked, of work that was taken over. */
   readonly #early = new Map<string, Early>()
   /** Which shard has a call. */
-  readonly #underway = new Map<string, Entry>()
+  readonly #inProgress = new Map<string, Entry>()
   /** By session and id: sessions number their shards alike. */
   readonly #entries = new Map<string, Entry>()
   /** Sessions of which something was asked for. */
@@ -93,8 +94,8 @@ export class Work {
       else others.push({ at, group: asked })
       const early = this.#early.get(key)
       if (early !== undefined) there.push({ at, early })
-      const underway = this.#underway.get(key)
-      const found = early ?? underway
+      const inProgress = this.#inProgress.get(key)
+      const found = early ?? inProgress
       if (found === undefined) fresh.push(at)
       else this.claimed.add(found.session)
     })
@@ -122,7 +123,7 @@ export class Work {
 
   add(entry: Entry): void {
     this.#entries.set(nameOf(entry), entry)
-    for (const at of entry.missing) this.#underway.set(entry.keys[at]!, entry)
+    for (const at of entry.missing) this.#inProgress.set(entry.keys[at]!, entry)
   }
 
   /** Takes a shard out whose calls are now in others, or given up. */
@@ -130,7 +131,7 @@ export class Work {
     this.#entries.delete(nameOf(entry))
     for (const at of entry.missing) {
       const key = entry.keys[at]!
-      if (this.#underway.get(key) === entry) this.#underway.delete(key)
+      if (this.#inProgress.get(key) === entry) this.#inProgress.delete(key)
     }
   }
 
@@ -189,7 +190,7 @@ export class Work {
       if (!entry.missing.delete(result.at)) continue
       fresh++
       const key = entry.keys[result.at]!
-      this.#underway.delete(key)
+      this.#inProgress.delete(key)
       const waiters = this.#waiters.get(key)
       if (waiters === undefined) {
         source.open++

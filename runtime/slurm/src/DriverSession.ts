@@ -10,28 +10,32 @@ import * as Effect from "effect/Effect"
 
 import * as Adopting from "./internal/adopting.ts"
 import { collectAll } from "./internal/collecting.ts"
-import * as Desk from "./internal/desk.ts"
+import * as DriverState from "./internal/driverState.ts"
 import { poll } from "./internal/following.ts"
 import { reconcile } from "./internal/reconciling.ts"
 import { submitAll } from "./internal/submitting.ts"
-import * as Notes from "./Notes.ts"
+import * as RunNotes from "./RunNotes.ts"
 import type { RunKey } from "./RunKey.ts"
 import type { SlurmClient } from "./SlurmClient.ts"
-import { Work } from "./Work.ts"
+import { CallTable } from "./CallTable.ts"
 
-export { jobName, type Site } from "./internal/desk.ts"
+export { jobName, type Site } from "./internal/driverState.ts"
 
-export class Session {
-  readonly notes = new Notes.Notes()
-  readonly #desk: Desk.Desk
+export class DriverSession {
+  readonly notes = new RunNotes.RunNotes()
+  readonly #driver: DriverState.DriverState
 
-  constructor(options: Desk.Options, objects: typeof Objects.Service, slurm: typeof SlurmClient.Service) {
-    this.#desk = {
+  constructor(
+    options: DriverState.Options,
+    objects: typeof Objects.Service,
+    slurm: typeof SlurmClient.Service,
+  ) {
+    this.#driver = {
       options,
       objects,
       slurm,
       notes: this.notes,
-      work: new Work(),
+      calls: new CallTable(),
       modules: new Set(),
       keys: new Map([[options.session, options.key]]),
       jobs: new Map(),
@@ -39,8 +43,8 @@ export class Session {
       submitting: new Set(),
       reserved: new Map(),
       stalled: new Map(),
-      stillborn: new Map(),
-      cutOff: new Map(),
+      startFailures: new Map(),
+      storeFailures: new Map(),
       shards: 0,
       labels: 0,
     }
@@ -52,18 +56,18 @@ export class Session {
     give: (part: Part) => void,
     end: () => void,
     fail: (problem: string) => void,
-  ): Effect.Effect<void, Desk.ShardTooLarge | Desk.StoreProblem> {
+  ): Effect.Effect<void, DriverState.ShardTooLarge | DriverState.StoreProblem> {
     return Effect.suspend(() => {
-      const fresh = this.#desk.work.ask({ shard, give, end, fail })
+      const fresh = this.#driver.calls.ask({ shard, give, end, fail })
       if (fresh.length === 0) return Effect.void
       const parts = shard.set === undefined ? bySize(shard, fresh) : [shard]
-      return Effect.forEach(parts, (part) => Desk.enter(this.#desk, part), { discard: true })
+      return Effect.forEach(parts, (part) => DriverState.enter(this.#driver, part), { discard: true })
     })
   }
 
   /** One who asked does not wait any more. */
   forget(shard: Call.Shard, give: (part: Part) => void): void {
-    this.#desk.work.forget(Call.keys(shard), give)
+    this.#driver.calls.forget(Call.keys(shard), give)
   }
 
   /**
@@ -72,8 +76,8 @@ export class Session {
    * done for too long ends everybody who waits, with a sentence.
    */
   get run(): Effect.Effect<void> {
-    const { lookMs, pollMs } = this.#desk.options
-    const { slurm, store } = Desk.patience(this.#desk.options)
+    const { lookMs, pollMs } = this.#driver.options
+    const { slurm, store } = DriverState.patience(this.#driver.options)
     const again = <E extends { readonly message: string }>(
       what: string,
       effect: Effect.Effect<void, E>,
@@ -84,13 +88,13 @@ export class Session {
       let sinceMs: number | undefined
       const failed = (cause: Cause.Cause<E>, now: number) => {
         // Nobody waits: nothing is late.
-        if (!this.#desk.work.awaited) sinceMs = now
+        if (!this.#driver.calls.awaited) sinceMs = now
         if (sinceMs !== undefined) {
           if (now - sinceMs < patienceMs) return Effect.void
           const error = Cause.squash(cause)
-          const said = error instanceof Error ? error.message : String(error)
-          const problem = `${what} has failed for ${Math.round((now - sinceMs) / 60_000)} min: ${said}; what jobs have written is left to the next run`
-          return Effect.sync(() => this.#desk.work.fail(undefined, problem))
+          const message = error instanceof Error ? error.message : String(error)
+          const problem = `${what} has failed for ${Math.round((now - sinceMs) / 60_000)} min: ${message}; what jobs have written is left to the next run`
+          return Effect.sync(() => this.#driver.calls.fail(undefined, problem))
         }
         sinceMs = now
         return Effect.logWarning(`${what} failed, and follows again`, cause)
@@ -103,10 +107,10 @@ export class Session {
     }
     return Effect.all(
       [
-        again("a look for results in the store", collectAll(this.#desk), lookMs, store),
-        again("a question to Slurm", poll(this.#desk), pollMs, slurm),
-        again("writing shards anew", reconcile(this.#desk), lookMs, store),
-        again("a submission", submitAll(this.#desk), lookMs, store),
+        again("a look for results in the store", collectAll(this.#driver), lookMs, store),
+        again("a question to Slurm", poll(this.#driver), pollMs, slurm),
+        again("writing shards anew", reconcile(this.#driver), lookMs, store),
+        again("a submission", submitAll(this.#driver), lookMs, store),
       ],
       { concurrency: "unbounded", discard: true },
     )
@@ -114,7 +118,7 @@ export class Session {
 
   /** How the tasks of a node of the graph are: `3 tasks run, 2 wait (Resources)`. */
   state(node: string): string {
-    const tasks = Desk.activeJobs(this.#desk)
+    const tasks = DriverState.activeJobs(this.#driver)
       .filter((job) => job.node === node)
       .flatMap((job) => job.tasks)
     const open = tasks.filter(({ done }) => !done)
@@ -132,24 +136,25 @@ export class Session {
   }
 
   /** Takes over the jobs of a session whose driver has ended, with its key. Gives how many shards they have. */
-  adopt(session: string, key: RunKey): Effect.Effect<number, Desk.StoreProblem> {
-    return Adopting.adopt(this.#desk, session, key)
+  adopt(session: string, key: RunKey): Effect.Effect<number, DriverState.StoreProblem> {
+    return Adopting.adopt(this.#driver, session, key)
   }
 
   /** Whether nothing of a session that was taken over is left for somebody else to ask for. */
   isThrough(session: string): boolean {
-    return this.#desk.work.claimed.has(session) || !this.#desk.work.open.has(session)
+    return this.#driver.calls.claimed.has(session) || !this.#driver.calls.open.has(session)
   }
 
   /** Cancels what still runs for this driver: not what it took over and nobody asked for. */
   get cancel(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const ids = Desk.activeJobs(this.#desk)
+      const ids = DriverState.activeJobs(this.#driver)
         .filter(
-          ({ session }) => session === this.#desk.options.session || this.#desk.work.claimed.has(session),
+          ({ session }) =>
+            session === this.#driver.options.session || this.#driver.calls.claimed.has(session),
         )
         .map(({ id }) => ({ job: id }))
-      return ids.length === 0 ? Effect.void : Effect.ignore(this.#desk.slurm.cancel(ids))
+      return ids.length === 0 ? Effect.void : Effect.ignore(this.#driver.slurm.cancel(ids))
     })
   }
 }

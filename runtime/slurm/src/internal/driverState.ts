@@ -1,5 +1,5 @@
 /**
- * What a driver has in hand while a session lasts: its jobs with their tasks, the book of calls, and shards in line.
+ * The state of a driver during a session: its jobs with their tasks, the table of calls, and the shards that wait.
  * One driver, one thread: whoever changes something here does so between two waits.
  */
 import { Call } from "@reelgraph/call"
@@ -15,12 +15,12 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import type * as JobState from "../JobState.ts"
-import type * as Notes from "../Notes.ts"
-import * as Order from "../Order.ts"
+import type { RunNotes } from "../RunNotes.ts"
+import * as SessionObjects from "../SessionObjects.ts"
 import * as RunKey from "../RunKey.ts"
 import type { SlurmClient } from "../SlurmClient.ts"
-import type * as SlurmTask from "../Task.ts"
-import type { Entry, Work } from "../Work.ts"
+import type * as QueuedTask from "../QueuedTask.ts"
+import type { CallTable, Entry } from "../CallTable.ts"
 
 /** What named objects of the store fail with. */
 export type StoreProblem = ObjectNameInvalid | ObjectTooLarge | PutError | StoreUnreadable
@@ -90,16 +90,16 @@ export const patience = ({ slurmPatienceMs = 14_400_000, storePatienceMs = 900_0
 })
 
 /** One task of a job, as the driver sees it. */
-export interface Task {
+export interface ActiveTask {
   readonly index: number
   readonly entries: Array<Entry>
   turn: number
-  /** No further order goes to it. */
+  /** No further assignment goes to it. */
   closed: boolean
-  /** Its node of the cluster: as its worker says, once it has begun, and as Slurm does. */
+  /** Its node of the cluster: as its worker reports it, once it has begun, and as Slurm does. */
   at: string | undefined
   on: string | undefined
-  /** Why it has not begun, as Slurm says. */
+  /** Why it has not begun, as Slurm reports it. */
   reason: string | undefined
   restarts: number
   /** Questions in which it was unknown. */
@@ -112,7 +112,7 @@ export interface Task {
   done: boolean
 }
 
-export interface Job {
+export interface ActiveJob {
   readonly key: string
   readonly session: string
   readonly label: string
@@ -122,7 +122,7 @@ export interface Job {
   readonly submittedMs: number
   /** Of each task. */
   readonly slots: number
-  readonly tasks: ReadonlyArray<Task>
+  readonly tasks: ReadonlyArray<ActiveTask>
   /** Objects of its results folder that were read. */
   readonly seen: Set<string>
   /** All that was in its results folder then was read. */
@@ -132,24 +132,24 @@ export interface Job {
 }
 
 /** Tasks of one node of the graph that ended before they began, since a worker of it last began. */
-export interface Stillborn {
+export interface StartFailures {
   tasks: number
   /** Nodes of the cluster. */
   readonly nodes: Set<string>
 }
 
-export interface Desk {
+export interface DriverState {
   readonly options: Options
   readonly objects: typeof Objects.Service
   readonly slurm: typeof SlurmClient.Service
-  readonly notes: Notes.Notes
-  readonly work: Work
+  readonly notes: RunNotes
+  readonly calls: CallTable
   /** URLs of the modules of the operators that calls were asked for: workers load no others. */
   readonly modules: Set<string>
   /** Of this session, and of those that were taken over. */
   readonly keys: Map<string, RunKey.RunKey>
   /** By key. */
-  readonly jobs: Map<string, Job>
+  readonly jobs: Map<string, ActiveJob>
   /** Shards that wait for a job, by node of the graph. */
   readonly waiting: Map<string, Array<Entry>>
   /** Nodes of the graph for which a job is being submitted. */
@@ -159,28 +159,28 @@ export interface Desk {
   /** Nodes of the graph for which no job can be submitted now, and since when. */
   readonly stalled: Map<string, number>
   /** Tasks that ended before they began, by node of the graph, since one did begin. */
-  readonly stillborn: Map<string, Stillborn>
+  readonly startFailures: Map<string, StartFailures>
   /** Tasks that could not use the store, by node of the graph, since results of it came. */
-  readonly cutOff: Map<string, number>
+  readonly storeFailures: Map<string, number>
   /** Shards and jobs that were given names. */
   shards: number
   labels: number
 }
 
 /** The key of a session, where it is known. */
-export const keyOf = ({ keys }: Desk, session: string): RunKey.RunKey | undefined => keys.get(session)
+export const keyOf = ({ keys }: DriverState, session: string): RunKey.RunKey | undefined => keys.get(session)
 
 /** Writes an object of a session that is known. */
 export const putSealed = (
-  { keys, objects }: Desk,
+  { keys, objects }: DriverState,
   session: string,
   name: string,
   bytes: Uint8Array,
 ): Effect.Effect<void, StoreProblem> => objects.put(name, RunKey.seal(keys.get(session)!, name, bytes))
 
-export const activeJobs = ({ jobs }: Desk): ReadonlyArray<Job> => [...jobs.values()]
+export const activeJobs = ({ jobs }: DriverState): ReadonlyArray<ActiveJob> => [...jobs.values()]
 
-export const taskOf = (index: number, entries: ReadonlyArray<Entry>): Task => ({
+export const taskOf = (index: number, entries: ReadonlyArray<Entry>): ActiveTask => ({
   index,
   entries: [...entries],
   turn: 0,
@@ -197,14 +197,14 @@ export const taskOf = (index: number, entries: ReadonlyArray<Entry>): Task => ({
 })
 
 /** Forgets a job whose tasks are all done. */
-export const endJob = (desk: Desk, job: Job): void => {
-  if (job.tasks.every(({ done }) => done)) desk.jobs.delete(job.key)
+export const endJob = (driver: DriverState, job: ActiveJob): void => {
+  if (job.tasks.every(({ done }) => done)) driver.jobs.delete(job.key)
 }
 
 /** The name of a job in Slurm: unique, so that a submission is found again by it. */
 export const jobName = (session: string, label: string): string => `reel:${session}:${label}`
 
-export const idOf = ({ index, job }: SlurmTask.Task): SlurmTask.Id => ({
+export const idOf = ({ index, job }: QueuedTask.QueuedTask): QueuedTask.Id => ({
   job,
   ...(index === undefined ? {} : { index }),
 })
@@ -214,7 +214,7 @@ export const json = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(v
 export const decodeShard = Schema.decodeUnknownEffect(Schema.fromJsonString(Call.Shard))
 
 /** What befell calls before. */
-export type Before = Pick<Entry, "avoid" | "memoryScale" | "troubles">
+export type Before = Pick<Entry, "avoid" | "memoryScale" | "failedAttempts">
 
 /** A shard with nothing made of it yet, and what befell its calls before. */
 export const entryOf = (
@@ -225,24 +225,33 @@ export const entryOf = (
   before: Before = {
     avoid: new Set(),
     memoryScale: 1,
-    troubles: [],
+    failedAttempts: [],
   },
 ): Entry => {
   const keys = Call.keys(shard)
-  const { avoid, memoryScale, troubles } = before
+  const { avoid, memoryScale, failedAttempts } = before
   const missing = new Set(keys.keys())
-  return { id, session, node, keys, missing, troubles: [...troubles], avoid: new Set(avoid), memoryScale }
+  return {
+    id,
+    session,
+    node,
+    keys,
+    missing,
+    failedAttempts: [...failedAttempts],
+    avoid: new Set(avoid),
+    memoryScale,
+  }
 }
 
-/** A shard of this session, not yet in the book. */
-const draft = (desk: Desk, shard: Call.Shard, before?: Before): Entry => {
-  desk.modules.add(shard.module)
-  return entryOf(desk.options.session, shard.node, `${shard.node}-${desk.shards++}`, shard, before)
+/** A shard of this session, not yet in the table. */
+const draft = (driver: DriverState, shard: Call.Shard, before?: Before): Entry => {
+  driver.modules.add(shard.module)
+  return entryOf(driver.options.session, shard.node, `${shard.node}-${driver.shards++}`, shard, before)
 }
 
 /** Writes a shard down. */
 const write = (
-  desk: Desk,
+  driver: DriverState,
   { id, session }: Entry,
   shard: Call.Shard,
 ): Effect.Effect<void, ShardTooLarge | StoreProblem> =>
@@ -250,29 +259,32 @@ const write = (
     const bytes = json(shard)
     if (bytes.length + RunKey.sealBytes > defaultMaxObjectBytes)
       return yield* new ShardTooLarge({ node: shard.node, bytes: bytes.length, items: shard.items.length })
-    yield* putSealed(desk, session, Order.shardName(session, id), bytes)
+    yield* putSealed(driver, session, SessionObjects.shardName(session, id), bytes)
   })
 
-const lineUp = (desk: Desk, entry: Entry): void => {
-  const line = desk.waiting.get(entry.node)
-  if (line === undefined) desk.waiting.set(entry.node, [entry])
+const lineUp = (driver: DriverState, entry: Entry): void => {
+  const line = driver.waiting.get(entry.node)
+  if (line === undefined) driver.waiting.set(entry.node, [entry])
   else line.push(entry)
 }
 
 /** Writes a shard down and puts it in line. */
-export const enter = (desk: Desk, shard: Call.Shard): Effect.Effect<void, ShardTooLarge | StoreProblem> => {
-  const entry = draft(desk, shard)
-  // In the book before it is in the store: a second one who asks meanwhile shares it.
-  desk.work.add(entry)
-  return Effect.map(write(desk, entry, shard), () => lineUp(desk, entry))
+export const enter = (
+  driver: DriverState,
+  shard: Call.Shard,
+): Effect.Effect<void, ShardTooLarge | StoreProblem> => {
+  const entry = draft(driver, shard)
+  // In the table before it is in the store: a second one who asks meanwhile shares it.
+  driver.calls.add(entry)
+  return Effect.map(write(driver, entry, shard), () => lineUp(driver, entry))
 }
 
 /**
  * Writes what is left of a shard down anew, and puts it in line instead. Until all of it is written the old one stays
- * in the book: when the store fails in between, that is done again.
+ * in the table: when the store fails in between, that is done again.
  */
 export const replace = (
-  desk: Desk,
+  driver: DriverState,
   entry: Entry,
   before: Before,
   split: (shard: Call.Shard) => ReadonlyArray<Call.Shard> = (shard) => [shard],
@@ -282,16 +294,16 @@ export const replace = (
     const covered = new Set<string>()
     // Somebody may ask for more of it while it is written.
     for (;;) {
-      const rest = desk.work.remainder(entry, covered).flatMap(split)
+      const rest = driver.calls.remainder(entry, covered).flatMap(split)
       if (rest.length === 0) break
       for (const shard of rest) {
-        const other = draft(desk, shard, before)
-        yield* write(desk, other, shard)
+        const other = draft(driver, shard, before)
+        yield* write(driver, other, shard)
         others.push(other)
         for (const key of other.keys) covered.add(key)
       }
     }
-    desk.work.replace(entry, others)
-    for (const other of others) if (other.missing.size > 0) lineUp(desk, other)
-    yield* Effect.ignore(desk.objects.remove(Order.shardName(entry.session, entry.id)))
+    driver.calls.replace(entry, others)
+    for (const other of others) if (other.missing.size > 0) lineUp(driver, other)
+    yield* Effect.ignore(driver.objects.remove(SessionObjects.shardName(entry.session, entry.id)))
   })

@@ -1,11 +1,11 @@
 /** Workers that make one shard after another, what is lost with them, and what they do when they are through. */
 import * as Calls from "./calls.ts"
 import * as Clock from "./clock.ts"
-import * as Driver from "./driver.ts"
+import * as SimulatedDriver from "./simulatedDriver.ts"
 import * as Duration from "./duration.ts"
 import * as SimulatedNode from "./simulatedNode.ts"
 import type { SimulatedRun } from "./simulatedRun.ts"
-import * as Slurm from "./slurm.ts"
+import * as SimulatedQueue from "./simulatedQueue.ts"
 import * as Waiting from "./waiting.ts"
 import * as WholeCall from "./wholeCall.ts"
 
@@ -32,7 +32,7 @@ interface Making {
 export const work = (run: SimulatedRun, node: Node, task: Task): void => {
   const { clock, profile } = run
   const [shards] = task.shards
-  if (shards === undefined) return Slurm.release(run, node, task)
+  if (shards === undefined) return SimulatedQueue.release(run, node, task)
   if (node.collects || node.where.how === "gang") return WholeCall.work(run, node, task)
   const { count, items } = shards
   // Of workers that are simulated as one, those for whom there is no shard part from the others.
@@ -42,13 +42,13 @@ export const work = (run: SimulatedRun, node: Node, task: Task): void => {
     after(run, node, { workers: surplus, shards: [], since: clock.now, idle: false })
   }
   const { calls, failed } = Calls.of(node, items)
-  const { seconds, work } = Duration.span(node.duration, calls, node.lanes, count, node.dice)
+  const { seconds, work } = Duration.span(node.duration, calls, node.lanes, count, node.draws)
   const committed = seconds + SimulatedNode.commitSeconds(node, profile.overheads)
   const took = Calls.transferred(run, node, items, committed)
   const rounds = Math.ceil(items / count / node.lanes - 1e-9)
   const every = rounds > 1 && SimulatedNode.isSlurm(node) ? profile.overheads.flushSeconds : took
   const chance = -Math.expm1(-node.lossRate * took)
-  const lost = node.dice.binomial(task.workers, chance)
+  const lost = node.draws.binomial(task.workers, chance)
   const making = (shards: Shards): Making => {
     const part = shards.items / items
     const parts = { items: shards.items, failed: Math.floor(failed * part), work: work * part }
@@ -56,11 +56,11 @@ export const work = (run: SimulatedRun, node: Node, task: Task): void => {
   }
   if (lost > 0 && node.lossRate * took > 20) return WholeCall.giveUp(run, node, took)
   // When they are lost: exponential, given that it is before the end.
-  const lostAfter = () => Math.min(took, -Math.log1p(-node.dice.uniform() * chance) / node.lossRate)
+  const lostAfter = () => Math.min(took, -Math.log1p(-node.draws.uniform() * chance) / node.lossRate)
   if (lost === task.workers) return fail(run, node, task, making(shards), lostAfter())
   // Of workers that are simulated as one, those that are lost part from the others.
   if (Math.round((count * lost) / task.workers) > 0) {
-    const gone = Slurm.part(node, task, lost)
+    const gone = SimulatedQueue.part(node, task, lost)
     fail(run, node, gone, making(gone.shards[0]!), lostAfter())
     if (shards.count === 0) return after(run, node, task)
   }
@@ -74,7 +74,7 @@ const finish = (run: SimulatedRun, node: Node, task: Task, making: Making): void
     SimulatedNode.note(node, shards.count, "busy", begun, run.clock.now)
     node.tally.shards += shards.count
     task.shards.shift()
-    Slurm.keep(node, task)
+    SimulatedQueue.keep(node, task)
     write(run, node, making, shards.items, shards.count)
     after(run, node, task)
   })
@@ -89,7 +89,7 @@ const fail = (run: SimulatedRun, node: Node, task: Task, making: Making, lostAft
     SimulatedNode.note(node, task.workers, "lost", making.written, run.clock.now)
     node.tally.losses += task.workers
     const left = task.shards.splice(0)
-    Slurm.release(run, node, task)
+    SimulatedQueue.release(run, node, task)
     Waiting.giveBack(run, node, left)
   })
 }
@@ -117,14 +117,14 @@ const write = (run: SimulatedRun, node: Node, making: Making, fresh: number, thr
   making.written = run.clock.now
   node.tally.workSeconds += (making.work * fresh) / items
   shards.items -= fresh
-  Driver.commit(run, node, Calls.outcome(node, fresh, failed, through))
+  SimulatedDriver.commit(run, node, Calls.outcome(node, fresh, failed, through))
 }
 
 /** What a task does when a shard of it is committed. */
 const after = (run: SimulatedRun, node: Node, task: Task): void => {
   const { clock, pollSeconds, profile } = run
   if (task.shards.length > 0) return work(run, node, task)
-  if (node.where.how !== "held") return Slurm.release(run, node, task)
+  if (node.where.how !== "held") return SimulatedQueue.release(run, node, task)
   const since = clock.now
   for (const other of node.idle)
     if (other.workers + task.workers <= node.group) {
@@ -138,14 +138,14 @@ const after = (run: SimulatedRun, node: Node, task: Task): void => {
   task.since = since
   node.idle.add(task)
   Clock.at(clock, since + Math.max(profile.overheads.heldSeconds, 2 * pollSeconds), () => {
-    if (task.idle && task.since === since) Slurm.release(run, node, task)
+    if (task.idle && task.since === since) SimulatedQueue.release(run, node, task)
   })
 }
 
 /** Gives a held worker one more shard: one that waits begins it. */
 export const give = (run: SimulatedRun, node: Node, task: Task, shards: Shards): void => {
   task.shards.push(shards)
-  Slurm.keep(node, task)
+  SimulatedQueue.keep(node, task)
   if (!task.idle) return
   node.idle.delete(task)
   SimulatedNode.note(node, task.workers, "idle", task.since, run.clock.now)

@@ -1,38 +1,6 @@
-/** What happened on the way, for the report: each kind of event once, with how often and for example where. */
+/** What a driver does about tasks that ended without all of their results. */
 import type * as JobState from "./JobState.ts"
-
-/** Examples that are kept of each kind of event. */
-const examples = 3
-
-export class Notes {
-  readonly #events = new Map<string, { count: number; readonly at: Set<string> }>()
-
-  add(what: string, at?: string): void {
-    const event = this.#events.get(what) ?? { count: 0, at: new Set<string>() }
-    this.#events.set(what, event)
-    event.count++
-    if (at !== undefined && event.at.size < examples) event.at.add(at)
-  }
-
-  /** A sentence for each kind of event. */
-  get lines(): ReadonlyArray<string> {
-    return [...this.#events].map(([what, { at, count }]) =>
-      at.size === 0
-        ? `${what}${count === 1 ? "" : ` (${count} times)`}`
-        : `${what} (${count === 1 ? "" : `${count} times, such as `}${[...at].join(", ")})`,
-    )
-  }
-}
-
-const takenOverWords = "an earlier driver's jobs were taken over"
-
-/** That jobs of a session whose driver had ended were taken over. */
-export const takenOver = (shards: number, session: string): string =>
-  `${takenOverWords}: ${shards} shards of ${session}`
-
-/** Whether sentences of a report say so: then a part of its calls was made before the run began. */
-export const tellOfTakeOver = (lines: ReadonlyArray<string>): boolean =>
-  lines.some((line) => line.startsWith(takenOverWords))
+import * as WorkerExit from "./workerExit.ts"
 
 /** What to do about a task that is over without all of its results. */
 export interface Remedy {
@@ -45,15 +13,6 @@ export interface Remedy {
   readonly blame: "calls" | "stuck" | "none"
 }
 
-/** The exit code of a worker that was warned and has left in time. */
-export const leftInTime = 75
-
-/** The exit code of a worker that could not read or write the store. */
-export const storeFailed = 77
-
-/** The exit code of a worker that found an order damaged, or not its driver's. */
-export const orderRefused = 76
-
 const none = { avoid: [], memoryScale: 1, blame: "none" } as const
 
 /** How a task ended that failed: `exit code 1`, `signal 9`. */
@@ -65,7 +24,7 @@ export const endOf = (how: JobState.Outcome): string =>
       : `signal ${how.signal}`
 
 /** Of a task that ended before its worker began, on this node of the cluster. */
-export const remedyOfStillborn = (how: JobState.Outcome, on: string | undefined): Remedy => ({
+export const remedyOfStartFailure = (how: JobState.Outcome, on: string | undefined): Remedy => ({
   ...none,
   text: `tasks ended before their workers began (${endOf(how)}), and were made elsewhere`,
   avoid: on === undefined ? [] : [on],
@@ -91,14 +50,14 @@ export const remedy = (how: JobState.Outcome, at: string | undefined): Remedy =>
         ? { ...none, text: "tasks ran out of memory, and got twice as much", memoryScale: 2, blame: "calls" }
         : { ...none, text: `tasks ran into their ${how.limit} limit, and others went on`, blame: "stuck" }
     case "Failed":
-      if (how.exitCode === leftInTime)
+      if (how.exitCode === WorkerExit.leftInTime)
         return { ...none, text: "tasks were warned, wrote what they had, and left; others went on" }
-      if (how.exitCode === orderRefused)
+      if (how.exitCode === WorkerExit.assignmentRefused)
         return {
           ...none,
-          text: "workers found orders that were damaged, or that their driver had not written, and left; others went on",
+          text: "workers found assignments that were damaged, or that their driver had not written, and left; others went on",
         }
-      if (how.exitCode === storeFailed)
+      if (how.exitCode === WorkerExit.storeFailed)
         return { ...none, text: "workers could not read or write the store, and left; others went on" }
       return how.perhapsMemory
         ? {

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 
-import { Accounting, Hostlist, Task } from "../src/index.ts"
+import { Accounting, Hostlist, QueuedTask } from "../src/index.ts"
 
 const recorded = (version: string) =>
   readFileSync(new URL(`./recorded/squeue-${version}.json`, import.meta.url), "utf8")
@@ -48,11 +48,11 @@ const exits = {
   }),
 }
 
-describe("Task", () => {
+describe("QueuedTask", () => {
   it.effect("reads what squeue 22.05.8 wrote", () =>
     Effect.gen(function* () {
-      const tasks = yield* Task.fromJson(recorded("22.05"))
-      const outcomes = Object.fromEntries(tasks.map((task) => [Task.format(task), task.outcome]))
+      const tasks = yield* QueuedTask.fromJson(recorded("22.05"))
+      const outcomes = Object.fromEntries(tasks.map((task) => [QueuedTask.format(task), task.outcome]))
       const failed = { _tag: "Failed", exitCode: undefined, signal: undefined } as const
       assert.deepInclude(outcomes["9"], { ...failed, exitCode: 3 })
       assert.deepInclude(outcomes["11"], { ...failed, signal: 9 })
@@ -72,8 +72,8 @@ describe("Task", () => {
 
   it.effect("filters by name, prefix and user", () =>
     Effect.gen(function* () {
-      const count = (filter: Task.Filter) =>
-        Effect.map(Task.fromJson(recorded("22.05"), filter), ({ length }) => length)
+      const count = (filter: QueuedTask.Filter) =>
+        Effect.map(QueuedTask.fromJson(recorded("22.05"), filter), ({ length }) => length)
       assert.strictEqual(yield* count({ prefix: "arr" }), 4)
       assert.strictEqual(yield* count({ prefix: "" }), 9)
       assert.strictEqual(yield* count({ name: "arr" }), 0)
@@ -85,7 +85,7 @@ describe("Task", () => {
   for (const [version, exit] of Object.entries(exits))
     it.effect(`reads the shapes of ${version}`, () =>
       Effect.gen(function* () {
-        const [running] = yield* Task.fromJson(answer({ ...newer, exit_code: exit(0, 0) }))
+        const [running] = yield* QueuedTask.fromJson(answer({ ...newer, exit_code: exit(0, 0) }))
         const { comment, name, partition } = newer
         assert.deepStrictEqual(running, {
           job: 70,
@@ -110,7 +110,7 @@ describe("Task", () => {
           { ...newer, job_state: ["COMPLETED", "COMPLETING"], exit_code: exit(0, 0) },
           { ...newer, job_state: ["PENDING", "REQUEUED"], state_reason: "BeginTime", exit_code: exit(0, 0) },
         ]
-        const [code, signal, ending, requeued] = yield* Task.fromJson(answer(...jobs))
+        const [code, signal, ending, requeued] = yield* QueuedTask.fromJson(answer(...jobs))
         assert.deepInclude(code?.outcome, { _tag: "Failed", exitCode: 3, signal: undefined })
         assert.deepInclude(signal?.outcome, { _tag: "Failed", exitCode: undefined, signal: 9 })
         assert.deepInclude(ending, { state: "COMPLETED+COMPLETING", exitCode: undefined })
@@ -124,9 +124,9 @@ describe("Task", () => {
       const none = { start_time: unset, end_time: unset, array_task_id: unset, nodes: "" }
       const own = { ...newer, ...none, array_job_id: set(0) }
       const waiting = { ...newer, ...none, job_state: ["PENDING"], array_task_string: "4-6,9%2" }
-      const tasks = yield* Task.fromJson(answer(own, waiting))
+      const tasks = yield* QueuedTask.fromJson(answer(own, waiting))
       assert.deepStrictEqual(
-        tasks.map((task) => Task.format(task)),
+        tasks.map((task) => QueuedTask.format(task)),
         ["71", "70_4", "70_5", "70_6", "70_9"],
       )
       assert.deepInclude(tasks[0], { startedAt: undefined, endedAt: undefined })
@@ -140,7 +140,7 @@ describe("Task", () => {
       const errors = [
         { description: "Failed while looking for jobs", error_number: -1, source: "slurm_load_jobs" },
       ]
-      const error = yield* Effect.flip(Task.fromJson(JSON.stringify({ meta: {}, errors, jobs: [] })))
+      const error = yield* Effect.flip(QueuedTask.fromJson(JSON.stringify({ meta: {}, errors, jobs: [] })))
       assert.strictEqual(error._tag, "ControllerDown")
     }),
   )
@@ -148,7 +148,7 @@ describe("Task", () => {
   it.effect("says what it cannot read", () =>
     Effect.gen(function* () {
       for (const text of ["", "{", "[]", '{"jobs":1}', answer({ ...newer, job_state: 7 })]) {
-        const error = yield* Effect.flip(Task.fromJson(text))
+        const error = yield* Effect.flip(QueuedTask.fromJson(text))
         assert.strictEqual(error._tag, "AnswerUnreadable")
         assert.match(error.message, /squeue --json cannot be read/u)
       }
@@ -161,14 +161,14 @@ describe("Task", () => {
       Effect.gen(function* () {
         const text = answer(...Array.from({ length: 5000 }, (_, i) => ({ ...newer, array_task_id: set(i) })))
         const begun = performance.now()
-        assert.strictEqual((yield* Task.fromJson(text, { prefix: "run-1." })).length, 5000)
+        assert.strictEqual((yield* QueuedTask.fromJson(text, { prefix: "run-1." })).length, 5000)
         assert.isBelow(performance.now() - begun, 10_000)
       }),
     30_000,
   )
 
   it("takes what is not in the queue for unknown, not failed", () => {
-    assert.deepInclude(Task.outcomeOf([], { job: 1, index: 2 }), { _tag: "Unknown" })
+    assert.deepInclude(QueuedTask.outcomeOf([], { job: 1, index: 2 }), { _tag: "Unknown" })
     assert.strictEqual(Hostlist.compress([3, 1, 2, 7]), "1-3,7")
   })
 })

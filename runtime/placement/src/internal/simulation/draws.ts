@@ -4,7 +4,7 @@
  */
 import { CounterRandom } from "@reelgraph/core"
 
-export interface Dice {
+export interface Draws {
   /** In (0, 1). */
   readonly uniform: () => number
   readonly normal: () => number
@@ -21,7 +21,7 @@ export interface Dice {
 /** Blocks of four words that are drawn ahead. */
 const ahead = 64
 
-export const make = (seed: number, stream: string): Dice => {
+export const make = (seed: number, stream: string): Draws => {
   const key = CounterRandom.key(seed, stream, "simulation")
   const words = new Uint32Array(4 * ahead)
   let block = 0

@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 
-import { LastWords } from "../src/index.ts"
+import { StderrTail } from "../src/index.ts"
 
-describe("LastWords", () => {
+describe("StderrTail", () => {
   it("finds the error among what Node prints", () => {
     assert.strictEqual(
-      LastWords.of(`node:internal/modules/cjs/loader:1403
+      StderrTail.of(`node:internal/modules/cjs/loader:1403
   throw err;
   ^
 
@@ -26,17 +26,17 @@ Node.js v24.21.0
 
   it("gives the last lines where none speaks of an error, and nothing of nothing", () => {
     assert.strictEqual(
-      LastWords.of("one\n\ntwo\n    at here (there:1:1)\nthree\nfour\n"),
+      StderrTail.of("one\n\ntwo\n    at here (there:1:1)\nthree\nfour\n"),
       "two | three | four",
     )
-    assert.strictEqual(LastWords.of("\n \n"), "")
+    assert.strictEqual(StderrTail.of("\n \n"), "")
     // Better than nothing.
-    assert.strictEqual(LastWords.of("  code: 'E'\n"), "code: 'E'")
+    assert.strictEqual(StderrTail.of("  code: 'E'\n"), "code: 'E'")
   })
 
   it("keeps messages that look like fields", () => {
     assert.strictEqual(
-      LastWords.of("TypeError: x is not a function\n    at f (g:1:1)\n"),
+      StderrTail.of("TypeError: x is not a function\n    at f (g:1:1)\n"),
       "TypeError: x is not a function",
     )
   })
