@@ -2,16 +2,16 @@
 import type { Progress } from "@reelgraph/core"
 import type * as Clock from "effect/Clock"
 
-export class Underway {
+export class CallInProgress {
   /** What it reported first and last; absent until it reports something. */
   first: Progress.Timed | undefined
   latest: Progress.Timed | undefined
-  readonly #among: Set<Underway>
+  readonly #among: Set<CallInProgress>
   readonly #clock: Clock.Clock
   #ended = false
 
   /** Is `among` others from its first report until it ends. */
-  constructor(among: Set<Underway>, clock: Clock.Clock) {
+  constructor(among: Set<CallInProgress>, clock: Clock.Clock) {
     this.#among = among
     this.#clock = clock
   }

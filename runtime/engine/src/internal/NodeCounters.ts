@@ -1,7 +1,7 @@
 /** The counters of one node while it runs: a mutable ledger. */
 import type { Ledger } from "@reelgraph/core"
 
-export class Tally {
+export class NodeCounters {
   in = 0
   kept = 0
   failed = 0
