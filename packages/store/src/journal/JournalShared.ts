@@ -7,8 +7,8 @@
  * a new one is made of all segments.
  */
 import fs from "node:fs"
-import { Worker } from "node:worker_threads"
 
+import { ThreadClient, type ThreadLost } from "@reelgraph/threads"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -22,7 +22,7 @@ import * as Stream from "effect/Stream"
 
 import type { PutError, StoreUnreadable } from "../blobs/BlobStore.ts"
 import * as Reading from "../internal/journal/readOnly.ts"
-import type { Envelope, Failure, Reply, Request, Response } from "../internal/journal/segmentThread.ts"
+import type { Failure, Request, Response } from "../internal/journal/segmentThread.ts"
 import { Journal, JournalError, type JournalNewer } from "./Journal.ts"
 import * as Segment from "./JournalSegment.ts"
 import * as JournalSqlite from "./JournalSqlite.ts"
@@ -66,60 +66,31 @@ export class JournalShared extends Context.Service<
 type ThreadError = Refusal | JournalError
 type Ask = <R extends Request>(request: R) => Effect.Effect<Response[R["_tag"]], ThreadError>
 
-const errorOf = (file: string, failure: Failure): ThreadError => {
-  switch (failure._tag) {
+const errorOf = (file: string, cause: Failure | ThreadLost): ThreadError => {
+  switch (cause._tag) {
     case "SegmentDamaged":
-      return new Segment.SegmentDamaged(failure)
+      return new Segment.SegmentDamaged(cause)
     case "SegmentNewer":
-      return new Segment.SegmentNewer(failure)
+      return new Segment.SegmentNewer(cause)
+    case "ThreadLost":
+      return new JournalError({ file, action: "shared", problem: cause.message })
     case "Other":
-      return new JournalError({ file, action: "shared", problem: failure.problem })
+      return new JournalError({ file, action: "shared", problem: cause.problem })
   }
 }
 
 /** A thread that writes and reads segments. */
 const thread = (file: string): Effect.Effect<Ask, never, Scope.Scope> =>
-  Effect.gen(function* () {
-    const waiting = new Map<number, (reply: Effect.Effect<any, ThreadError>) => void>()
-    let ended: ThreadError | undefined
-    let next = 0
-    const end = (problem: string) => {
-      ended = errorOf(file, { _tag: "Other", problem })
-      for (const resume of waiting.values()) resume(Effect.fail(ended))
-      waiting.clear()
-    }
-    const worker = yield* Effect.acquireRelease(
-      Effect.sync(() => {
-        const worker = new Worker(new URL("../internal/journal/segmentThread.ts", import.meta.url), {
-          workerData: { file },
-          resourceLimits: { maxYoungGenerationSizeMb: 8 },
-        })
-        worker.on("message", (reply: Reply) => {
-          const resume = waiting.get(reply.id)
-          waiting.delete(reply.id)
-          resume?.(
-            "failure" in reply ? Effect.fail(errorOf(file, reply.failure)) : Effect.succeed(reply.value),
-          )
-        })
-        worker.on("error", (cause) => end(cause instanceof Error ? cause.message : String(cause)))
-        worker.on("exit", () => end("the thread of its segments has ended"))
-        return worker
-      }),
-      (worker) =>
-        Effect.callback<void>((resume) => {
-          if (ended !== undefined) return resume(Effect.void)
-          worker.once("exit", () => resume(Effect.void))
-          worker.postMessage("close")
-        }),
-    )
-    return (request) =>
-      Effect.callback((resume) => {
-        if (ended !== undefined) return resume(Effect.fail(ended))
-        const id = next++
-        waiting.set(id, resume)
-        worker.postMessage({ id, request } satisfies Envelope)
-      })
-  })
+  Effect.map(
+    ThreadClient.scoped<Request, Response, Failure, ThreadError>({
+      name: "the journal's segments",
+      module: new URL("../internal/journal/segmentThread.ts", import.meta.url),
+      data: { file },
+      resourceLimits: { maxYoungGenerationSizeMb: 8 },
+      errorOf: (cause) => errorOf(file, cause),
+    }),
+    (client) => (request) => client.ask(request),
+  )
 
 /** The same with the store that it is about. */
 const named = (error: Refusal, store: string | undefined): Refusal => {

@@ -5,8 +5,8 @@
 import { closeSync, existsSync, mkdirSync, openSync, statSync } from "node:fs"
 import { dirname } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { Worker } from "node:worker_threads"
 
+import { ThreadClient, ThreadLost } from "@reelgraph/threads"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
@@ -15,7 +15,7 @@ import * as Problem from "../internal/journal/problem.ts"
 import * as Reading from "../internal/journal/readOnly.ts"
 import * as Reader from "../internal/journal/reader.ts"
 import * as Tables from "../internal/journal/schema.ts"
-import type { Envelope, Reply } from "../internal/journal/writerThread.ts"
+import type { Failure } from "../internal/journal/writerThread.ts"
 import { JournalWriter, type Request, type Response } from "../internal/journal/JournalWriter.ts"
 import { modesIn, ownModes } from "../internal/folder/modes.ts"
 import * as Wire from "../internal/journal/wire.ts"
@@ -89,53 +89,26 @@ const opened = (file: string) => closing(open(file))
 /** A thread that writes, and the function that asks it to. */
 const writerThread = (file: string, durability: "full" | "normal") =>
   Effect.gen(function* () {
-    const waiting = new Map<number, (reply: Effect.Effect<unknown, JournalError>) => void>()
-    const lost = (problem: string) => new JournalError({ file, action: "written", problem })
-    const refused = ({ code, message }: { readonly message: string; readonly code: number | undefined }) =>
-      lost(Problem.of(Object.assign(new Error(message), { errcode: code }), file))
-    let ended: string | undefined
-    let next = 0
-
-    const end = (problem: string) => {
-      ended = problem
-      for (const resume of waiting.values()) resume(Effect.fail(lost(problem)))
-      waiting.clear()
-    }
-    const worker = yield* Effect.acquireRelease(
-      Effect.sync(() => {
-        const worker = new Worker(new URL("../internal/journal/writerThread.ts", import.meta.url), {
-          workerData: { file, durability },
-          // What it handles is short-lived and small: without a bound V8 grows the space for it to 48 MB.
-          resourceLimits: { maxYoungGenerationSizeMb: 8 },
-        })
-        worker.on("message", (replies: ReadonlyArray<Reply>) => {
-          for (const reply of replies) {
-            const resume = waiting.get(reply.id)
-            waiting.delete(reply.id)
-            resume?.("error" in reply ? Effect.fail(refused(reply.error)) : Effect.succeed(reply.value))
-          }
-        })
-        worker.on("error", (cause) => end(cause instanceof Error ? cause.message : String(cause)))
-        worker.on("exit", () => end("its writer thread has ended"))
-        return worker
-      }),
-      (worker) =>
-        Effect.callback<void>((resume) => {
-          if (ended !== undefined) return resume(Effect.void)
-          worker.once("exit", () => resume(Effect.void))
-          worker.postMessage("close")
-        }),
-    )
+    const writer = yield* ThreadClient.scoped<Wire.Sent, Wire.Responses, Failure, JournalError>({
+      name: "the journal's writer",
+      module: new URL("../internal/journal/writerThread.ts", import.meta.url),
+      data: { file, durability },
+      // What it handles is short-lived and small: without a bound V8 grows the space for it to 48 MB.
+      resourceLimits: { maxYoungGenerationSizeMb: 8 },
+      errorOf: (cause) => {
+        const problem =
+          cause instanceof ThreadLost
+            ? cause.message
+            : Problem.of(Object.assign(new Error(cause.message), { errcode: cause.code }), file)
+        return new JournalError({ file, action: "written", problem })
+      },
+    })
     const send: Send = (request) =>
       Effect.uninterruptible(
-        Effect.callback((resume) => {
-          if (ended !== undefined) return resume(Effect.fail(lost(ended)))
-          const id = next++
-          waiting.set(id, (reply) =>
-            resume(Effect.map(reply, (value) => Wire.receiveResponse(request, value) as any)),
-          )
-          worker.postMessage({ id, request: Wire.send(request) } satisfies Envelope)
-        }),
+        Effect.map(
+          Effect.suspend(() => writer.ask(Wire.send(request))),
+          (value) => Wire.receiveResponse(request, value) as any,
+        ),
       )
     return send
   })

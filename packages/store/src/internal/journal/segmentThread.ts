@@ -3,7 +3,9 @@
  * the one that commits waits for it, but for the transaction of an import.
  */
 import { DatabaseSync } from "node:sqlite"
-import { parentPort, workerData } from "node:worker_threads"
+import { workerData } from "node:worker_threads"
+
+import * as ThreadServer from "@reelgraph/threads/ThreadServer"
 
 import { SegmentDamaged, SegmentNewer } from "../../journal/JournalSegment.ts"
 import * as Export from "./export.ts"
@@ -25,11 +27,6 @@ export interface Response {
   readonly Incomplete: ReadonlyArray<string>
 }
 
-export interface Envelope {
-  readonly id: number
-  readonly request: Request
-}
-
 /** Errors as they travel. */
 export type Failure =
   | { readonly _tag: "SegmentDamaged"; readonly segment: string; readonly problem: string }
@@ -41,11 +38,6 @@ export type Failure =
     }
   | { readonly _tag: "Other"; readonly problem: string }
 
-export type Reply =
-  | { readonly id: number; readonly value: unknown }
-  | { readonly id: number; readonly failure: Failure }
-
-const port = parentPort!
 const { file } = workerData as { readonly file: string }
 
 const db = new DatabaseSync(file)
@@ -81,19 +73,4 @@ const failureOf = (cause: unknown): Failure => {
   return { _tag: "Other", problem: Problem.of(cause, file) }
 }
 
-const reply = ({ id, request }: Envelope): Reply => {
-  try {
-    return { id, value: answer(request) }
-  } catch (cause) {
-    return { id, failure: failureOf(cause) }
-  }
-}
-
-port.on("message", (message: Envelope | "close") => {
-  if (message === "close") {
-    db.close()
-    port.close()
-    return
-  }
-  port.postMessage(reply(message))
-})
+ThreadServer.serve({ answer, failureOf, close: () => db.close() })

@@ -12,6 +12,9 @@ export type Sent =
   | Exclude<Request, { readonly _tag: "Calls" }>
   | { readonly _tag: "Rows"; readonly run: number; readonly node: number; readonly rows: ReadonlyArray<Row> }
 
+/** What comes back for each, before {@link receiveResponse}. */
+export type Responses = { readonly [Tag in Sent["_tag"]]: unknown }
+
 /** Fields before the outputs. */
 const fields = 11
 

@@ -3,21 +3,19 @@
  */
 import { existsSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
-import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
+import { workerData } from "node:worker_threads"
+
+import * as ThreadServer from "@reelgraph/threads/ThreadServer"
 
 import { JournalWriter } from "./JournalWriter.ts"
 import * as Wire from "./wire.ts"
 
-export interface Envelope {
-  readonly id: number
-  readonly request: Wire.Sent
+/** Why a request was not written, as SQLite reports it. */
+export interface Failure {
+  readonly message: string
+  readonly code: number | undefined
 }
 
-export type Reply =
-  | { readonly id: number; readonly value: unknown }
-  | { readonly id: number; readonly error: { readonly message: string; readonly code: number | undefined } }
-
-const port = parentPort!
 const { file, durability } = workerData as { readonly file: string; readonly durability: "full" | "normal" }
 
 const db = new DatabaseSync(file)
@@ -43,32 +41,17 @@ const checkThere = (): void => {
   throw Object.assign(new Error(problem), { errcode: 14 })
 }
 
-const commit = (batch: ReadonlyArray<Envelope>): ReadonlyArray<Reply> => {
+const commit = (requests: ReadonlyArray<Wire.Sent>): ReadonlyArray<ThreadServer.Outcome<Failure>> => {
   try {
-    const values = writer.transact(batch.map(({ request }) => Wire.receive(request)))
+    const values = writer.transact(requests.map(Wire.receive))
     checkThere()
-    return batch.map(({ id, request }, i) => ({ id, value: Wire.sendResponse(request, values[i]!) }))
+    return requests.map((request, i) => ({ value: Wire.sendResponse(request, values[i]!) }))
   } catch (cause) {
     const { message, errcode: code } = cause as Error & { readonly errcode?: number }
-    if (batch.length > 1 && (code === undefined || ofOneRequest.has(code & 0xff)))
-      return batch.flatMap((envelope) => commit([envelope]))
-    return batch.map(({ id }) => ({ id, error: { message, code } }))
+    if (requests.length > 1 && (code === undefined || ofOneRequest.has(code & 0xff)))
+      return requests.flatMap((request) => commit([request]))
+    return requests.map(() => ({ failure: { message, code } }))
   }
 }
 
-port.on("message", (first: Envelope | "close") => {
-  const batch: Array<Envelope> = []
-  let next: Envelope | "close" | undefined = first
-  while (next !== undefined && next !== "close") {
-    batch.push(next)
-    next =
-      batch.length < largest
-        ? (receiveMessageOnPort(port)?.message as Envelope | "close" | undefined)
-        : undefined
-  }
-  if (batch.length > 0) port.postMessage(commit(batch))
-  if (next === "close") {
-    db.close()
-    port.close()
-  }
-})
+ThreadServer.serveBatches({ largest, answer: commit, close: () => db.close() })
