@@ -7,7 +7,7 @@ import * as Schema from "effect/Schema"
 import { parquetMetadata, parquetReadObjects } from "hyparquet"
 import { parquetWriteBuffer } from "hyparquet-writer"
 
-import type { FrameSeries } from "./Measure.ts"
+import type { FrameSeries } from "./FrameSeries.ts"
 
 /** Bytes that are not such a file. */
 export class SeriesInvalid extends Schema.TaggedError<SeriesInvalid>()("SeriesInvalid", {

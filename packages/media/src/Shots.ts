@@ -6,7 +6,7 @@
  */
 import * as Schema from "effect/Schema"
 import type { Box } from "./internal/luma.ts"
-import type { FrameSeries } from "./Measure.ts"
+import type { FrameSeries } from "./FrameSeries.ts"
 
 const Frames = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 const Share = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))

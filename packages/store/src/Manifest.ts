@@ -22,10 +22,10 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetReadObjects } from "hyparquet"
 import { ByteWriter, ParquetWriter } from "hyparquet-writer"
-import { type PutError, SourceMissing } from "./BlobStore.ts"
-import { type Durability, renameDurably, withTemporary } from "./internal/durableWrite.ts"
-import { attempt, fsync, writeAll } from "./internal/fileIo.ts"
-import { isAbsent, writeFailure } from "./internal/ioError.ts"
+import { type PutError, SourceMissing } from "./blobs/BlobStore.ts"
+import { type Durability, renameDurably, withTemporary } from "./internal/folder/durableWrite.ts"
+import { attempt, fsync, writeAll } from "./internal/folder/fileIo.ts"
+import { isAbsent, writeFailure } from "./internal/folder/ioError.ts"
 import {
   type Column,
   columnsOf,
@@ -37,7 +37,7 @@ import {
   toParquet,
   unflatten,
 } from "./internal/manifestColumns.ts"
-import { ownModes } from "./internal/modes.ts"
+import { ownModes } from "./internal/folder/modes.ts"
 import { ownerIsAlive, uniqueName } from "./internal/processIdentity.ts"
 
 /** The record's schema cannot be laid out as columns. */

@@ -13,7 +13,7 @@ import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 
-import type { PutError, StoreUnreadable } from "./BlobStore.ts"
+import type { PutError, StoreUnreadable } from "./blobs/BlobStore.ts"
 
 /** A name that could leave the store, or that some store could not keep. */
 export class ObjectNameInvalid extends Schema.TaggedError<ObjectNameInvalid>()("ObjectNameInvalid", {

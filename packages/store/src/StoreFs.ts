@@ -6,10 +6,10 @@ import { join } from "node:path"
 
 import * as Layer from "effect/Layer"
 
-import type { BlobStore, OpenError, Scratch } from "./BlobStore.ts"
-import * as BlobStoreFs from "./BlobStoreFs.ts"
-import type { Journal, JournalError, JournalNewer } from "./Journal.ts"
-import * as JournalSqlite from "./JournalSqlite.ts"
+import type { BlobStore, OpenError, Scratch } from "./blobs/BlobStore.ts"
+import * as BlobStoreFs from "./blobs/BlobStoreFs.ts"
+import type { Journal, JournalError, JournalNewer } from "./journal/Journal.ts"
+import * as JournalSqlite from "./journal/JournalSqlite.ts"
 import type { Objects } from "./Objects.ts"
 import type { Unfinished } from "./Unfinished.ts"
 

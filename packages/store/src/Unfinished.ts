@@ -21,7 +21,7 @@ import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 
-import type { DigestInvalid, PutError, StoreUnreadable } from "./BlobStore.ts"
+import type { DigestInvalid, PutError, StoreUnreadable } from "./blobs/BlobStore.ts"
 
 /** Somebody else is at the same work: another run on this store, or what is left of one that is ending. */
 export class UnfinishedInUse extends Schema.TaggedError<UnfinishedInUse>()("UnfinishedInUse", {

@@ -1,4 +1,4 @@
-export { Artifact, artifactsIn, isSha256, Sha256 } from "./Artifact.ts"
+export { Artifact, artifactsIn, isSha256, Sha256 } from "./blobs/Artifact.ts"
 export {
   BlobCorrupt,
   type BlobId,
@@ -26,10 +26,10 @@ export {
   StoreUnwritable,
   StoreVanished,
   StoreVersionUnsupported,
-} from "./BlobStore.ts"
-export * as BlobStoreFs from "./BlobStoreFs.ts"
-export * as BlobStoreMemory from "./BlobStoreMemory.ts"
-export { Journal, JournalError, JournalNewer, RunStatus, Status } from "./Journal.ts"
+} from "./blobs/BlobStore.ts"
+export * as BlobStoreFs from "./blobs/BlobStoreFs.ts"
+export * as BlobStoreMemory from "./blobs/BlobStoreMemory.ts"
+export { Journal, JournalError, JournalNewer, RunStatus, Status } from "./journal/Journal.ts"
 export type {
   BoundOperator,
   CallRow,
@@ -45,15 +45,15 @@ export type {
   RunRow,
   Step,
   StoredItem,
-} from "./Journal.ts"
-export * as JournalAt from "./JournalAt.ts"
-export * as JournalSegment from "./JournalSegment.ts"
-export * as JournalShared from "./JournalShared.ts"
-export * as JournalSqlite from "./JournalSqlite.ts"
-export * as Lineage from "./Lineage.ts"
+} from "./journal/Journal.ts"
+export * as JournalAt from "./journal/JournalAt.ts"
+export * as JournalSegment from "./journal/JournalSegment.ts"
+export * as JournalShared from "./journal/JournalShared.ts"
+export * as JournalSqlite from "./journal/JournalSqlite.ts"
+export * as Lineage from "./journal/Lineage.ts"
 export { Notices } from "./Notices.ts"
 export { defaultMaxObjectBytes, isObjectName, ObjectNameInvalid, Objects, ObjectTooLarge } from "./Objects.ts"
-export * as BlobStoreS3 from "./BlobStoreS3.ts"
+export * as BlobStoreS3 from "./blobs/BlobStoreS3.ts"
 export * as S3Error from "./S3Error.ts"
 export * as StoreAt from "./StoreAt.ts"
 export * as StoreFs from "./StoreFs.ts"

@@ -34,8 +34,8 @@ import * as Flow from "./internal/Flow.ts"
 import type { RunContext } from "./internal/NodeContext.ts"
 import * as NodeRunner from "./internal/NodeRunner.ts"
 import { storeErrors } from "./internal/storeFailures.ts"
-import { Tally } from "./internal/Tally.ts"
-import { Underway } from "./internal/Underway.ts"
+import { NodeCounters } from "./internal/NodeCounters.ts"
+import { CallInProgress } from "./internal/CallInProgress.ts"
 import * as ChangedCode from "./ChangedCode.ts"
 import {
   InputsMismatch,
@@ -71,9 +71,9 @@ export interface Live {
   readonly startedMs: number
   readonly nodes: ReadonlyArray<{
     readonly id: string
-    readonly tally: Readonly<Tally>
+    readonly tally: Readonly<NodeCounters>
     /** Calls that go on and have reported progress, in the order of their first reports. */
-    readonly underway: ReadonlySet<Readonly<Underway>>
+    readonly underway: ReadonlySet<Readonly<CallInProgress>>
     /** Of a node whose calls are made elsewhere: how its workers are, in a few words. */
     readonly away?: (() => string) | undefined
   }>
@@ -149,8 +149,8 @@ export const run: <G extends Graph.Graph, E = never, R = never>(
     const nodes = graph.nodes.map((node) => ({
       id: node.id,
       node,
-      tally: new Tally(),
-      underway: new Set<Underway>(),
+      tally: new NodeCounters(),
+      underway: new Set<CallInProgress>(),
       away: executor.lane(node)?.state,
     }))
     const taken: { [input: string]: { count: number; ended: boolean } } = {}

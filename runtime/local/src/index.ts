@@ -1,3 +1,3 @@
 export * as Environment from "./Environment.ts"
-export * as LastWords from "./LastWords.ts"
+export * as StderrTail from "./StderrTail.ts"
 export * as LocalWorkers from "./LocalWorkers.ts"

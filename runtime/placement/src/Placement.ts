@@ -25,7 +25,7 @@ import * as Schema from "effect/Schema"
 import * as Offers from "./internal/offers.ts"
 import type * as Packing from "./internal/packing.ts"
 import * as Reasons from "./internal/reasons.ts"
-import * as Words from "./internal/words.ts"
+import * as Descriptions from "./internal/descriptions.ts"
 import type * as Pool from "./Pool.ts"
 import type * as Pools from "./Pools.ts"
 
@@ -158,7 +158,8 @@ const idle = (pools: Pools.Pools, nodes: Placement["nodes"]): ReadonlyArray<stri
     ({ name, pool }) =>
       pool.gpus !== undefined && given(name).every(({ resources }) => resources.gpu === undefined),
   )
-  const listed = (those: typeof all) => those.map(({ name, pool }) => Words.pool(name, pool)).join(", ")
+  const listed = (those: typeof all) =>
+    those.map(({ name, pool }) => Descriptions.pool(name, pool)).join(", ")
   return [
     ...(empty.length === 0 ? [] : [`nothing is placed in ${listed(empty)}`]),
     ...(gpus.length === 0
@@ -239,10 +240,14 @@ const inDriver = (
   const noModule = "has no module of its own (`worker: import.meta.url`) to be loaded elsewhere"
   const pinned = choice.pool === undefined ? undefined : pools.pools[choice.pool]
   if (pinned?._tag === "Slurm")
-    return Result.fail(`${noModule}: the pools file cannot give it to ${Words.pool(choice.pool!, pinned)}`)
+    return Result.fail(
+      `${noModule}: the pools file cannot give it to ${Descriptions.pool(choice.pool!, pinned)}`,
+    )
   if ((choice.ranks ?? 1) > 1) return Result.fail(`${noModule}: it cannot be a gang of ${choice.ranks}`)
   if (resources.gpu !== undefined)
-    return Result.fail(`asks for ${Words.request(resources)} and ${noModule}: the driver has no GPU for it`)
+    return Result.fail(
+      `asks for ${Descriptions.request(resources)} and ${noModule}: the driver has no GPU for it`,
+    )
   const local = namedPools(pools).filter(({ pool }) => pool._tag === "Local")
   const asked = choice.pool === undefined ? local : local.filter(({ name }) => name === choice.pool)
   const wanted: Offers.Wanted = {
@@ -254,7 +259,7 @@ const inDriver = (
   const [best] = Offers.ranked(offers, wanted.request)
   const refused = Offers.nearest(offers, wanted.request)
   if (best === undefined && refused !== undefined)
-    return Result.fail(`${noModule}, and asks for ${Words.request(resources)}: ${refusal(refused)}`)
+    return Result.fail(`${noModule}, and asks for ${Descriptions.request(resources)}: ${refusal(refused)}`)
   return Result.succeed({
     node: node.id,
     operator: name,
@@ -269,7 +274,8 @@ const inDriver = (
   })
 }
 
-const refusal = ({ name, pool, why }: Offers.Refused): string => `${Words.pool(name, pool)}, which ${why}`
+const refusal = ({ name, pool, why }: Offers.Refused): string =>
+  `${Descriptions.pool(name, pool)}, which ${why}`
 
 const inPools = (
   node: Graph.Placed,
@@ -293,7 +299,7 @@ const inPools = (
   const ranked = Offers.ranked(offers, request)
   const [best] = ranked
   if (best === undefined) {
-    const asks = `asks for ${request.ranks > 1 ? `${Words.counted(request.ranks, "rank")} of ` : ""}${Words.request(request.resources)}`
+    const asks = `asks for ${request.ranks > 1 ? `${Descriptions.counted(request.ranks, "rank")} of ` : ""}${Descriptions.request(request.resources)}`
     const refused = Offers.nearest(offers, request)
     return Result.fail(
       refused === undefined

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import * as Sharing from "../src/internal/sharing.ts"
+import * as Sharing from "../src/internal/simulation/sharing.ts"
 import { Overheads, Pool, Pools, Simulation } from "../src/index.ts"
 import { chain, nodeOf, profile, site } from "./simulating.ts"
 

@@ -1,8 +1,8 @@
 /** Jobs as sacct remembers them: for those that have left the queue, where a site has slurmdbd. */
 import * as JobState from "./JobState.ts"
-import type * as Task from "./Task.ts"
+import type * as QueuedTask from "./QueuedTask.ts"
 
-export interface Accounted extends Task.Id {
+export interface Accounted extends QueuedTask.Id {
   readonly name: string
   readonly state: string
   readonly outcome: JobState.Outcome
@@ -11,7 +11,7 @@ export interface Accounted extends Task.Id {
 }
 
 /** What sacct is asked for: a line for each task, none for its steps. */
-export const args = (jobs: ReadonlyArray<Task.JobId>): ReadonlyArray<string> => [
+export const args = (jobs: ReadonlyArray<QueuedTask.JobId>): ReadonlyArray<string> => [
   "--noheader",
   "--parsable2",
   "--allocations",
@@ -26,7 +26,7 @@ export const fromText = (text: string): ReadonlyArray<Accounted> =>
     const found = /^(\d+)(?:_(\d+))?$/u.exec(id)
     if (found === null) return []
     const [code = 0, signal = 0] = exit.split(":").map(Number)
-    const said = {
+    const reported = {
       states: [state.split(" ")[0]!],
       reason: "",
       restarts: 0,
@@ -39,9 +39,9 @@ export const fromText = (text: string): ReadonlyArray<Accounted> =>
         ...(found[2] === undefined ? {} : { index: Number(found[2]) }),
         name: name.join("|"),
         state,
-        outcome: JobState.outcome(said),
-        exitCode: said.exitCode,
-        signal: said.signal,
+        outcome: JobState.outcome(reported),
+        exitCode: reported.exitCode,
+        signal: reported.signal,
       },
     ]
   })

@@ -24,11 +24,11 @@ import * as Stream from "effect/Stream"
 import type * as Job from "./Job.ts"
 import * as Drivers from "./Drivers.ts"
 import * as Keyring from "./Keyring.ts"
-import * as Notes from "./Notes.ts"
-import * as Order from "./Order.ts"
+import * as RunNotes from "./RunNotes.ts"
+import * as SessionObjects from "./SessionObjects.ts"
 import * as Partition from "./Partition.ts"
 import * as RunKey from "./RunKey.ts"
-import * as Session from "./Session.ts"
+import * as DriverSession from "./DriverSession.ts"
 import { SlurmClient } from "./SlurmClient.ts"
 import type { QueryError } from "./SlurmError.ts"
 import { version } from "./version.ts"
@@ -77,7 +77,7 @@ const shardMs = 1000
 const ahead = 2
 const lingerMs = 300
 
-const worker = fileURLToPath(new URL("./workerMain.ts", import.meta.url))
+const worker = fileURLToPath(new URL("./taskWorkerMain.ts", import.meta.url))
 
 /** The Slurm pool of a name, if it is one. */
 const poolOf = ({ pools }: Placement.Placement, name: string): Pool.Slurm | undefined => {
@@ -91,7 +91,7 @@ const siteOf = (
   environment: Readonly<Record<string, string>>,
   placed: Placement.PlacedNode,
   pool: Pool.Slurm,
-): Session.Site => {
+): DriverSession.Site => {
   const { node, perTask, perWorker, ranks, resources, workers } = placed
   const share = resources.cores / pool.cores
   const memoryGiB = resources.memoryGiB ?? pool.memoryGiB * Math.min(1, share)
@@ -111,7 +111,7 @@ const siteOf = (
     slots: slotsOf,
     log: (of, id, task) => join(options.logs, of, `${id}_${task}.log`),
     job: (label, tasks, slots, memoryScale, avoid): Job.Options => ({
-      name: Session.jobName(session, label),
+      name: DriverSession.jobName(session, label),
       comment: `reelgraph ${options.graph}: ${node}`,
       partition: pool.partition,
       ...(pool.constraint === undefined ? {} : { constraint: pool.constraint }),
@@ -168,7 +168,7 @@ const shardItems =
 
 /** The calls of a shard as a stream of what comes of them. */
 const streamOf = (
-  session: Session.Session,
+  session: DriverSession.DriverSession,
   pool: string,
   shard: Call.Shard,
 ): Stream.Stream<Part, ExecutorFailed> =>
@@ -210,7 +210,7 @@ const checkPools = (placement: Placement.Placement) =>
   })
 
 /** What is to be done about another session of the store when a driver begins. */
-const takeOver = (session: Session.Session, graph: string, other: Drivers.Other) =>
+const takeOver = (session: DriverSession.DriverSession, graph: string, other: Drivers.Other) =>
   Effect.gen(function* () {
     const { host, key, pid, session: name, state } = other
     if (state === "lives") {
@@ -228,7 +228,7 @@ const takeOver = (session: Session.Session, graph: string, other: Drivers.Other)
       return
     }
     const shards = yield* Effect.orElseSucceed(session.adopt(name, key), () => 0)
-    if (shards > 0) session.notes.add(Notes.takenOver(shards, name))
+    if (shards > 0) session.notes.add(RunNotes.takenOver(shards, name))
   })
 
 /**
@@ -260,13 +260,13 @@ export const layer = (
         ...options.environment,
         [RunKey.variable]: Redacted.value(key),
       }
-      const sites = new Map<string, Session.Site>()
+      const sites = new Map<string, DriverSession.Site>()
       for (const placed of placement.nodes) {
         const pool = poolOf(placement, placed.pool)
         if (pool !== undefined && placed.how !== "driver" && placed.how !== "local")
           sites.set(placed.node, siteOf(options, name, environment, placed, pool))
       }
-      const session = new Session.Session(
+      const session = new DriverSession.DriverSession(
         {
           session: name,
           key,
@@ -329,4 +329,4 @@ export const layer = (
   )
 
 /** Where objects of a session are. */
-export const folder = Order.folder
+export const folder = SessionObjects.folder

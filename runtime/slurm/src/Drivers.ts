@@ -1,6 +1,6 @@
 /**
  * Drivers of a store, by what they write into it: `cluster/SESSION/driver.json`, again and again while they live. A
- * session whose driver has ended without a word is taken over by the next.
+ * session whose driver has ended without removing it is taken over by the next.
  */
 import { hostname } from "node:os"
 
@@ -18,7 +18,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
 import * as Keyring from "./Keyring.ts"
-import * as Order from "./Order.ts"
+import * as SessionObjects from "./SessionObjects.ts"
 import type * as RunKey from "./RunKey.ts"
 
 type Service = typeof Objects.Service
@@ -26,8 +26,8 @@ type Service = typeof Objects.Service
 export type SessionError = ObjectNameInvalid | ObjectTooLarge | PutError | StoreUnreadable
 
 /**
- * A driver's word that it lives. It is not sealed, so that every driver can read it, and nothing is trusted for it: who
- * forges one can make drivers tell of a run that is none, or keep one from taking a session over.
+ * A driver's heartbeat. It is not sealed, so that every driver can read it, and nothing is trusted for it: a forged one
+ * can make a driver report a run that does not exist, or keep it from taking a session over.
  */
 const Driver = Schema.Struct({
   host: Schema.String,
@@ -43,20 +43,20 @@ type Driver = typeof Driver.Type
 
 const decode = Schema.decodeUnknownOption(Schema.fromJsonString(Driver))
 
-/** How often a driver says that it lives, and after how long without a word it is taken for dead. */
+/** The interval of heartbeats, and the time without one after which a driver is taken for dead. */
 const everyMs = 15_000
 const silentMs = 90_000
-/** After so long without a word what a driver has left is removed, though nobody could take it over. */
+/** After so long without a heartbeat what a driver has left is removed, though nobody could take it over. */
 const forgottenMs = 7 * 24 * 3_600_000
 /** Of `driver.json`. */
 const maxBytes = 65_536
 
-const nameOf = (session: string): string => `${Order.folder(session)}/driver.json`
+const nameOf = (session: string): string => `${SessionObjects.folder(session)}/driver.json`
 
 const put = (objects: Service, session: string, driver: Driver) =>
   objects.put(nameOf(session), Buffer.from(JSON.stringify(driver)))
 
-/** Says that a driver lives, now and as long as the scope is open. */
+/** Writes heartbeats of a driver, now and as long as the scope is open. */
 export const begin = (
   objects: Service,
   session: string,
@@ -75,7 +75,7 @@ export interface Other {
   readonly session: string
   /** Its driver lives, is known to have ended, or has been silent for days. */
   readonly state: "lives" | "ended" | "forgotten"
-  /** As its driver says. */
+  /** As its driver reports it. */
   readonly graph: string | undefined
   readonly host: string
   readonly pid: number
@@ -154,4 +154,4 @@ export const leave = (objects: Service, session: string): Effect.Effect<void, Se
 
 /** Removes all that a session has in the store. */
 export const end = (objects: Service, session: string): Effect.Effect<void, SessionError> =>
-  Stream.runForEach(objects.list(Order.folder(session)), (name) => objects.remove(name))
+  Stream.runForEach(objects.list(SessionObjects.folder(session)), (name) => objects.remove(name))

@@ -101,7 +101,7 @@ export const waitsUntil = (reason: string): { readonly until: Until; readonly ad
 }
 
 /** What Slurm says about how a job is. */
-export interface Said {
+export interface Reported {
   /** Base state and flags, in capitals; one of them in versions before 23.11. */
   readonly states: ReadonlyArray<string>
   readonly reason: string
@@ -113,7 +113,7 @@ export interface Said {
 /** Nothing sends a batch script a signal beyond these: Slurm shows its own error numbers as such. */
 const greatestSignal = 31
 
-const failed = ({ exitCode, reason, signal }: Said): Outcome => {
+const failed = ({ exitCode, reason, signal }: Reported): Outcome => {
   if (reason === "BadConstraints") return make.Rejected({ reason })
   if (signal !== undefined && signal > greatestSignal)
     return make.Lost({
@@ -130,26 +130,29 @@ const failed = ({ exitCode, reason, signal }: Said): Outcome => {
   })
 }
 
-const waiting = (said: Said): Outcome =>
-  make.Waiting({ reason: said.reason, ...waitsUntil(said.reason), requeued: said.restarts > 0 })
+const waiting = (reported: Reported): Outcome =>
+  make.Waiting({ reason: reported.reason, ...waitsUntil(reported.reason), requeued: reported.restarts > 0 })
 
-const held = (said: Said): Outcome =>
+const held = (reported: Reported): Outcome =>
   make.Waiting({
-    reason: said.reason,
+    reason: reported.reason,
     until: "people",
     advice: "it was put back into the queue and is held: scontrol release it",
     requeued: true,
   })
 
 /** Flags that say more than the state beside them, and states: the first that is there decides. */
-const meanings: ReadonlyArray<readonly [string, (said: Said) => Outcome]> = [
+const meanings: ReadonlyArray<readonly [string, (reported: Reported) => Outcome]> = [
   ["REQUEUE_HOLD", held],
   ["SPECIAL_EXIT", held],
   ["RESV_DEL_HOLD", held],
-  ["REQUEUED", (said) => make.Waiting({ reason: said.reason, until: "others", advice: "", requeued: true })],
+  [
+    "REQUEUED",
+    (reported) => make.Waiting({ reason: reported.reason, until: "others", advice: "", requeued: true }),
+  ],
   [
     "REQUEUE_FED",
-    (said) => make.Waiting({ reason: said.reason, until: "others", advice: "", requeued: true }),
+    (reported) => make.Waiting({ reason: reported.reason, until: "others", advice: "", requeued: true }),
   ],
   ["REVOKED", () => make.Unknown({ state: "REVOKED" })],
   ["COMPLETING", () => make.Running({ phase: "ending" })],
@@ -157,8 +160,10 @@ const meanings: ReadonlyArray<readonly [string, (said: Said) => Outcome]> = [
   ["RECONFIG_FAIL", () => make.Lost({ what: "its node could not be set up", excludeNode: true })],
   [
     "LAUNCH_FAILED",
-    (said) =>
-      said.states.includes("PENDING") ? waiting(said) : failed({ ...said, signal: greatestSignal + 1 }),
+    (reported) =>
+      reported.states.includes("PENDING")
+        ? waiting(reported)
+        : failed({ ...reported, signal: greatestSignal + 1 }),
   ],
   ["BOOT_FAIL", () => make.Lost({ what: "its node did not boot", excludeNode: true })],
   ["NODE_FAIL", () => make.Lost({ what: "its node failed", excludeNode: true })],
@@ -182,7 +187,7 @@ const meanings: ReadonlyArray<readonly [string, (said: Said) => Outcome]> = [
 ]
 
 /** The outcome of a job, from its states and what else Slurm says. */
-export const outcome = (said: Said): Outcome => {
-  const found = meanings.find(([state]) => said.states.includes(state))
-  return found === undefined ? make.Unknown({ state: said.states.join("+") }) : found[1](said)
+export const outcome = (reported: Reported): Outcome => {
+  const found = meanings.find(([state]) => reported.states.includes(state))
+  return found === undefined ? make.Unknown({ state: reported.states.join("+") }) : found[1](reported)
 }

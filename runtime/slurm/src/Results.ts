@@ -1,10 +1,10 @@
 /**
- * What workers say, as objects in the results folder of their job. Each is written once, whole, under a name that no
+ * What workers report, as objects in the results folder of their job. Each is written once, whole, under a name that no
  * other attempt has, so that two attempts of one task that are alive at once (as after a node was taken for dead)
  * never touch each other's. A controller that lost its state may even run a task twice under one restart count: TOKEN
  * is drawn by each attempt.
  *
- * - `worker.TASK.RESTART.TOKEN.json`: a worker has begun, or refuses to: {@link Hello};
+ * - `worker.TASK.RESTART.TOKEN.json`: a worker has begun, or refuses to: {@link Registration};
  * - `SHARD.TASK.RESTART.TOKEN.PART.ndjson`: results of a shard: a line of {@link Head}, and a line for each result.
  */
 import { createHash } from "node:crypto"
@@ -28,8 +28,8 @@ export const Attempt = Schema.Struct({
 })
 export type Attempt = typeof Attempt.Type
 
-/** What a worker says when it begins. */
-export const Hello = Schema.Struct({
+/** What a worker reports when it begins. */
+export const Registration = Schema.Struct({
   ...Attempt.fields,
   version: Schema.String,
   /** The time by its clock, in milliseconds since the epoch. */
@@ -37,7 +37,7 @@ export const Hello = Schema.Struct({
   /** Why it does nothing: it is of another version, or cannot read the store. */
   refused: Schema.optionalKey(Schema.String),
 })
-export type Hello = typeof Hello.Type
+export type Registration = typeof Registration.Type
 
 /** The first line of results. */
 export const Head = Schema.Struct({
@@ -79,7 +79,7 @@ export const logOf = (place: string): string | undefined => {
   return found === null ? undefined : `${found[2]}/${found[1]}.log`
 }
 
-export const helloName = ({ restart, task, token }: Attempt): string =>
+export const registrationName = ({ restart, task, token }: Attempt): string =>
   `worker.${task}.${restart}.${token}.json`
 
 type Named = Pick<Head, "shard" | "task" | "restart" | "token" | "part">
@@ -87,14 +87,14 @@ type Named = Pick<Head, "shard" | "task" | "restart" | "token" | "part">
 export const partName = ({ part, restart, shard, task, token }: Named): string =>
   `${shard}.${task}.${restart}.${token}.${part}.ndjson`
 
-/** What the name of an object in a results folder says. */
+/** The parts of the name of an object in a results folder. */
 export type Name =
-  | { readonly _tag: "Hello"; readonly task: number }
+  | { readonly _tag: "Registration"; readonly task: number }
   | { readonly _tag: "Part"; readonly shard: string; readonly task: number }
 
 export const parseName = (name: string): Name | undefined => {
-  const hello = /^worker\.(\d+)\.\d+\.[0-9a-f]+\.json$/u.exec(name)
-  if (hello !== null) return { _tag: "Hello", task: Number(hello[1]) }
+  const registration = /^worker\.(\d+)\.\d+\.[0-9a-f]+\.json$/u.exec(name)
+  if (registration !== null) return { _tag: "Registration", task: Number(registration[1]) }
   const part = /^([\w.-]+?)\.(\d+)\.\d+\.[0-9a-f]+\.\d+\.ndjson$/u.exec(name)
   return part === null ? undefined : { _tag: "Part", shard: part[1]!, task: Number(part[2]) }
 }

@@ -1,6 +1,6 @@
 /**
  * The key of a run: what a driver and the workers of its jobs know, and nobody else who can write the store. Objects
- * that carry calls, orders or results begin with a seal, the HMAC-SHA-256 of their name and their bytes under that key:
+ * that carry calls, assignments or results begin with a seal, the HMAC-SHA-256 of their name and their bytes under that key:
  *
  *     reelgraph-seal-1 <64 hexadecimal digits>\n<bytes>
  *
@@ -65,11 +65,11 @@ export const open = (
 ): Effect.Effect<Uint8Array, ObjectRefused> =>
   Effect.suspend(() => {
     const head = Buffer.from(sealed.subarray(0, sealBytes)).toString("latin1")
-    const told = head.slice(magic.length, -1)
-    if (!head.startsWith(magic) || !head.endsWith("\n") || !pattern.test(told))
+    const given = head.slice(magic.length, -1)
+    if (!head.startsWith(magic) || !head.endsWith("\n") || !pattern.test(given))
       return Effect.fail(new ObjectRefused({ name, problem: "it has no seal" }))
     const bytes = sealed.subarray(sealBytes)
-    return timingSafeEqual(Buffer.from(told, "hex"), digest(key, name, bytes))
+    return timingSafeEqual(Buffer.from(given, "hex"), digest(key, name, bytes))
       ? Effect.succeed(bytes)
       : Effect.fail(
           new ObjectRefused({

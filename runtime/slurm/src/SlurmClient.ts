@@ -17,7 +17,7 @@ import * as Command from "./internal/Command.ts"
 import * as Job from "./Job.ts"
 import * as Partition from "./Partition.ts"
 import * as SlurmError from "./SlurmError.ts"
-import * as Task from "./Task.ts"
+import * as QueuedTask from "./QueuedTask.ts"
 
 /** What this site's controller is like. */
 export interface Site {
@@ -49,26 +49,28 @@ export class SlurmClient extends Context.Service<
     readonly submit: (
       job: Job.Options,
       options?: SubmitOptions,
-    ) => Effect.Effect<Task.JobId, SlurmError.SubmitError>
+    ) => Effect.Effect<QueuedTask.JobId, SlurmError.SubmitError>
     /** The job of this name that is in the queue, or ended a short while ago. */
-    readonly find: (name: string) => Effect.Effect<Task.JobId | undefined, SlurmError.QueryError>
+    readonly find: (name: string) => Effect.Effect<QueuedTask.JobId | undefined, SlurmError.QueryError>
     /** Tasks in the queue, with those that ended a short while ago: one call of squeue. */
-    readonly queue: (filter?: Task.Filter) => Effect.Effect<ReadonlyArray<Task.Task>, SlurmError.QueryError>
+    readonly queue: (
+      filter?: QueuedTask.Filter,
+    ) => Effect.Effect<ReadonlyArray<QueuedTask.QueuedTask>, SlurmError.QueryError>
     /** Cancels jobs, or tasks of arrays. Those that are over, or were never there, are none of its business. */
-    readonly cancel: (ids: ReadonlyArray<Task.Id>) => Effect.Effect<void, SlurmError.QueryError>
+    readonly cancel: (ids: ReadonlyArray<QueuedTask.Id>) => Effect.Effect<void, SlurmError.QueryError>
     /** Cancels what has this name. */
     readonly cancelNamed: (name: string) => Effect.Effect<void, SlurmError.QueryError>
     /** Lets start what waits for its time, as requeued jobs do for two minutes. */
-    readonly requeueNow: (ids: ReadonlyArray<Task.Id>) => Effect.Effect<void, SlurmError.QueryError>
+    readonly requeueNow: (ids: ReadonlyArray<QueuedTask.Id>) => Effect.Effect<void, SlurmError.QueryError>
     /** Lets start what is held. */
-    readonly release: (ids: ReadonlyArray<Task.Id>) => Effect.Effect<void, SlurmError.QueryError>
+    readonly release: (ids: ReadonlyArray<QueuedTask.Id>) => Effect.Effect<void, SlurmError.QueryError>
     readonly partitions: Effect.Effect<ReadonlyArray<Partition.Partition>, SlurmError.QueryError>
     readonly site: Effect.Effect<Site, SlurmError.QueryError>
     /** Whether the controller answers. */
     readonly controllerUp: Effect.Effect<boolean, SlurmError.SlurmMissing>
     /** Tasks of jobs as the accounting remembers them; nothing where there is none, which is asked once. */
     readonly accounted: (
-      jobs: ReadonlyArray<Task.JobId>,
+      jobs: ReadonlyArray<QueuedTask.JobId>,
     ) => Effect.Effect<ReadonlyArray<Accounting.Accounted>, SlurmError.QueryError>
   }
 >()("reelgraph/slurm/SlurmClient") {}
@@ -92,7 +94,7 @@ export interface Options {
 type Environment = Readonly<Record<string, string>>
 
 /** Variables that change what Slurm's commands do or write: our arguments say all of that. */
-const meddling = /^(SLURM|SBATCH|SQUEUE|SINFO|SCANCEL|SCONTROL|SACCT|SRUN|SALLOC)_/u
+const overriding = /^(SLURM|SBATCH|SQUEUE|SINFO|SCANCEL|SCONTROL|SACCT|SRUN|SALLOC)_/u
 const needed = new Set(["SLURM_CONF", "SLURM_JWT", "SLURM_CONF_SERVER"])
 
 const present = (environment: Readonly<Record<string, string | undefined>>): Environment =>
@@ -110,7 +112,7 @@ const passed = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "T
 const idsPerCommand = 200
 
 /** Ids as Slurm's commands take them, tasks of one array together: `12`, `13_[0-3,7]`. */
-const targets = (ids: ReadonlyArray<Task.Id>): ReadonlyArray<string> => {
+const targets = (ids: ReadonlyArray<QueuedTask.Id>): ReadonlyArray<string> => {
   const whole = new Set(ids.filter(({ index }) => index === undefined).map(({ job }) => job))
   const parts = Map.groupBy(
     ids.filter(({ index, job }) => index !== undefined && !whole.has(job)),
@@ -128,10 +130,11 @@ const chunks = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<Readonl
   Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
 
 /** What was wanted is so already, or has no object: the job is over, has begun, or was never there. */
-const moot =
+const alreadyDone =
   /Invalid job id|[Jj]ob(\(s\))? (has )?already|already completing|no longer pending|is not pending|is not running|: No error$/u
 
-const onlyMoot = (said: string): boolean => said !== "" && said.split("\n").every((line) => moot.test(line))
+const onlyAlreadyDone = (reported: string): boolean =>
+  reported !== "" && reported.split("\n").every((line) => alreadyDone.test(line))
 
 const setting = (text: string, name: string): string =>
   new RegExp(`^${name}\\s*= (.*)$`, "mu").exec(text)?.[1]?.trim() ?? ""
@@ -158,7 +161,7 @@ const make = (options: Options) => {
   // oxlint-disable-next-line node/no-process-env -- a process boundary: Slurm's commands see what their driver sees
   const own = present(options.environment ?? process.env)
   const environment: Environment = {
-    ...pick(own, (name) => needed.has(name) || !meddling.test(name)),
+    ...pick(own, (name) => needed.has(name) || !overriding.test(name)),
     // Or long lists of indices are cut short.
     SLURM_BITSTR_LEN: "0",
   }
@@ -171,15 +174,15 @@ const make = (options: Options) => {
 
   /** Standard output of a command that has to succeed. */
   const ask = Effect.fnUntraced(function* (name: string, args: ReadonlyArray<string>) {
-    const { code, said, stdout } = yield* command(name, args)
-    if (code !== 0) return yield* SlurmError.ofCommand([name, ...args.slice(0, 2)].join(" "), said)
+    const { code, reported, stdout } = yield* command(name, args)
+    if (code !== 0) return yield* SlurmError.ofCommand([name, ...args.slice(0, 2)].join(" "), reported)
     return stdout
   })
 
-  const queue = Effect.fn("SlurmClient.queue")(function* (filter: Task.Filter = {}) {
+  const queue = Effect.fn("SlurmClient.queue")(function* (filter: QueuedTask.Filter = {}) {
     const user = filter.user ?? me
     const text = yield* ask("squeue", ["--json", "--array", "--states=all", `--user=${user}`])
-    return yield* Task.fromJson(text, { ...filter, user })
+    return yield* QueuedTask.fromJson(text, { ...filter, user })
   })
 
   const find = Effect.fn("SlurmClient.find")(function* (name: string) {
@@ -190,20 +193,20 @@ const make = (options: Options) => {
 
   /** Does something to each of the ids, in as few commands as may be. */
   const each = Effect.fnUntraced(function* (
-    ids: ReadonlyArray<Task.Id>,
+    ids: ReadonlyArray<QueuedTask.Id>,
     name: string,
     args: (targets: ReadonlyArray<string>) => ReadonlyArray<string>,
     perCommand: number,
   ) {
     for (const some of chunks(targets(ids), perCommand)) {
-      const { code, said } = yield* command(name, args(some))
-      if (code !== 0 && !onlyMoot(said)) return yield* SlurmError.ofCommand(name, said)
+      const { code, reported } = yield* command(name, args(some))
+      if (code !== 0 && !onlyAlreadyDone(reported)) return yield* SlurmError.ofCommand(name, reported)
     }
   })
 
   const sbatch = Effect.fnUntraced(function* (job: Job.Job) {
     const args = Job.args(job)
-    const { code, said, stdout } = yield* Command.run({
+    const { code, reported, stdout } = yield* Command.run({
       command: "sbatch",
       args,
       environment: submitting,
@@ -216,7 +219,7 @@ const make = (options: Options) => {
     if (code === 0 && id !== undefined) return Number(id)
     const { account, array, name, partition, qos } = job
     return yield* Effect.fail(
-      SlurmError.ofSubmission({ job: name, partition, account, qos, tasks: array?.tasks, args }, said),
+      SlurmError.ofSubmission({ job: name, partition, account, qos, tasks: array?.tasks, args }, reported),
     )
   })
 
@@ -259,15 +262,17 @@ const make = (options: Options) => {
   /** Whether the accounting answers: it is asked once. */
   let accounting: boolean | undefined
 
-  const accounted = Effect.fn("SlurmClient.accounted")(function* (jobs: ReadonlyArray<Task.JobId>) {
+  const accounted = Effect.fn("SlurmClient.accounted")(function* (jobs: ReadonlyArray<QueuedTask.JobId>) {
     if (accounting === false || jobs.length === 0) return []
     const found: Array<Accounting.Accounted> = []
     for (const some of chunks(jobs, idsPerCommand)) {
-      const { code, said, stdout } = yield* command("sacct", Accounting.args(some))
+      const { code, reported, stdout } = yield* command("sacct", Accounting.args(some))
       if (code !== 0) {
-        if (accounting === true) return yield* SlurmError.ofCommand("sacct", said)
+        if (accounting === true) return yield* SlurmError.ofCommand("sacct", reported)
         accounting = false
-        yield* Effect.logInfo(`sacct does not work here (${said}): jobs that have left the queue are unknown`)
+        yield* Effect.logInfo(
+          `sacct does not work here (${reported}): jobs that have left the queue are unknown`,
+        )
         return []
       }
       accounting = true
@@ -284,8 +289,8 @@ const make = (options: Options) => {
       each(ids, "scancel", (some) => ["--", ...some], idsPerCommand),
     ),
     cancelNamed: Effect.fn("SlurmClient.cancelNamed")(function* (name) {
-      const { code, said } = yield* command("scancel", [`--user=${me}`, `--name=${name}`])
-      if (code !== 0 && !onlyMoot(said)) return yield* SlurmError.ofCommand("scancel", said)
+      const { code, reported } = yield* command("scancel", [`--user=${me}`, `--name=${name}`])
+      if (code !== 0 && !onlyAlreadyDone(reported)) return yield* SlurmError.ofCommand("scancel", reported)
     }),
     requeueNow: Effect.fn("SlurmClient.requeueNow")((ids) =>
       each(ids, "scontrol", ([id]) => ["update", `JobId=${id}`, "StartTime=now"], 1),

@@ -16,10 +16,10 @@ export class SlurmMissing extends Schema.TaggedError<SlurmMissing>()("SlurmMissi
 /** The controller does not answer, or not in time. Jobs go on meanwhile; what was asked may still have been done. */
 export class ControllerDown extends Schema.TaggedError<ControllerDown>()("ControllerDown", {
   command: Schema.String,
-  said: Schema.String,
+  reported: Schema.String,
 }) {
   override get message() {
-    return `Slurm's controller does not answer ${this.command}: ${this.said}; jobs go on, so wait and ask again (scontrol ping says when it is up)`
+    return `Slurm's controller does not answer ${this.command}: ${this.reported}; jobs go on, so wait and ask again (scontrol ping says when it is up)`
   }
 }
 
@@ -46,10 +46,10 @@ export class AnswerUnreadable extends Schema.TaggedError<AnswerUnreadable>()("An
 /** A command failed in a way that no other error describes. */
 export class CommandFailed extends Schema.TaggedError<CommandFailed>()("CommandFailed", {
   command: Schema.String,
-  said: Schema.String,
+  reported: Schema.String,
 }) {
   override get message() {
-    return `${this.command} failed: ${this.said}`
+    return `${this.command} failed: ${this.reported}`
   }
 }
 
@@ -63,7 +63,7 @@ export class JobInvalid extends Schema.TaggedError<JobInvalid>()("JobInvalid", {
   }
 }
 
-const refusal = { job: Schema.String, said: Schema.String }
+const refusal = { job: Schema.String, reported: Schema.String }
 
 /** There is no such partition. */
 export class PartitionUnknown extends Schema.TaggedError<PartitionUnknown>()("PartitionUnknown", {
@@ -71,7 +71,7 @@ export class PartitionUnknown extends Schema.TaggedError<PartitionUnknown>()("Pa
   partition: Schema.String,
 }) {
   override get message() {
-    return `job ${this.job}: there is no partition ${this.partition} (${this.said}); sinfo lists those there are`
+    return `job ${this.job}: there is no partition ${this.partition} (${this.reported}); sinfo lists those there are`
   }
 }
 
@@ -81,7 +81,7 @@ export class PartitionClosed extends Schema.TaggedError<PartitionClosed>()("Part
   partition: Schema.String,
 }) {
   override get message() {
-    return `job ${this.job}: partition ${this.partition} takes no jobs now (${this.said}); wait until sinfo shows it up, or place this elsewhere`
+    return `job ${this.job}: partition ${this.partition} takes no jobs now (${this.reported}); wait until sinfo shows it up, or place this elsewhere`
   }
 }
 
@@ -92,7 +92,7 @@ export class AccountInvalid extends Schema.TaggedError<AccountInvalid>()("Accoun
   partition: Schema.String,
 }) {
   override get message() {
-    return `job ${this.job}: ${this.account} may not be used in partition ${this.partition} (${this.said}); sacctmgr show associations user=$USER lists what may be`
+    return `job ${this.job}: ${this.account} may not be used in partition ${this.partition} (${this.reported}); sacctmgr show associations user=$USER lists what may be`
   }
 }
 
@@ -102,7 +102,7 @@ export class QosInvalid extends Schema.TaggedError<QosInvalid>()("QosInvalid", {
   qos: Schema.String,
 }) {
   override get message() {
-    return `job ${this.job}: ${this.qos} may not be used (${this.said}); sacctmgr show associations user=$USER format=account,qos lists what may be`
+    return `job ${this.job}: ${this.qos} may not be used (${this.reported}); sacctmgr show associations user=$USER format=account,qos lists what may be`
   }
 }
 
@@ -114,7 +114,7 @@ export class Unsatisfiable extends Schema.TaggedError<Unsatisfiable>()("Unsatisf
   asked: Schema.String,
 }) {
   override get message() {
-    return `job ${this.job}: no node of partition ${this.partition} has what is asked for (${this.said}): ${this.asked}; ask for less, or correct the pool's cores, memory, GPUs and constraint`
+    return `job ${this.job}: no node of partition ${this.partition} has what is asked for (${this.reported}): ${this.asked}; ask for less, or correct the pool's cores, memory, GPUs and constraint`
   }
 }
 
@@ -124,7 +124,7 @@ export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExc
   partition: Schema.String,
 }) {
   override get message() {
-    return `job ${this.job}: beyond a limit of the account, the QOS or partition ${this.partition} (${this.said}); lower the pool's timeLimitMinutes or maxJobs, or ask the site's administrators`
+    return `job ${this.job}: beyond a limit of the account, the QOS or partition ${this.partition} (${this.reported}); lower the pool's timeLimitMinutes or maxJobs, or ask the site's administrators`
   }
 }
 
@@ -134,24 +134,24 @@ export class ArrayTooLarge extends Schema.TaggedError<ArrayTooLarge>()("ArrayToo
   tasks: Schema.Int,
 }) {
   override get message() {
-    return `job ${this.job}: an array of ${this.tasks} tasks is longer than this site allows (${this.said}); scontrol show config says MaxArraySize: submit arrays of at most that`
+    return `job ${this.job}: an array of ${this.tasks} tasks is longer than this site allows (${this.reported}); scontrol show config says MaxArraySize: submit arrays of at most that`
   }
 }
 
 /** The controller has as many jobs as it takes. */
 export class QueueFull extends Schema.TaggedError<QueueFull>()("QueueFull", refusal) {
   override get message() {
-    return `job ${this.job}: Slurm has as many jobs as it takes (${this.said}); wait until some have ended, or submit fewer tasks (MaxJobCount of scontrol show config)`
+    return `job ${this.job}: Slurm has as many jobs as it takes (${this.reported}); wait until some have ended, or submit fewer tasks (MaxJobCount of scontrol show config)`
   }
 }
 
 /** Whoever runs this may not do it. */
 export class Denied extends Schema.TaggedError<Denied>()("Denied", {
   command: Schema.String,
-  said: Schema.String,
+  reported: Schema.String,
 }) {
   override get message() {
-    return `${this.command} is not permitted: ${this.said}; ask the site's administrators for access to the partition or reservation`
+    return `${this.command} is not permitted: ${this.reported}; ask the site's administrators for access to the partition or reservation`
   }
 }
 
@@ -161,7 +161,7 @@ export class SubmitRejected extends Schema.TaggedError<SubmitRejected>()("Submit
   asked: Schema.String,
 }) {
   override get message() {
-    return `job ${this.job}: sbatch refuses it (${this.said}): ${this.asked}`
+    return `job ${this.job}: sbatch refuses it (${this.reported}): ${this.asked}`
   }
 }
 
@@ -195,11 +195,11 @@ const unreachable =
 const denied =
   /Access\/permission denied|User's group not permitted|Invalid user id|Access denied to requested reservation|Invalid group id|disabled for this user/u
 
-/** What a failed command means, from what it said. */
-export const ofCommand = (command: string, said: string): ControllerDown | Denied | CommandFailed => {
-  if (unreachable.test(said)) return new ControllerDown({ command, said })
-  if (denied.test(said)) return new Denied({ command, said })
-  return new CommandFailed({ command, said: said === "" ? "it said nothing" : said })
+/** What a failed command means, from what it reported. */
+export const ofCommand = (command: string, reported: string): ControllerDown | Denied | CommandFailed => {
+  if (unreachable.test(reported)) return new ControllerDown({ command, reported })
+  if (denied.test(reported)) return new Denied({ command, reported })
+  return new CommandFailed({ command, reported: reported === "" ? "it reported no reason" : reported })
 }
 
 /** What of a job its refusal is explained with. */
@@ -212,60 +212,63 @@ export interface Asked {
   readonly args: ReadonlyArray<string>
 }
 
-type Refusal = (asked: Asked & { readonly said: string; readonly all: string }) => SubmitError
+type Refusal = (asked: Asked & { readonly reported: string; readonly all: string }) => SubmitError
 
 /** Texts of sbatch, in the order in which they are looked for. */
 const refusals: ReadonlyArray<readonly [RegExp, Refusal]> = [
-  [/job queue full|temporarily unable to accept job/u, ({ job, said }) => new QueueFull({ job, said })],
+  [
+    /job queue full|temporarily unable to accept job/u,
+    ({ job, reported }) => new QueueFull({ job, reported }),
+  ],
   [
     /invalid partition specified|Invalid partition name|No partition specified/u,
-    ({ job, partition, said }) => new PartitionUnknown({ job, partition, said }),
+    ({ job, partition, reported }) => new PartitionUnknown({ job, partition, reported }),
   ],
   [
     /Partition in DOWN state|Required partition not available|System submissions disabled|partition configuration not available now/u,
-    ({ job, partition, said }) => new PartitionClosed({ job, partition, said }),
+    ({ job, partition, reported }) => new PartitionClosed({ job, partition, reported }),
   ],
   [
     /Invalid account|Multiple partition job request not supported/u,
-    ({ account, job, partition, said }) =>
+    ({ account, job, partition, reported }) =>
       new AccountInvalid({
         job,
         partition,
-        said,
+        reported,
         account: account === undefined ? "the default account" : `account ${account}`,
       }),
   ],
   [
     /Invalid qos/u,
-    ({ job, qos, said }) =>
-      new QosInvalid({ job, said, qos: qos === undefined ? "the default QOS" : `QOS ${qos}` }),
+    ({ job, qos, reported }) =>
+      new QosInvalid({ job, reported, qos: qos === undefined ? "the default QOS" : `QOS ${qos}` }),
   ],
   [
     /Invalid job array specification/u,
-    ({ job, said, tasks }) => new ArrayTooLarge({ job, said, tasks: tasks ?? 0 }),
+    ({ job, reported, tasks }) => new ArrayTooLarge({ job, reported, tasks: tasks ?? 0 }),
   ],
   [
     /accounting\/QOS policy|time limit is invalid|Time limit specification|time-min specification|usage threshold|More processors requested than permitted/u,
-    ({ job, partition, said }) => new LimitExceeded({ job, partition, said }),
+    ({ job, partition, reported }) => new LimitExceeded({ job, partition, reported }),
   ],
   [
     /node configuration is not available|can not be satisfied|Invalid feature|Invalid generic resource|Invalid GRES|Invalid node name|Requested nodes not in this partition|Memory required by task is not available|[Cc]ount specification invalid|Requested more tasks than|Required node not available|Invalid Trackable RESource/u,
-    ({ all, job, partition, said }) => new Unsatisfiable({ job, partition, said, asked: all }),
+    ({ all, job, partition, reported }) => new Unsatisfiable({ job, partition, reported, asked: all }),
   ],
 ]
 
 /** What a failed sbatch means. */
 export const ofSubmission = (asked: Asked, text: string): SubmitError => {
-  const said = text
+  const reported = text
     .split("\n")
     .map((line) => line.replace(/^sbatch: (error: )?/u, "").replace(/^Batch job submission failed: /u, ""))
     .join("; ")
   const all = asked.args.join(" ")
-  const refusal = refusals.find(([pattern]) => pattern.test(said))
-  if (refusal !== undefined) return refusal[1]({ ...asked, said, all })
-  const known = ofCommand("sbatch", said)
+  const refusal = refusals.find(([pattern]) => pattern.test(reported))
+  if (refusal !== undefined) return refusal[1]({ ...asked, reported, all })
+  const known = ofCommand("sbatch", reported)
   return known._tag === "CommandFailed"
-    ? new SubmitRejected({ job: asked.job, said: known.said, asked: all })
+    ? new SubmitRejected({ job: asked.job, reported: known.reported, asked: all })
     : known
 }
 

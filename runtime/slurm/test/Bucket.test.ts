@@ -70,12 +70,12 @@ unlessSlurm("Graphs on a cluster with a store in a bucket", () => {
               }),
             )
             assert.isTrue(Exit.isFailure(exit), "it ran")
-            const said = Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : ""
+            const reported = Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : ""
             assert.match(
-              said,
+              reported,
               /workers in pool cpu ended before they began, on .*; the log of one ends with: /u,
             )
-            assert.match(said, /credentials for s3:.* are refused/u)
+            assert.match(reported, /credentials for s3:.* are refused/u)
           }),
         ),
       120_000,

@@ -24,9 +24,9 @@ describe("A command of Slurm", () => {
 
   it.live("that takes too long is over, whoever still holds its pipes", () =>
     Effect.gen(function* () {
-      const { code, said, stdout } = yield* shell("sleep 30 & echo $!; wait", 300)
+      const { code, reported, stdout } = yield* shell("sleep 30 & echo $!; wait", 300)
       assert.isUndefined(code)
-      assert.strictEqual(said, "no answer in 0.3 s")
+      assert.strictEqual(reported, "no answer in 0.3 s")
       process.kill(Number(stdout), "SIGKILL")
     }),
   )

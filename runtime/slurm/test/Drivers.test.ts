@@ -11,7 +11,7 @@ import { TestClock } from "effect/testing"
 
 import * as Drivers from "../src/Drivers.ts"
 import * as Keyring from "../src/Keyring.ts"
-import * as Notes from "../src/Notes.ts"
+import * as RunNotes from "../src/RunNotes.ts"
 import * as RunKey from "../src/RunKey.ts"
 
 const keys = Effect.acquireRelease(
@@ -85,10 +85,10 @@ describe("Drivers", () => {
 
 describe("A report", () => {
   it("says whether jobs were taken over: such a run is not compared with its simulation", () => {
-    const notes = new Notes.Notes()
+    const notes = new RunNotes.RunNotes()
     notes.add("tasks were cancelled by somebody, and made again", "1_2")
-    assert.isFalse(Notes.tellOfTakeOver(notes.lines))
-    notes.add(Notes.takenOver(3, "curate-1"))
-    assert.isTrue(Notes.tellOfTakeOver(notes.lines))
+    assert.isFalse(RunNotes.reportTakeOver(notes.lines))
+    notes.add(RunNotes.takenOver(3, "curate-1"))
+    assert.isTrue(RunNotes.reportTakeOver(notes.lines))
   })
 })

@@ -118,8 +118,8 @@ describe("Job", () => {
           environment: { ODD: clean(value) },
           command: ["/bin/sh", "-c", show, "sh", ...args],
         })
-        const said = execFileSync("/bin/sh", { input: Job.script(job), encoding: "utf8" })
-        assert.deepStrictEqual(said.split("\0"), [clean(value), ...args, ""])
+        const reported = execFileSync("/bin/sh", { input: Job.script(job), encoding: "utf8" })
+        assert.deepStrictEqual(reported.split("\0"), [clean(value), ...args, ""])
       }),
     180_000,
   )

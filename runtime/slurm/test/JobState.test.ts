@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 
 import { JobState } from "../src/index.ts"
 
-const said = (states: string, more: Partial<JobState.Said> = {}): JobState.Outcome =>
+const reported = (states: string, more: Partial<JobState.Reported> = {}): JobState.Outcome =>
   JobState.outcome({
     states: states.split("+"),
     reason: "None",
@@ -44,49 +44,52 @@ describe("JobState", () => {
       TIMEOUT: "Exceeded",
       UPDATE_DB: "Running",
     }
-    for (const [state, tag] of Object.entries(tags)) assert.strictEqual(said(state)._tag, tag, state)
-    assert.deepInclude(said("SOMETHING_NEW"), { _tag: "Unknown", state: "SOMETHING_NEW" })
+    for (const [state, tag] of Object.entries(tags)) assert.strictEqual(reported(state)._tag, tag, state)
+    assert.deepInclude(reported("SOMETHING_NEW"), { _tag: "Unknown", state: "SOMETHING_NEW" })
   })
 
   it("is not over while a flag says that its end is under way", () => {
     for (const states of ["COMPLETED+COMPLETING", "FAILED+COMPLETING", "COMPLETING"]) {
-      assert.deepInclude(said(states), { _tag: "Running", phase: "ending" })
-      assert.isFalse(JobState.ended(said(states)))
+      assert.deepInclude(reported(states), { _tag: "Running", phase: "ending" })
+      assert.isFalse(JobState.ended(reported(states)))
     }
-    assert.deepInclude(said("PENDING+REQUEUED", { reason: "BeginTime" }), { _tag: "Waiting", requeued: true })
-    assert.deepInclude(said("NODE_FAIL+REQUEUED"), { _tag: "Waiting" })
-    assert.deepInclude(said("PENDING+REQUEUE_HOLD"), { _tag: "Waiting", until: "people" })
-    assert.deepInclude(said("RUNNING+CONFIGURING"), { _tag: "Running", phase: "starting" })
-    assert.deepInclude(said("PENDING+LAUNCH_FAILED"), { _tag: "Waiting" })
-    assert.deepInclude(said("CANCELLED+UPDATE_DB"), { _tag: "Cancelled" })
+    assert.deepInclude(reported("PENDING+REQUEUED", { reason: "BeginTime" }), {
+      _tag: "Waiting",
+      requeued: true,
+    })
+    assert.deepInclude(reported("NODE_FAIL+REQUEUED"), { _tag: "Waiting" })
+    assert.deepInclude(reported("PENDING+REQUEUE_HOLD"), { _tag: "Waiting", until: "people" })
+    assert.deepInclude(reported("RUNNING+CONFIGURING"), { _tag: "Running", phase: "starting" })
+    assert.deepInclude(reported("PENDING+LAUNCH_FAILED"), { _tag: "Waiting" })
+    assert.deepInclude(reported("CANCELLED+UPDATE_DB"), { _tag: "Cancelled" })
   })
 
   it("tells whose fault a failure is", () => {
-    assert.deepInclude(said("FAILED", { exitCode: 3, reason: "NonZeroExitCode" }), {
+    assert.deepInclude(reported("FAILED", { exitCode: 3, reason: "NonZeroExitCode" }), {
       _tag: "Failed",
       exitCode: 3,
     })
-    assert.deepInclude(said("FAILED", { exitCode: 0, signal: 11, reason: "JobLaunchFailure" }), {
+    assert.deepInclude(reported("FAILED", { exitCode: 0, signal: 11, reason: "JobLaunchFailure" }), {
       _tag: "Failed",
       exitCode: undefined,
       signal: 11,
       perhapsMemory: false,
     })
-    assert.deepInclude(said("FAILED", { signal: 9, reason: "JobLaunchFailure" }), { perhapsMemory: true })
+    assert.deepInclude(reported("FAILED", { signal: 9, reason: "JobLaunchFailure" }), { perhapsMemory: true })
     // Slurm's error 4021, "could not open output file", read as wait(2) would.
-    assert.deepInclude(said("FAILED", { exitCode: 15, signal: 53, reason: "JobLaunchFailure" }), {
+    assert.deepInclude(reported("FAILED", { exitCode: 15, signal: 53, reason: "JobLaunchFailure" }), {
       _tag: "Lost",
     })
     assert.deepInclude(
-      said("FAILED", { exitCode: 0, signal: 53, reason: "RaisedSignal:53(Real-time_signal_19)" }),
+      reported("FAILED", { exitCode: 0, signal: 53, reason: "RaisedSignal:53(Real-time_signal_19)" }),
       {
         _tag: "Lost",
         excludeNode: true,
       },
     )
-    assert.deepInclude(said("FAILED", { exitCode: 1, reason: "BadConstraints" }), { _tag: "Rejected" })
-    assert.deepInclude(said("PREEMPTED"), { excludeNode: false })
-    assert.deepInclude(said("NODE_FAIL"), { excludeNode: true })
+    assert.deepInclude(reported("FAILED", { exitCode: 1, reason: "BadConstraints" }), { _tag: "Rejected" })
+    assert.deepInclude(reported("PREEMPTED"), { excludeNode: false })
+    assert.deepInclude(reported("NODE_FAIL"), { excludeNode: true })
   })
 
   it("says which reasons to wait pass by themselves", () => {

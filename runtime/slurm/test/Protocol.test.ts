@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 
-import * as Order from "../src/Order.ts"
+import * as SessionObjects from "../src/SessionObjects.ts"
 import * as Results from "../src/Results.ts"
 import * as RunKey from "../src/RunKey.ts"
 import * as Memory from "./inMemory.ts"
@@ -55,15 +55,15 @@ const despite = (pattern: RegExp, harm: Memory.Meddle, options: Memory.Options =
 
 const kinds = {
   shard: /shards\/node-0\.json$/,
-  order: /orders\/node-0\/0\.0\.json$/,
-  hello: /results\/node-0\/worker\.0\./,
+  assignment: /orders\/node-0\/0\.0\.json$/,
+  registration: /results\/node-0\/worker\.0\./,
   results: /results\/node-0\/node-0\./,
-  "note of a job": /jobs\/node-0\.json$/,
+  "record of a job": /jobs\/node-0\.json$/,
   "word of a driver": /driver\.json$/,
 }
 
 describe("The protocol of driver and workers", () => {
-  for (const kind of ["shard", "order", "hello", "results", "note of a job"] as const)
+  for (const kind of ["shard", "assignment", "registration", "results", "record of a job"] as const)
     for (const held of [false, true])
       it.effect.each(harms.map(([how, harm]) => ({ harm, how })))(
         `gets over an object that is $how: ${kind}, ${held ? "held" : "array"}`,
@@ -72,9 +72,10 @@ describe("The protocol of driver and workers", () => {
             const { driver } = yield* despite(kinds[kind], harm, { held })
             const told = driver.notes.lines.join("\n")
             if (kind === "shard") assert.match(told, /workers found no use for shards: /)
-            if (kind === "order" && how !== "gone") assert.match(told, /found orders that were damaged/)
+            if (kind === "assignment" && how !== "gone")
+              assert.match(told, /found assignments that were damaged/)
             if (kind === "results" && how !== "gone") assert.match(told, /refused|left out/)
-            if (kind === "hello" && how !== "gone") assert.match(told, /refused|left out/)
+            if (kind === "registration" && how !== "gone") assert.match(told, /refused|left out/)
           }),
       )
 
@@ -115,7 +116,7 @@ describe("The protocol of driver and workers", () => {
       }
       const what = { _tag: "Dropped" as const, reason: "forged", detail: "" }
       const forged = Results.encode(head, [{ at: 0, what, attempts: 1, startedMs: 0, ms: 1 }])
-      const name = `${Order.resultsFolder(cluster.session, "node-0")}/${Results.partName(head)}`
+      const name = `${SessionObjects.resultsFolder(cluster.session, "node-0")}/${Results.partName(head)}`
       yield* cluster.objects.put(name, forged)
       yield* cluster.objects.put(
         name.replace("ffffffff", "fffffffe"),
@@ -144,7 +145,7 @@ describe("The protocol of driver and workers", () => {
       const before = yield* ask(cluster.driver, shardOf([1]))
       assert.isTrue(yield* settle([before]))
       const after = yield* ask(cluster.driver, shardOf([2]))
-      const name = `${Order.resultsFolder(cluster.session, "node-1")}/node-1.0.0.ffffffff.0.ndjson`
+      const name = `${SessionObjects.resultsFolder(cluster.session, "node-1")}/node-1.0.0.ffffffff.0.ndjson`
       yield* cluster.objects.put(name, copied!)
       assert.isTrue(yield* settle([after]))
       assert.deepStrictEqual(cluster.made, [1, 2])
@@ -158,9 +159,9 @@ describe("The protocol of driver and workers", () => {
       yield* Effect.forkScoped(cluster.driver.run)
       const asked = yield* ask(cluster.driver, shardOf([1]))
       yield* TestClock.adjust("2 seconds")
-      const hello: Results.Hello = { ...attempt, version: "1", clockMs: 0, refused: "stop" }
-      const name = `${Order.resultsFolder(cluster.session, "node-0")}/${Results.helloName(attempt)}`
-      yield* cluster.objects.put(name, Buffer.from(JSON.stringify(hello)))
+      const registration: Results.Registration = { ...attempt, version: "1", clockMs: 0, refused: "stop" }
+      const name = `${SessionObjects.resultsFolder(cluster.session, "node-0")}/${Results.registrationName(attempt)}`
+      yield* cluster.objects.put(name, Buffer.from(JSON.stringify(registration)))
       assert.isTrue(yield* settle([asked]))
       assert.isUndefined(asked.problem())
       assert.strictEqual(asked.results.get(0)?.what._tag, "Kept")
@@ -355,7 +356,7 @@ describe("A driver that follows another", () => {
       }
       for (const [i, label] of ["node-0", "node-0"].entries()) {
         const part = { ...head, task: i, shard: `node-${i}` }
-        const name = `${Order.resultsFolder("first", label)}/${Results.partName(part)}`
+        const name = `${SessionObjects.resultsFolder("first", label)}/${Results.partName(part)}`
         const what = { _tag: "Dropped" as const, reason: "first", detail: String(i) }
         const bytes = Results.encode(part, [{ at: 0, what, attempts: 1, startedMs: 0, ms: 1 }])
         yield* first.objects.put(name, RunKey.seal(key, name, bytes))
@@ -400,7 +401,7 @@ describe("A driver that follows another", () => {
       const key = RunKey.make()
       yield* abandoned(key, [[1], [2]])
       const objects = yield* Objects
-      yield* objects.put(Order.shardName("first", "node-0"), Buffer.from("{}"))
+      yield* objects.put(SessionObjects.shardName("first", "node-0"), Buffer.from("{}"))
       const second = yield* make({ session: "second" })
       assert.strictEqual(yield* second.driver.adopt("first", key), 1)
       yield* Effect.forkScoped(second.driver.run)

@@ -89,11 +89,11 @@ unlessSlurm("A cluster that is not as the pools file says", () => {
             cpu,
             h100: Pool.slurm({ partition: "h100", nodes: 1, cores: 8, memoryGiB: 60, gpus }),
           })
-          const said = yield* Effect.ensuring(
+          const reported = yield* Effect.ensuring(
             refusal(everywhere, closed),
             Effect.orDie(run("scontrol", "update", "PartitionName=h100", "State=UP")),
           )
-          assert.match(said, /partition h100 is closed/)
+          assert.match(reported, /partition h100 is closed/)
           assert.strictEqual((yield* run("squeue", "-h", "-t", "all")).trim(), "")
         }),
       180_000,
@@ -109,11 +109,11 @@ unlessSlurm("A cluster that is not as the pools file says", () => {
             Harness.placed("double", "cpu", 1, { resources: { cores: 17 } }),
             ...everywhere.slice(1),
           ]
-          const said = yield* refusal(greedy, {
+          const reported = yield* refusal(greedy, {
             placement: { pools: Pools.make({ pools: { cpu, h100: cpu } }), nodes: greedy },
           })
           assert.match(
-            said,
+            reported,
             /double cannot run in pool cpu: job .* no node of partition cpu has what is asked for/,
           )
           assert.strictEqual((yield* run("squeue", "-h", "-t", "pending,running")).trim(), "")
@@ -125,7 +125,7 @@ unlessSlurm("A cluster that is not as the pools file says", () => {
       "a worker of another version refuses its work",
       () =>
         Effect.gen(function* () {
-          const said = yield* refusal(everywhere, {
+          const reported = yield* refusal(everywhere, {
             version: "9.9.9",
             ...placement({
               cpu,
@@ -133,7 +133,7 @@ unlessSlurm("A cluster that is not as the pools file says", () => {
             }),
           })
           assert.match(
-            said,
+            reported,
             /the driver is reelgraph 9\.9\.9 .* the worker on cpu-\d is .*: install the same on both/,
           )
         }),
@@ -145,7 +145,7 @@ unlessSlurm("A cluster that is not as the pools file says", () => {
       () =>
         Effect.gen(function* () {
           const { run } = yield* Test.Cluster
-          const said = yield* refusal(everywhere, {
+          const reported = yield* refusal(everywhere, {
             environment: { NODE_OPTIONS: "--require=/nowhere/at-all.cjs" },
             ...placement({
               cpu,
@@ -153,7 +153,7 @@ unlessSlurm("A cluster that is not as the pools file says", () => {
             }),
           })
           assert.match(
-            said,
+            reported,
             /double cannot run in pool cpu: \d workers in pool cpu ended before they began, on cpu-0, cpu-1: exit code 1; the log of one ends with: .*Cannot find module '\/nowhere\/at-all\.cjs'/u,
           )
           assert.strictEqual((yield* run("squeue", "-h", "-t", "pending,running")).trim(), "")

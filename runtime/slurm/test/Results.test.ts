@@ -65,7 +65,10 @@ describe("Results", () => {
       shard: "paint-7",
       task: 3,
     })
-    assert.deepStrictEqual(Results.parseName(Results.helloName(attempt)), { _tag: "Hello", task: 3 })
+    assert.deepStrictEqual(Results.parseName(Results.registrationName(attempt)), {
+      _tag: "Registration",
+      task: 3,
+    })
     for (const other of ["", "paint-7.3.ndjson", "worker.x.1.0a.json", "paint-7.3.1.0a1b2c3d.2.ndjson.tmp"])
       assert.isUndefined(Results.parseName(other))
   })

@@ -4,7 +4,7 @@ import { assert, describe, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 
 import * as Cluster from "../../../test/cluster/Cluster.ts"
-import { type Job, Partition, SlurmClient, Task } from "../src/index.ts"
+import { type Job, Partition, SlurmClient, QueuedTask } from "../src/index.ts"
 import * as Harness from "./harness.ts"
 
 const { all, output, shell, tags, tasks, until } = Harness
@@ -103,10 +103,10 @@ describe.skipIf(!Cluster.available)("Slurm", () => {
             }),
           )
           yield* tasks("odd", all("Succeeded"))
-          const said = output(folder, "odd")
-          assert.include(said, [...odd, odd.join("|")].map((word) => `<${word}>`).join(""))
-          assert.include(said, `own: , ${folder}, odd`)
-          assert.notInclude(said, "SLURM_GET_USER_ENV")
+          const reported = output(folder, "odd")
+          assert.include(reported, [...odd, odd.join("|")].map((word) => `<${word}>`).join(""))
+          assert.include(reported, `own: , ${folder}, odd`)
+          assert.notInclude(reported, "SLURM_GET_USER_ENV")
         }),
       100_000,
     )
@@ -162,10 +162,10 @@ describe.skipIf(!Cluster.available)("Slurm", () => {
           // One runs, one waits, two were never there.
           yield* cancel([{ job, index: 1 }, { job, index: 3 }, { job, index: 77 }, { job: 999_999 }])
           const after = yield* tasks("cancelled", (found) => found[1]?.outcome._tag === "Cancelled")
-          assert.strictEqual(Task.outcomeOf(after, { job, index: 0 })._tag, "Running")
-          assert.strictEqual(Task.outcomeOf(after, { job, index: 1 })._tag, "Cancelled")
+          assert.strictEqual(QueuedTask.outcomeOf(after, { job, index: 0 })._tag, "Running")
+          assert.strictEqual(QueuedTask.outcomeOf(after, { job, index: 1 })._tag, "Cancelled")
           // Slurm keeps no record of a task that was cancelled before it began: that is unknown, not failed.
-          assert.strictEqual(Task.outcomeOf(after, { job, index: 3 })._tag, "Unknown")
+          assert.strictEqual(QueuedTask.outcomeOf(after, { job, index: 3 })._tag, "Unknown")
           yield* cancelNamed("cancelled")
           yield* tasks("cancelled", all("Cancelled"))
           yield* cancel([{ job }, { job, index: 1 }])
@@ -227,7 +227,7 @@ describe.skipIf(!Cluster.available)("Slurm", () => {
               cores: 2,
               gpus: { model: "h100", count: 4 },
               gang: { ranks: 4, nodes: 2 },
-              environment: { WORD: "hello" },
+              environment: { WORD: "registration" },
             }),
           )
           const [done] = yield* tasks("gang", all("Succeeded"))
@@ -265,8 +265,8 @@ describe.skipIf(!Cluster.available)("Slurm", () => {
             [job({ gang: { ranks: 3, nodes: 2 } }), "JobInvalid", /equally/u],
           ]
           for (const [options, tag, message] of cases) {
-            const [said, text] = yield* refused(options)
-            assert.strictEqual(said, tag, text)
+            const [reported, text] = yield* refused(options)
+            assert.strictEqual(reported, tag, text)
             assert.match(text, message)
           }
         }),

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 
 import { SlurmError } from "../src/index.ts"
 
-const of = (said: string) =>
+const of = (reported: string) =>
   SlurmError.ofSubmission(
     {
       job: "run-1.train",
@@ -12,7 +12,7 @@ const of = (said: string) =>
       tasks: 9,
       args: ["--gres=gpu:9"],
     },
-    said,
+    reported,
   )
 
 describe("SlurmError", () => {
@@ -72,10 +72,10 @@ describe("SlurmError", () => {
     ],
   }
 
-  for (const [tag, said] of Object.entries(texts))
-    if (said.length > 0)
+  for (const [tag, reported] of Object.entries(texts))
+    if (reported.length > 0)
       it(`is ${tag} for what sbatch says then`, () => {
-        for (const text of said) {
+        for (const text of reported) {
           const error = of(text)
           assert.strictEqual(error._tag, tag, text)
           assert.notMatch(error.message, /sbatch: error|undefined/u)

@@ -210,7 +210,7 @@ export const remoteOf = (
     )
   })
 
-/** What operators said of where they ran. */
+/** What operators reported of where they ran. */
 export const witnesses = (at: string): ReadonlyArray<Witness> =>
   readFileSync(join(at, "witness.ndjson"), "utf8")
     .trim()

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
 import * as Cluster from "../../../test/cluster/Cluster.ts"
-import { type Job, SlurmClient, type Task } from "../src/index.ts"
+import { type Job, SlurmClient, type QueuedTask } from "../src/index.ts"
 
 /** A cluster, and a client of it whose driver has a variable of its own. */
 export const layer = (cluster: Cluster.Options = {}, client: SlurmClient.Options = {}) =>
@@ -63,7 +63,11 @@ export const until = <A, E, R>(
   })
 
 /** Tasks of this name, in the order of their indices, when they are as wanted. */
-export const tasks = (name: string, wanted: (tasks: ReadonlyArray<Task.Task>) => boolean, seconds?: number) =>
+export const tasks = (
+  name: string,
+  wanted: (tasks: ReadonlyArray<QueuedTask.QueuedTask>) => boolean,
+  seconds?: number,
+) =>
   SlurmClient.SlurmClient.use(({ queue }) =>
     until(
       Effect.map(queue({ name }), (found) => [...found].sort((a, b) => (a.index ?? 0) - (b.index ?? 0))),
@@ -73,9 +77,9 @@ export const tasks = (name: string, wanted: (tasks: ReadonlyArray<Task.Task>) =>
   )
 
 export const all =
-  (...tags: ReadonlyArray<Task.Task["outcome"]["_tag"]>) =>
-  (tasks: ReadonlyArray<Task.Task>): boolean =>
+  (...tags: ReadonlyArray<QueuedTask.QueuedTask["outcome"]["_tag"]>) =>
+  (tasks: ReadonlyArray<QueuedTask.QueuedTask>): boolean =>
     tasks.length > 0 && tasks.every(({ outcome }) => tags.includes(outcome._tag))
 
-export const tags = (tasks: ReadonlyArray<Task.Task>): ReadonlyArray<string> =>
+export const tags = (tasks: ReadonlyArray<QueuedTask.QueuedTask>): ReadonlyArray<string> =>
   tasks.map(({ outcome }) => outcome._tag)

@@ -12,12 +12,12 @@ import * as Exit from "effect/Exit"
 import { TestClock } from "effect/testing"
 
 import * as JobState from "../src/JobState.ts"
-import * as Notes from "../src/Notes.ts"
+import * as WorkerExit from "../src/workerExit.ts"
 import * as RunKey from "../src/RunKey.ts"
-import * as Session from "../src/Session.ts"
+import * as DriverSession from "../src/DriverSession.ts"
 import { SlurmClient } from "../src/SlurmClient.ts"
-import type * as Task from "../src/Task.ts"
-import * as Worker from "../src/Worker.ts"
+import type * as QueuedTask from "../src/QueuedTask.ts"
+import * as TaskWorker from "../src/TaskWorker.ts"
 
 export const module = "file:///graph/operators.ts"
 
@@ -88,13 +88,13 @@ export const make = (options: Options = {}) =>
     const { begins = true, held = false, nodes = ["node"], seconds = 1, workers = 2 } = options
     const { key = RunKey.make(), session: name = "test-session" } = options
     const objects = yield* meddled(options.meddle ?? ((_, bytes) => bytes))
-    const states = new Map<string, Task.Task>()
+    const states = new Map<string, QueuedTask.QueuedTask>()
     /** Numbers of calls that were made, one for each time. */
     const made: Array<number> = []
     const modules = new Set<string>()
     const jobs: Array<{ readonly name: string; readonly tasks: number }> = []
     let most = 0
-    const slot: Worker.Slot = {
+    const slot: TaskWorker.Slot = {
       gpus: "",
       workers: LocalWorkers.LocalWorkers.of({
         capacity: { name: "here", cores: 1, memoryGiB: 1, gpus: 0 },
@@ -110,7 +110,12 @@ export const make = (options: Options = {}) =>
           ),
       }),
     }
-    const state = (job: number, index: number, jobName: string, outcome: JobState.Outcome): Task.Task => ({
+    const state = (
+      job: number,
+      index: number,
+      jobName: string,
+      outcome: JobState.Outcome,
+    ): QueuedTask.QueuedTask => ({
       job,
       index,
       name: jobName,
@@ -133,15 +138,15 @@ export const make = (options: Options = {}) =>
         const attempt = { job, task, restart: 0, token: "00000000", node: "cpu-1", gpus: "" }
         const worker = { session: name, label, key, attempt, slots: [slot], rank: 0, ranks: 1, version: "1" }
         const exit = yield* Effect.exit(
-          Worker.work({ ...worker, graceMs: 0, warned }).pipe(Effect.provideService(Objects, objects)),
+          TaskWorker.work({ ...worker, graceMs: 0, warned }).pipe(Effect.provideService(Objects, objects)),
         )
         const tag = Exit.isFailure(exit) ? (Cause.squash(exit.cause) as { _tag?: string })._tag : undefined
         // As the process of a worker does.
         const codes = new Map([
-          ["OrderRefused", Notes.orderRefused],
-          ["OutOfSpace", Notes.storeFailed],
-          ["StoreUnreadable", Notes.storeFailed],
-          ["StoreUnwritable", Notes.storeFailed],
+          ["AssignmentRefused", WorkerExit.assignmentRefused],
+          ["OutOfSpace", WorkerExit.storeFailed],
+          ["StoreUnreadable", WorkerExit.storeFailed],
+          ["StoreUnwritable", WorkerExit.storeFailed],
         ])
         const outcome = Exit.isSuccess(exit)
           ? JobState.make.Succeeded()
@@ -160,7 +165,7 @@ export const make = (options: Options = {}) =>
           const id = jobs.length + 1
           const tasks = job.array?.tasks ?? 1
           jobs.push({ name: job.name, tasks })
-          const label = job.name.slice(Session.jobName(name, "").length)
+          const label = job.name.slice(DriverSession.jobName(name, "").length)
           for (let task = 0; task < tasks; task++) {
             states.set(
               `${id}_${task}`,
@@ -182,7 +187,7 @@ export const make = (options: Options = {}) =>
       controllerUp: Effect.succeed(true),
       accounted: () => Effect.succeed([]),
     })
-    const site = (node: string): Session.Site => ({
+    const site = (node: string): DriverSession.Site => ({
       node,
       pool: "cpu",
       nodes: 2,
@@ -196,7 +201,7 @@ export const make = (options: Options = {}) =>
       slots: () => 1,
       log: () => "/nowhere",
       job: (label, tasks) => ({
-        name: Session.jobName(name, label),
+        name: DriverSession.jobName(name, label),
         partition: "cpu",
         cores: 1,
         memoryMiB: 100,
@@ -206,7 +211,7 @@ export const make = (options: Options = {}) =>
         command: ["true"],
       }),
     })
-    const driver = new Session.Session(
+    const driver = new DriverSession.DriverSession(
       {
         session: name,
         key,
@@ -223,7 +228,7 @@ export const make = (options: Options = {}) =>
   })
 
 /** Has the calls of a shard made, and gives what came of each position, or why nothing did. */
-export const ask = (driver: Session.Session, shard: Call.Shard) =>
+export const ask = (driver: DriverSession.DriverSession, shard: Call.Shard) =>
   Effect.gen(function* () {
     const results = new Map<number, Call.Result>()
     const counts = new Map<number, number>()

@@ -51,7 +51,7 @@ const witness = (operator: string, n: number, begunMs = Date.now()): void => {
   const env = process.env
   const folder = folderOf()
   if (folder === undefined) return
-  const said: Witness = {
+  const reported: Witness = {
     node: env["SLURMD_NODENAME"] ?? "",
     job: env["SLURM_ARRAY_JOB_ID"] ?? env["SLURM_JOB_ID"] ?? "",
     task: env["SLURM_ARRAY_TASK_ID"] ?? "",
@@ -62,7 +62,7 @@ const witness = (operator: string, n: number, begunMs = Date.now()): void => {
     begunMs,
     endedMs: Date.now(),
   }
-  appendFileSync(join(folder, "witness.ndjson"), `${JSON.stringify(said)}\n`)
+  appendFileSync(join(folder, "witness.ndjson"), `${JSON.stringify(reported)}\n`)
 }
 
 const Millis = Schema.Struct({ ms: Schema.Finite })

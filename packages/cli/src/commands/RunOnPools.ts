@@ -26,9 +26,9 @@ export const runOnPools: (graph: Graph.Graph, options: Run.Options, pools: strin
     const known = yield* Foretold.profile(graph)
     const told = yield* Run.execute(graph, prepared, options)
     if (known !== undefined && !options.json) {
-      const { Notes } = yield* Effect.promise(() => import("@reelgraph/slurm"))
+      const { RunNotes } = yield* Effect.promise(() => import("@reelgraph/slurm"))
       // What it took in all is in no run: a part of it was done before this one began.
-      if (Notes.tellOfTakeOver(told.warnings))
+      if (RunNotes.reportTakeOver(told.warnings))
         screen.show(["", "not compared with its simulation: an earlier driver's jobs made a part of it"])
       else {
         const score = yield* Foretold.score(graph, placed.placement, known, told)

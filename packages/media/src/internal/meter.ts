@@ -1,6 +1,6 @@
 /** The state of a measurement: takes decoded frames one by one, appends to the series. */
 import { Frame } from "node-av/lib"
-import type { FrameSeries } from "../Measure.ts"
+import type { FrameSeries } from "../FrameSeries.ts"
 import { Filters, type FrameShape, sameShape, shapeOf } from "./filters.ts"
 import { Growing } from "./growing.ts"
 import { combing, contentBox, type FrameSums, meanDifference, sceneScore, sums } from "./luma.ts"

@@ -1,4 +1,4 @@
-/** What is said between a session's owner and its thread. Tensors travel as they are; buffers may be handed over. */
+/** The requests of a session's owner to its thread, and their answers. Tensors are cloned, or their buffers handed over. */
 import type { DType } from "../DType.ts"
 import type { Tensor } from "../Tensor.ts"
 
@@ -55,15 +55,3 @@ export type Failure =
   | { readonly _tag: "ProviderMissing"; readonly available: ReadonlyArray<string>; readonly problem: string }
   | { readonly _tag: "ModelInvalid"; readonly problem: string }
   | { readonly _tag: "RunFailed"; readonly problem: string }
-
-export interface Envelope {
-  readonly id: number
-  readonly request: Request
-}
-
-/** The thread ends when it has answered what it is at; what waits behind is dropped. */
-export type Message = Envelope | "close"
-
-export type Reply =
-  | { readonly id: number; readonly value: Response[Request["_tag"]] }
-  | { readonly id: number; readonly failure: Failure }

@@ -3,24 +3,13 @@
  * Requests are answered in order.
  */
 import { createRequire } from "node:module"
-import { parentPort } from "node:worker_threads"
 
+import * as ThreadServer from "@reelgraph/threads/ThreadServer"
 import type * as Ort from "onnxruntime-node"
 
 import type { Tensor } from "../Tensor.ts"
 import { dtypeOf, fromOrt, toOrt } from "./ortTensor.ts"
-import type {
-  Declared,
-  Envelope,
-  Failure,
-  Message,
-  Open,
-  Opened,
-  Reply,
-  Request,
-  Response,
-  Tensors,
-} from "./protocol.ts"
+import type { Declared, Failure, Open, Opened, Request, Response, Tensors } from "./protocol.ts"
 import { assertDisjoint, TrainingState } from "./trainingState.ts"
 
 // onnxruntime-node 1.30.0 makes Float16Arrays where there are any, and then reads no bytes from them.
@@ -28,7 +17,6 @@ Reflect.deleteProperty(globalThis, "Float16Array")
 
 // A CommonJS package whose named exports Node does not see from a module.
 const ort = createRequire(import.meta.url)("onnxruntime-node") as typeof Ort
-const port = parentPort!
 const models = new Map<string, { readonly session: Ort.InferenceSession; readonly opened: Opened }>()
 const state = new TrainingState(ort)
 
@@ -165,25 +153,9 @@ const buffersOf = (value: unknown): ReadonlyArray<ArrayBuffer> => {
   return [...new Set(found.filter((buffer) => buffer instanceof ArrayBuffer))]
 }
 
-const reply = async ({ id, request }: Envelope): Promise<void> => {
-  let answered: Reply
-  try {
-    answered = { id, value: await answer(request) }
-  } catch (cause) {
-    const failure: Failure =
-      cause instanceof Refused ? cause.failure : { _tag: "RunFailed", problem: messageOf(cause) }
-    answered = { id, failure }
-  }
-  port.postMessage(answered, "value" in answered ? [...buffersOf(answered.value)] : [])
-}
-
-let last = Promise.resolve()
-let closing = false
-port.on("message", (message: Message) => {
-  if (message === "close") closing = true
-  last = last.then(() => {
-    if (!closing) return reply(message as Envelope)
-    port.close()
-    return undefined
-  })
+ThreadServer.serve<Request, Failure>({
+  answer,
+  failureOf: (cause) =>
+    cause instanceof Refused ? cause.failure : { _tag: "RunFailed", problem: messageOf(cause) },
+  transfer: buffersOf,
 })

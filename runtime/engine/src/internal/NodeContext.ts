@@ -8,8 +8,8 @@ import * as Effect from "effect/Effect"
 import type { ChangedCode } from "../ChangedCode.ts"
 import type { RecordInvalid, SideCount, TooManyFailures } from "../RunError.ts"
 import * as Flow from "./Flow.ts"
-import type { Tally } from "./Tally.ts"
-import type { Underway } from "./Underway.ts"
+import type { NodeCounters } from "./NodeCounters.ts"
+import type { CallInProgress } from "./CallInProgress.ts"
 
 /** What all nodes of a run share. */
 export interface RunContext {
@@ -36,9 +36,9 @@ export interface NodeContext extends RunContext {
   readonly node: Graph.Placed
   /** Position among the nodes of the graph. */
   readonly index: number
-  readonly tally: Tally
+  readonly tally: NodeCounters
   /** Calls that go on and have told how far they are. */
-  readonly underway: Set<Underway>
+  readonly underway: Set<CallInProgress>
   readonly outlets: ReadonlyArray<Flow.Inlet>
 }
 

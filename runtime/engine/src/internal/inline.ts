@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Flow from "./Flow.ts"
 import type { Bound, NodeContext } from "./NodeContext.ts"
 import { endRunOn } from "./storeFailures.ts"
-import { Underway } from "./Underway.ts"
+import { CallInProgress } from "./CallInProgress.ts"
 
 export type Called = Attempts.Called<Flow.Item>
 
@@ -46,7 +46,7 @@ export const calling = (context: NodeContext, bound: Bound): Attempts.Calling<Fl
   const { operator } = node
   const { cardinality, retries, timeoutMs } = operator
   const drawn = operator.seeded ? seed : undefined
-  let underway: Underway | undefined
+  let underway: CallInProgress | undefined
   return {
     clock,
     retries,
@@ -64,7 +64,7 @@ export const calling = (context: NodeContext, bound: Bound): Attempts.Calling<Fl
         cardinality === "batch"
           ? Binding.batchKey(bound.digest, digests())
           : Binding.callKey(bound.digest, digests()[0]!)
-      const current = (underway = new Underway(context.underway, clock))
+      const current = (underway = new CallInProgress(context.underway, clock))
       const report: Invoke.ViewFacts["report"] = (progress) => current.report(progress)
       const made = Effect.suspend(() => {
         context.begins?.(context.index)

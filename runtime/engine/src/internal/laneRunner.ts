@@ -15,7 +15,7 @@ import { commit, type InFlight } from "./InFlight.ts"
 import { type Called, factsOf } from "./inline.ts"
 import type { Bound, NodeContext, NodeError } from "./NodeContext.ts"
 import { endRunOn } from "./storeFailures.ts"
-import { Underway } from "./Underway.ts"
+import { CallInProgress } from "./CallInProgress.ts"
 
 /** The shard of items that were missed. */
 const shardOf = (
@@ -46,8 +46,8 @@ const calledOf = (item: Flow.Item, result: Call.Result, place: string | undefine
 const partsOf = (context: NodeContext, lane: Lane, shard: Call.Shard) =>
   Stream.unwrap(
     Effect.sync(() => {
-      const underway = new Underway(context.underway, context.clock)
-      const report = (progress: Parameters<Underway["report"]>[0]) => underway.report(progress)
+      const underway = new CallInProgress(context.underway, context.clock)
+      const report = (progress: Parameters<CallInProgress["report"]>[0]) => underway.report(progress)
       return Stream.ensuring(
         lane.run(shard, { priority: context.index, report }),
         Effect.sync(() => underway.end()),

@@ -6,7 +6,7 @@ import { type Call, Failure } from "@reelgraph/call"
 import type { Progress } from "@reelgraph/core"
 import * as Effect from "effect/Effect"
 
-import * as LastWords from "../LastWords.ts"
+import * as StderrTail from "../StderrTail.ts"
 import { killGroup, killTree } from "./processTree.ts"
 import { type Reply, type Request, storeVariable } from "./protocol.ts"
 
@@ -185,7 +185,7 @@ export class WorkerProcess {
   }
 
   #lostFailure(node: string, how: string): Failure.Failure {
-    const said = LastWords.of(this.#tail)
+    const said = StderrTail.of(this.#tail)
     return Failure.fromError(
       new Failure.WorkerLost({ node, how: said === "" ? how : `${how}; it said: ${said}` }),
     )

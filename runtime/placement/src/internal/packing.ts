@@ -12,7 +12,7 @@ import { Resources } from "@reelgraph/core"
 import * as Result from "effect/Result"
 
 import * as Pool from "../Pool.ts"
-import * as Words from "./words.ts"
+import * as Descriptions from "./descriptions.ts"
 
 /** What a node of a graph asks for. */
 export interface Request {
@@ -185,13 +185,14 @@ const fitGang = (
   { concurrency, ranks, resources }: Request,
 ): Result.Result<Fit, ReadonlyArray<string>> => {
   if (pool._tag === "Local")
-    return Result.fail([`${Words.count(ranks)} processes that begin together, which need Slurm`])
+    return Result.fail([`${Descriptions.count(ranks)} processes that begin together, which need Slurm`])
   const rank = together(resources, 1, pool)
   const lacks = lacksOf(name, pool, rank)
   if (lacks.length > 0) return Result.fail(lacks.map((lack) => `${lack} for a rank`))
   const perNode = perNodeOf(rank, pool)
   const held = perNode * pool.nodes
-  if (ranks > held) return Result.fail([`${Words.count(ranks)} ranks at once of ${Words.count(held)}`])
+  if (ranks > held)
+    return Result.fail([`${Descriptions.count(ranks)} ranks at once of ${Descriptions.count(held)}`])
   return Result.succeed({
     resources: rank,
     ranks,

@@ -3,13 +3,15 @@ import * as Result from "effect/Result"
 
 import * as Offers from "./offers.ts"
 import * as Packing from "./packing.ts"
-import * as Words from "./words.ts"
+import * as Descriptions from "./descriptions.ts"
 
 /** Why so many ranks, or calls in a worker. */
 export const ofForm = (taken: Offers.Taken): ReadonlyArray<string> => [...ofSharing(taken), ...ofTask(taken)]
 
 const ofTask = ({ fit, pool }: Offers.Taken): ReadonlyArray<string> =>
-  pool._tag === "Slurm" && pool.task === "node" ? [`${Words.counted(fit.perTask, "worker")} to a task`] : []
+  pool._tag === "Slurm" && pool.task === "node"
+    ? [`${Descriptions.counted(fit.perTask, "worker")} to a task`]
+    : []
 
 const ofSharing = ({
   fit,
@@ -20,15 +22,15 @@ const ofSharing = ({
   const { gpu } = resources
   if (perGpu !== undefined)
     return [
-      `${Words.counted(perGpu, "call")} on one ${gpu === undefined ? "worker" : "GPU"}, says the pools file`,
+      `${Descriptions.counted(perGpu, "call")} on one ${gpu === undefined ? "worker" : "GPU"}, says the pools file`,
     ]
   if (gpu === undefined)
     return fit.perWorker > 1
       ? [
-          `asks for ${resources.cores} cores: ${fit.perWorker} calls share ${Words.counted(fit.resources.cores, "core")}`,
+          `asks for ${resources.cores} cores: ${fit.perWorker} calls share ${Descriptions.counted(fit.resources.cores, "core")}`,
         ]
       : []
-  const asks = `asks for ${Words.gpus(resources)}`
+  const asks = `asks for ${Descriptions.gpus(resources)}`
   if (gpu.memoryGiB === undefined) return [`${asks}, of unknown memory: not shared`]
   const has = `${asks}: ${name} has ${pool.gpus?.memoryGiB ?? 0} GiB each`
   if (fit.room === 1) return [`${has}, so that none is shared`]
@@ -47,10 +49,12 @@ export const ofGang = (
   asked: Packing.Request,
 ): ReadonlyArray<string> => {
   const nodes = Math.ceil(fit.ranks / fit.perNode)
-  const together = `${Words.counted(fit.ranks, "rank")} begin together, on ${Words.counted(nodes, "node")} of ${name}`
+  const together = `${Descriptions.counted(fit.ranks, "rank")} begin together, on ${Descriptions.counted(nodes, "node")} of ${name}`
   return request === asked
     ? [together]
-    : [`asks for ${Words.gpus(asked.resources)}, of which a node has ${pool.gpus?.count ?? 0}: ${together}`]
+    : [
+        `asks for ${Descriptions.gpus(asked.resources)}, of which a node has ${pool.gpus?.count ?? 0}: ${together}`,
+      ]
 }
 
 /** Why this pool and not another: of the ranked ones the first, and of all that were asked. */
@@ -84,13 +88,13 @@ export const ofChoice = (
 const comparison = (best: Offers.Taken, rivals: ReadonlyArray<Offers.Taken>): string => {
   const second = rivals[0]!
   if (best.fit.price < second.fit.price) {
-    const prices = rivals.map(({ fit, name }) => `${name} ${Words.price(fit.price)}`)
-    return `${best.name} costs ${Words.price(best.fit.price)} per call-hour, ${prices.join(", ")}`
+    const prices = rivals.map(({ fit, name }) => `${name} ${Descriptions.price(fit.price)}`)
+    return `${best.name} costs ${Descriptions.price(best.fit.price)} per call-hour, ${prices.join(", ")}`
   }
   if (Offers.isPreemptible(second) && !Offers.isPreemptible(best))
     return `${best.name} costs no more than ${second.name}, which may be preempted`
   const [here, there] = [best, second].map(({ fit }) => Packing.calls(fit))
-  return `of equal price; ${best.name} holds ${Words.counted(here!, "call")} at once, ${second.name} ${Words.count(there!)}`
+  return `of equal price; ${best.name} holds ${Descriptions.counted(here!, "call")} at once, ${second.name} ${Descriptions.count(there!)}`
 }
 
 /** What leaves some of a pool unused. */
@@ -101,9 +105,9 @@ export const ofBounds = ({
   request: { concurrency },
 }: Offers.Taken): ReadonlyArray<string> => [
   ...(pool._tag === "Slurm" && pool.maxJobs === fit.workers / fit.perTask && fit.ranks === 1
-    ? [`${name} takes ${Words.counted(pool.maxJobs, "task")} of it at once`]
+    ? [`${name} takes ${Descriptions.counted(pool.maxJobs, "task")} of it at once`]
     : []),
-  ...(concurrency === undefined ? [] : [`allows ${Words.counted(concurrency, "call")} at once`]),
+  ...(concurrency === undefined ? [] : [`allows ${Descriptions.counted(concurrency, "call")} at once`]),
 ]
 
 const listed = (pools: ReadonlyArray<Offers.Named>): string =>

@@ -21,11 +21,11 @@ export interface Ended {
   /** Nothing when it was killed because it took too long. */
   readonly code: number | undefined
   readonly stdout: string
-  /** What it said on standard error; or that it took too long. */
-  readonly said: string
+  /** What it reported on standard error; or that it took too long. */
+  readonly reported: string
 }
 
-const saidBytes = 16_384
+const reportedBytes = 16_384
 
 /** For which what a command wrote last is waited for, when somebody else holds its pipes. */
 const lastMs = 500
@@ -36,7 +36,7 @@ export const run = (command: Command): Effect.Effect<Ended, SlurmMissing | Outpu
     const child = spawn(command.command, command.args, { env: command.environment, stdio: "pipe" })
     const parts: Array<Buffer> = []
     let bytes = 0
-    let said = ""
+    let reported = ""
     let late = false
     const timer = setTimeout(() => {
       late = true
@@ -47,7 +47,10 @@ export const run = (command: Command): Effect.Effect<Ended, SlurmMissing | Outpu
       if (bytes > command.maxBytes) child.kill("SIGKILL")
       else parts.push(data)
     })
-    child.stderr.on("data", (data: Buffer) => void (said = (said + data.toString("utf8")).slice(-saidBytes)))
+    child.stderr.on(
+      "data",
+      (data: Buffer) => void (reported = (reported + data.toString("utf8")).slice(-reportedBytes)),
+    )
     // A command that does not read what it is given says why when it ends.
     child.stdin.on("error", () => {})
     child.once("error", (cause) => {
@@ -67,7 +70,7 @@ export const run = (command: Command): Effect.Effect<Ended, SlurmMissing | Outpu
         Effect.succeed({
           code: late ? undefined : (code ?? undefined),
           stdout: Buffer.concat(parts).toString("utf8"),
-          said: [said.trim(), answer].filter((text) => text !== "").join("; "),
+          reported: [reported.trim(), answer].filter((text) => text !== "").join("; "),
         }),
       )
     }

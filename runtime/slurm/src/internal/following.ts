@@ -1,11 +1,11 @@
-/** How the tasks of a session are, as Slurm says. */
+/** The states of the tasks of a session, as Slurm reports them. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
 import * as JobState from "../JobState.ts"
 import type { QueryError } from "../SlurmError.ts"
-import * as SlurmTask from "../Task.ts"
-import { activeJobs, type Desk, idOf, type Job, type Task } from "./desk.ts"
+import * as QueuedTask from "../QueuedTask.ts"
+import { activeJobs, type DriverState, idOf, type ActiveJob, type ActiveTask } from "./driverState.ts"
 
 /** Questions to Slurm in which a job is unknown, before it is taken for gone. */
 const unknownPolls = 3
@@ -13,13 +13,13 @@ const unknownPolls = 3
 /** Reasons of a task that ran before and is held, though no administrator holds it. */
 const heldBySlurm = /^(JobHeldUser|launch[_ ]failed|job[_ ]requeued[_ ]in[_ ]held)/u
 
-export const poll = (desk: Desk): Effect.Effect<void, QueryError> =>
+export const poll = (driver: DriverState): Effect.Effect<void, QueryError> =>
   Effect.gen(function* () {
-    const jobs = activeJobs(desk)
+    const jobs = activeJobs(driver)
     if (jobs.length === 0) return
-    const answer = yield* Effect.result(desk.slurm.queue({ prefix: "reel:" }))
+    const answer = yield* Effect.result(driver.slurm.queue({ prefix: "reel:" }))
     if (answer._tag === "Failure") {
-      desk.notes.add("Slurm's controller did not answer for a while; jobs went on", answer.failure.message)
+      driver.notes.add("Slurm's controller did not answer for a while; jobs went on", answer.failure.message)
       return yield* Effect.fail(answer.failure)
     }
     const now = yield* Clock.currentTimeMillis
@@ -35,17 +35,23 @@ export const poll = (desk: Desk): Effect.Effect<void, QueryError> =>
           continue
         }
         task.unknown = 0
-        yield* follow(desk, job, task, state, now)
+        yield* follow(driver, job, task, state, now)
       }
   })
 
-const follow = (desk: Desk, job: Job, task: Task, state: SlurmTask.Task, now: number): Effect.Effect<void> =>
+const follow = (
+  driver: DriverState,
+  job: ActiveJob,
+  task: ActiveTask,
+  state: QueuedTask.QueuedTask,
+  now: number,
+): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { outcome } = state
     task.on = state.nodes[0] ?? task.on
     if (state.restarts > task.restarts) {
       task.restarts = state.restarts
-      desk.notes.add(
+      driver.notes.add(
         "tasks were begun again by Slurm (preempted, or their node was lost)",
         `${job.id}_${task.index}`,
       )
@@ -54,11 +60,11 @@ const follow = (desk: Desk, job: Job, task: Task, state: SlurmTask.Task, now: nu
     switch (outcome._tag) {
       case "Waiting":
         if (outcome.until === "never") {
-          desk.work.fail(
+          driver.calls.fail(
             job.node,
-            `Slurm never starts job ${job.id} in pool ${desk.options.sites.get(job.node)?.pool} (${outcome.reason}): ${outcome.advice}`,
+            `Slurm never starts job ${job.id} in pool ${driver.options.sites.get(job.node)?.pool} (${outcome.reason}): ${outcome.advice}`,
           )
-          return Effect.ignore(desk.slurm.cancel([{ job: job.id }]))
+          return Effect.ignore(driver.slurm.cancel([{ job: job.id }]))
         }
         // A node that could not start it again, as while orphans of it live on, has Slurm hold it for somebody to look
         // at. `squeue --json` calls that JobHeldUser, and we hold nothing.
@@ -67,16 +73,16 @@ const follow = (desk: Desk, job: Job, task: Task, state: SlurmTask.Task, now: nu
             how: JobState.make.Lost({ what: "a node could not start them again", excludeNode: false }),
             sinceMs: now,
           }
-          return Effect.ignore(desk.slurm.cancel([idOf(state)]))
+          return Effect.ignore(driver.slurm.cancel([idOf(state)]))
         }
         if (outcome.until === "people")
-          desk.notes.add(
+          driver.notes.add(
             `tasks waited for somebody to act (${outcome.reason}): ${outcome.advice}`,
-            SlurmTask.format(idOf(state)),
+            QueuedTask.format(idOf(state)),
           )
         // Slurm holds what it has requeued for two minutes.
         return outcome.requeued && outcome.reason === "BeginTime"
-          ? Effect.ignore(desk.slurm.requeueNow([idOf(state)]))
+          ? Effect.ignore(driver.slurm.requeueNow([idOf(state)]))
           : Effect.void
       case "Running":
         return Effect.void

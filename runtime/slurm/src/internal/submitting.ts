@@ -3,22 +3,22 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
-import * as Order from "../Order.ts"
+import * as SessionObjects from "../SessionObjects.ts"
 import * as SlurmError from "../SlurmError.ts"
 import type { SubmitError } from "../SlurmError.ts"
-import type { Entry } from "../Work.ts"
+import type { Entry } from "../CallTable.ts"
 import {
   activeJobs,
-  type Desk,
-  type Job,
+  type DriverState,
+  type ActiveJob,
   json,
   patience,
   putSealed,
   type Site,
   type StoreProblem,
-  type Task,
+  type ActiveTask,
   taskOf,
-} from "./desk.ts"
+} from "./driverState.ts"
 
 /** Shards that one slot of an array is given, at most: each is a part of what waits. */
 const shardsPerSlot = 8
@@ -27,16 +27,16 @@ const tasksPerJob = 1000
 /** Shards that a held slot has in hand, so that it never waits for the driver. */
 const heldAhead = 2
 
-export const submitAll = (desk: Desk): Effect.Effect<void> =>
+export const submitAll = (driver: DriverState): Effect.Effect<void> =>
   Effect.suspend(() =>
     Effect.forEach(
-      inTurn(desk).filter(([node]) => !desk.submitting.has(node)),
+      inTurn(driver).filter(([node]) => !driver.submitting.has(node)),
       ([node, line]) => {
-        desk.submitting.add(node)
-        const end = Effect.sync(() => void desk.submitting.delete(node))
-        const settled = Effect.matchCauseEffect(submit(desk, node, line), {
-          onFailure: (cause) => stalled(desk, node, cause),
-          onSuccess: () => Effect.sync(() => void desk.stalled.delete(node)),
+        driver.submitting.add(node)
+        const end = Effect.sync(() => void driver.submitting.delete(node))
+        const settled = Effect.matchCauseEffect(submit(driver, node, line), {
+          onFailure: (cause) => stalled(driver, node, cause),
+          onSuccess: () => Effect.sync(() => void driver.stalled.delete(node)),
         })
         // A controller that does not answer holds up a submission for long: not those of others.
         return Effect.forkChild(Effect.ensuring(settled, end))
@@ -46,49 +46,49 @@ export const submitAll = (desk: Desk): Effect.Effect<void> =>
   )
 
 /** What waits, nodes far down the graph first: items leave it before new ones enter. */
-const inTurn = ({ options, waiting }: Desk): ReadonlyArray<readonly [string, Array<Entry>]> => {
+const inTurn = ({ options, waiting }: DriverState): ReadonlyArray<readonly [string, Array<Entry>]> => {
   const nodes = [...options.sites.keys()]
   return [...waiting].toSorted(([a], [b]) => nodes.indexOf(b) - nodes.indexOf(a))
 }
 
 /** Tasks that a run may still have in a pool. */
-const roomIn = (desk: Desk, { maxJobs, pool }: Site): number => {
+const roomIn = (driver: DriverState, { maxJobs, pool }: Site): number => {
   if (maxJobs === undefined) return Number.POSITIVE_INFINITY
-  const taken = activeJobs(desk)
-    .filter(({ node }) => desk.options.sites.get(node)?.pool === pool)
+  const taken = activeJobs(driver)
+    .filter(({ node }) => driver.options.sites.get(node)?.pool === pool)
     .reduce((sum, { tasks }) => sum + tasks.filter(({ done }) => !done).length, 0)
-  return maxJobs - taken - (desk.reserved.get(pool) ?? 0)
+  return maxJobs - taken - (driver.reserved.get(pool) ?? 0)
 }
 
 /** A submission that failed: what may pass is tried again, for a while; anything else ends the node. */
-const stalled = (desk: Desk, node: string, cause: Cause.Cause<StoreProblem | SubmitError>) =>
+const stalled = (driver: DriverState, node: string, cause: Cause.Cause<StoreProblem | SubmitError>) =>
   Effect.map(Clock.currentTimeMillis, (now) => {
     if (Cause.hasInterruptsOnly(cause)) return
     const error = Cause.squash(cause)
-    const said = error instanceof Error ? error.message : String(error)
-    if (!isTransient(error)) return desk.work.fail(node, said)
-    const sinceMs = desk.stalled.get(node) ?? now
-    desk.stalled.set(node, sinceMs)
-    desk.notes.add("Slurm took no jobs for a while", said)
-    // A full queue is waited for as a queue is: the client tells.
-    const { slurm, store } = patience(desk.options)
+    const message = error instanceof Error ? error.message : String(error)
+    if (!isTransient(error)) return driver.calls.fail(node, message)
+    const sinceMs = driver.stalled.get(node) ?? now
+    driver.stalled.set(node, sinceMs)
+    driver.notes.add("Slurm took no jobs for a while", message)
+    // A full queue is waited for as a queue is: only the client can tell the two apart.
+    const { slurm, store } = patience(driver.options)
     if (error._tag === "QueueFull" || now - sinceMs < (isOfStore(error) ? store : slurm)) return
-    desk.work.fail(
+    driver.calls.fail(
       node,
-      `no job could be submitted for ${Math.round((now - sinceMs) / 60_000)} min: ${said}; what jobs have written is left to the next run`,
+      `no job could be submitted for ${Math.round((now - sinceMs) / 60_000)} min: ${message}; what jobs have written is left to the next run`,
     )
   })
 
 const submit = (
-  desk: Desk,
+  driver: DriverState,
   node: string,
   line: Array<Entry>,
 ): Effect.Effect<void, StoreProblem | SubmitError> =>
   Effect.gen(function* () {
-    const site = desk.options.sites.get(node)
+    const site = driver.options.sites.get(node)
     if (site === undefined || line.length === 0) return
-    const busy = activeJobs(desk).filter((job) => job.node === node)
-    if (site.held) yield* feed(desk, site, busy, line)
+    const busy = activeJobs(driver).filter((job) => job.node === node)
+    if (site.held) yield* feed(driver, site, busy, line)
     const running = busy.reduce(
       (sum, { slots, tasks }) => sum + slots * tasks.filter((task) => !task.done && !task.closed).length,
       0,
@@ -97,7 +97,7 @@ const submit = (
     if (first === undefined) return
     const most = Math.min(site.slots(first.memoryScale), site.workers - running)
     if (most <= 0) return
-    const free = Math.min(tasksPerJob, Math.floor((site.workers - running) / most), roomIn(desk, site))
+    const free = Math.min(tasksPerJob, Math.floor((site.workers - running) / most), roomIn(driver, site))
     if (free <= 0) return
     // One job for those that ask for the same.
     const alike = line.filter((entry) => askOf(entry) === askOf(first))
@@ -111,28 +111,28 @@ const submit = (
     const shares = Array.from({ length: tasks }, (_, task) => taken.filter((_, i) => i % tasks === task))
     const chosen = new Set(taken)
     line.splice(0, line.length, ...line.filter((entry) => !chosen.has(entry)))
-    const label = `${node}-${desk.labels++}`
+    const label = `${node}-${driver.labels++}`
     const reserve = (tasks: number) =>
-      Effect.sync(() => void desk.reserved.set(site.pool, (desk.reserved.get(site.pool) ?? 0) + tasks))
+      Effect.sync(() => void driver.reserved.set(site.pool, (driver.reserved.get(site.pool) ?? 0) + tasks))
     yield* reserve(tasks)
     // Whatever keeps them from being submitted, they stay in line.
-    yield* submitJob(desk, site, label, slots, shares).pipe(
+    yield* submitJob(driver, site, label, slots, shares).pipe(
       Effect.onError(() => Effect.sync(() => void line.unshift(...taken))),
       Effect.ensuring(reserve(-tasks)),
     )
   })
 
 const submitJob = (
-  desk: Desk,
+  driver: DriverState,
   site: Site,
   label: string,
   slots: number,
   shares: ReadonlyArray<ReadonlyArray<Entry>>,
 ) =>
   Effect.gen(function* () {
-    const { session } = desk.options
+    const { session } = driver.options
     const tasks = shares.map((entries, index) => taskOf(index, entries))
-    const submitted: Order.Submitted = {
+    const submitted: SessionObjects.SubmittedJob = {
       label,
       node: site.node,
       held: site.held,
@@ -140,18 +140,18 @@ const submitJob = (
       slots,
       shards: shares.map((entries) => entries.map(({ id }) => id)),
     }
-    const name = Order.submittedName(session, label)
-    yield* Effect.forEach(tasks, (task) => order(desk, site, session, label, task, shares[task.index]!), {
+    const name = SessionObjects.submittedName(session, label)
+    yield* Effect.forEach(tasks, (task) => assign(driver, site, session, label, task, shares[task.index]!), {
       concurrency: 16,
       discard: true,
     })
-    yield* putSealed(desk, session, name, json(submitted))
+    yield* putSealed(driver, session, name, json(submitted))
     const first = shares[0]![0]!
     const submittedMs = yield* Clock.currentTimeMillis
-    const id = yield* desk.slurm.submit(
+    const id = yield* driver.slurm.submit(
       site.job(label, tasks.length, slots, first.memoryScale, [...first.avoid]),
     )
-    desk.jobs.set(label, {
+    driver.jobs.set(label, {
       key: label,
       session,
       label,
@@ -165,41 +165,46 @@ const submitJob = (
       collectedMs: 0,
       unread: new Map(),
     })
-    yield* Effect.ignore(putSealed(desk, session, name, json({ ...submitted, job: id })))
+    yield* Effect.ignore(putSealed(driver, session, name, json({ ...submitted, job: id })))
   })
 
-const order = (
-  desk: Desk,
+const assign = (
+  driver: DriverState,
   site: Site,
   session: string,
   label: string,
-  task: Task,
+  task: ActiveTask,
   entries: ReadonlyArray<Entry>,
 ) => {
-  const order: Order.Order = {
-    format: Order.format,
-    version: desk.options.version,
+  const assignment: SessionObjects.Assignment = {
+    format: SessionObjects.format,
+    version: driver.options.version,
     session,
     label,
     shards: entries.map(({ id }) => id),
-    modules: [...desk.modules],
+    modules: [...driver.modules],
     perWorker: site.perWorker,
     cores: site.cores,
     ...(site.memoryGiB === undefined ? {} : { memoryGiB: site.memoryGiB }),
     last: !site.held,
-    idleSeconds: desk.options.idleSeconds,
+    idleSeconds: driver.options.idleSeconds,
   }
   return Effect.andThen(
-    putSealed(desk, session, Order.orderName(session, label, task.index, task.turn), json(order)),
+    putSealed(
+      driver,
+      session,
+      SessionObjects.assignmentName(session, label, task.index, task.turn),
+      json(assignment),
+    ),
     Effect.sync(() => void task.turn++),
   )
 }
 
 /** Gives shards to held tasks that have few. */
 const feed = (
-  desk: Desk,
+  driver: DriverState,
   site: Site,
-  jobs: ReadonlyArray<Job>,
+  jobs: ReadonlyArray<ActiveJob>,
   line: Array<Entry>,
 ): Effect.Effect<void, StoreProblem> =>
   Effect.gen(function* () {
@@ -215,7 +220,7 @@ const feed = (
         if (next === undefined) return
         if (task.entries.length > ahead || ahead >= heldAhead * job.slots) continue
         if (next.avoid.has(task.at ?? "") || next.memoryScale > 1) continue
-        yield* order(desk, site, job.session, job.label, task, [next])
+        yield* assign(driver, site, job.session, job.label, task, [next])
         line.shift()
         task.entries.push(next)
       }
