@@ -5,7 +5,7 @@ import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 
-import { example, folder, reel, scenes, slow } from "./reel.ts"
+import { example, folder, needing, reel, scenes, slow } from "./reel.ts"
 
 /** Expects one message without a stack, a code, and nothing on stdout. */
 const refused = (code: number, says: ReadonlyArray<string>, ...args: ReadonlyArray<string>) =>
@@ -160,14 +160,13 @@ describe("usage", () => {
   it.live("refuses a graph that needs a service which nothing gives, in check, plan and run", () =>
     Effect.gen(function* () {
       const here = yield* folder
-      const file = join(import.meta.dirname, "graphs", "needing.graph.ts")
       const nums = join(here, "nums.ndjson")
       writeFileSync(nums, '{"n":1}\n')
       const given = ["--input", nums, "--store", join(here, "store")]
       for (const args of [
-        ["check", file],
-        ["plan", file, ...given],
-        ["run", file, ...given],
+        ["check", needing],
+        ["plan", needing, ...given],
+        ["run", needing, ...given],
       ]) {
         const { code, stderr, stdout } = yield* reel(...args)
         assert.notStrictEqual(code, 0, args[0])

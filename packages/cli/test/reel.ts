@@ -21,6 +21,7 @@ export const told = fileURLToPath(new URL("graphs/told.graph.ts", import.meta.ur
 export const models = fileURLToPath(new URL("graphs/models.graph.ts", import.meta.url))
 export const files = fileURLToPath(new URL("graphs/files.graph.ts", import.meta.url))
 export const counts = fileURLToPath(new URL("graphs/counts.graph.ts", import.meta.url))
+export const needing = fileURLToPath(new URL("graphs/needing.graph.ts", import.meta.url))
 export const slow = fileURLToPath(new URL("graphs/slow.graph.ts", import.meta.url))
 
 export interface Ended {

@@ -96,7 +96,7 @@ describe("operators", () => {
   it("need what is in needs, and what their layer gives no more", () => {
     const bare = Operator.filter("bare", { version, input: Clip, run })
     expectTypeOf(bare).toEqualTypeOf<
-      Operator.Operator<"bare", typeof Clip, Node.Same, Schema.Struct<{}>, {}, never>
+      Operator.Operator<"bare", typeof Clip, Node.Same, Schema.Struct<{}>, {}>
     >()
     const metered = Operator.filter("metered", {
       version,
@@ -127,7 +127,7 @@ describe("operators", () => {
       input: Clip,
       run: (): Effect.Effect<Decision, never, any> => run(),
     })
-    expectTypeOf(any()).toEqualTypeOf<Node.Node<"any", typeof Clip, Node.Same, {}, never>>()
+    expectTypeOf(any()).toEqualTypeOf<Node.Node<"any", typeof Clip, Node.Same, {}>>()
   })
   it("have layers replaced by others that give as much", () => {
     const graph = Graph.make("bare", { version }, (g) => ({ out: g.input("clips", Clip) }))

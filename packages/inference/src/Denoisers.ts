@@ -43,7 +43,7 @@ const open = Effect.fnUntraced(function* ({ batch, latents, path, provider, thre
     catch: (cause) =>
       new LatentSizeInvalid({ frames, rows: height, columns: width, problem: (cause as Error).message }),
   })
-  return (yield* Session.open(model, { provider, threads })) as Denoising.Predictor
+  return yield* Session.open(model, { provider, threads })
 })
 
 export type OpenError = Effect.Error<ReturnType<typeof open>>

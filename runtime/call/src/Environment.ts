@@ -64,7 +64,7 @@ export interface Service {
 export class Environment extends Context.Service<Environment, Service>()("reelgraph/call/Environment") {}
 
 /** An environment whose layers are built with the services of whoever makes it. It is to be closed. */
-export const make: Effect.Effect<Service> = Effect.map(Effect.context<never>(), (context) => {
+export const make: Effect.Effect<Service> = Effect.map(Effect.context(), (context) => {
   const memoMap = Layer.makeMemoMapUnsafe()
   const scope = Scope.makeUnsafe()
   const run = Effect.runForkWith(context)
@@ -72,7 +72,7 @@ export const make: Effect.Effect<Service> = Effect.map(Effect.context<never>(), 
   const built = new Map<Services.AnyLayer, Context.Context<never>>()
 
   /** Each time in a scope of its own: what a build that failed had acquired is released before the next. */
-  const build = (layer: Layer.Layer<never, unknown, never>) =>
+  const build = (layer: Layer.Layer<never, unknown>) =>
     Effect.suspend(() => {
       const within = Scope.forkUnsafe(scope)
       return Effect.onExit(Layer.buildWithMemoMap(layer, memoMap, within), (exit) =>
@@ -89,7 +89,7 @@ export const make: Effect.Effect<Service> = Effect.map(Effect.context<never>(), 
     Effect.suspend(() => {
       let fiber = fibers.get(layer!)
       if (fiber === undefined) {
-        fiber = run(build(layer as Layer.Layer<never, unknown, never>))
+        fiber = run(build(layer as Layer.Layer<never, unknown>))
         fibers.set(layer!, fiber)
       }
       return Effect.flatMap(Fiber.await(fiber), (exit) => {
