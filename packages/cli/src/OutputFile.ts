@@ -56,7 +56,7 @@ export const inTheWay = (kind: "file" | "folder" | "link" | "other"): string =>
 export const digestOf = (file: string): Effect.Effect<string, OutputUnwritable> =>
   Effect.gen(function* () {
     // Opening a pipe would wait for somebody to write into it.
-    const { O_NOFOLLOW = 0, O_NONBLOCK = 0, O_RDONLY } = fs.constants
+    const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = fs.constants
     const fd = yield* attempt(file, () => {
       const opened = fs.openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
       if (fs.fstatSync(opened).isFile()) return opened

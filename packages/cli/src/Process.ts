@@ -81,14 +81,15 @@ const ownConsole = new NodeConsole(
 
 // An operator ends by what it gives or fails with: the process is not its own. The call fails, and the run goes on.
 const exit = process.exit.bind(process)
-process.exit = (code) => {
+const refuseExit: typeof process.exit = (code) => {
   const error = new Error(
     `process.exit(${code ?? ""}) was called in the process of a run; an operator ends by what it gives, or fails with`,
   )
   // Its first frame is who called.
-  Error.captureStackTrace(error, process.exit)
+  Error.captureStackTrace(error, refuseExit)
   throw error
 }
+process.exit = refuseExit
 
 let received = 0
 let hungUp = false

@@ -20,7 +20,7 @@ const blobsOf = (store: string): ReadonlyArray<string> =>
 const blobOf = (store: string, text: string): string => {
   const found = blobsOf(store).find((path) => fs.readFileSync(path, "utf8") === text)
   assert.isDefined(found, text)
-  return found!
+  return found
 }
 
 /** Changes a blob and keeps its length. */

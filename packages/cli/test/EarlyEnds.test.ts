@@ -43,7 +43,7 @@ describe("a run that ends early", () => {
       }
       db.close()
       assert.isAbove(committed, 0)
-      assert.strictEqual(Number(told!.replaceAll(",", "")), committed, stderr)
+      assert.strictEqual(Number(told.replaceAll(",", "")), committed, stderr)
       // And the run that follows goes on from there.
       const next = yield* reel(...args, "--json")
       assert.strictEqual(next.code, 0, next.stderr)

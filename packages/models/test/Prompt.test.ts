@@ -207,12 +207,15 @@ describe("Prompt: errors", () => {
     Effect.gen(function* () {
       const known = yield* options
       /** A text of which nothing but the length can be asked. */
-      const unread = new Proxy({} as object, {
-        get: (_, property) => {
-          if (property !== "length") throw new Error(`it was read: ${String(property)}`)
-          return 1e8
+      const unread = new Proxy(
+        {},
+        {
+          get: (_, property) => {
+            if (property !== "length") throw new Error(`it was read: ${String(property)}`)
+            return 1e8
+          },
         },
-      }) as unknown as string
+      ) as unknown as string
       for (const text of ["dog ".repeat(250_000), "\u{1F415}".repeat(500_000), unread]) {
         const error = yield* Effect.flip(Prompt.check(text, known))
         assert.deepStrictEqual(error._tag === "PromptTooLong" && [error.unit, error.found, error.limit], [

@@ -56,7 +56,7 @@ export const invoke = (
     const settle = (exit: Exit.Exit<unknown, unknown>) => outcomesOf(node, operator, records.length, exit)
     // What is there already needs no scope.
     return Exit.isExit(given)
-      ? settle(given as Exit.Exit<unknown, unknown>)
+      ? settle(given)
       : Effect.flatMap(Effect.exit(Effect.scoped(given as Effect.Effect<unknown, unknown, any>)), settle)
   })
 }

@@ -79,7 +79,7 @@ const operatorOf = (notes: Notes, { concurrency, kind, side }: Node): any => {
     side === "none" ? {} : { sides: { given: side === "one" ? Operator.one(Num) : Operator.all(Num) } }
   const common: any = { version, input: Num, output: Num, params: By, concurrency, ...sides }
   const beside = ({ sides }: Call): ReadonlyArray<number> =>
-    sides.given === undefined ? [] : [sides.given].flat().map((record) => (record as Num).n)
+    sides.given === undefined ? [] : [sides.given].flat().map((record) => record.n)
   const name = `${kind.toLowerCase()}-${side}-${concurrency}`
   const value = (n: number, at: number, { by, domain }: Params, call: Call) =>
     mixed(n, at, by, ...beside(call)) % domain
@@ -196,7 +196,7 @@ const graphOf = (notes: Notes, nodes: ReadonlyArray<Node>, domain: number) => {
 const numberOf = (journal: typeof Journal.Service, id: number): number => {
   const { n } = JSON.parse(journal.item(id)!.record) as { n?: number }
   assert.isDefined(n, `${journal.item(id)!.record} is no record of the graph`)
-  return n!
+  return n
 }
 
 /** Compares lineage with the notes: of every item each link of one call, and both closures. */

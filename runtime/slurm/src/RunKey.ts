@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 
-export type RunKey = Redacted.Redacted<string>
+export type RunKey = Redacted.Redacted
 
 /** Environment variable by which a worker is given the key. */
 export const variable = "REELGRAPH_RUN_KEY"

@@ -258,7 +258,10 @@ describe("The protocol of driver and workers", () => {
       yield* Effect.forkScoped(cluster.driver.run)
       const asked = yield* ask(cluster.driver, shardOf([1, 2]))
       assert.isTrue(yield* settle([asked]))
-      assert.deepStrictEqual(cluster.made.toSorted(), [1, 2])
+      assert.deepStrictEqual(
+        cluster.made.toSorted((a, b) => a - b),
+        [1, 2],
+      )
       assert.isAtLeast(failures, 1)
     }).pipe(Effect.scoped, Effect.provide(BlobStoreMemory.layer)),
   )
@@ -322,7 +325,10 @@ describe("The protocol of driver and workers", () => {
       )
       assert.isTrue(yield* settle(asked))
       assert.strictEqual(cluster.most(), 2)
-      assert.deepStrictEqual(cluster.made.toSorted(), [0, 1, 2, 3, 4, 5])
+      assert.deepStrictEqual(
+        cluster.made.toSorted((a, b) => a - b),
+        [0, 1, 2, 3, 4, 5],
+      )
     }).pipe(Effect.scoped, Effect.provide(BlobStoreMemory.layer)),
   )
 })
@@ -378,7 +384,10 @@ describe("A driver that follows another", () => {
       yield* Effect.forkScoped(second.driver.run)
       const asked = yield* ask(second.driver, shardOf([1, 2]))
       assert.isTrue(yield* settle([asked]))
-      assert.deepStrictEqual(second.made.toSorted(), [1, 2])
+      assert.deepStrictEqual(
+        second.made.toSorted((a, b) => a - b),
+        [1, 2],
+      )
       assert.match(second.driver.notes.lines.join("\n"), /were not taken over: their objects are damaged/)
     }).pipe(Effect.scoped, Effect.provide(BlobStoreMemory.layer)),
   )
@@ -392,7 +401,10 @@ describe("A driver that follows another", () => {
       yield* Effect.forkScoped(second.driver.run)
       const asked = yield* ask(second.driver, shardOf([1, 2], "renamed"))
       assert.isTrue(yield* settle([asked]))
-      assert.deepStrictEqual(second.made.toSorted(), [1, 2])
+      assert.deepStrictEqual(
+        second.made.toSorted((a, b) => a - b),
+        [1, 2],
+      )
     }).pipe(Effect.scoped, Effect.provide(BlobStoreMemory.layer)),
   )
 

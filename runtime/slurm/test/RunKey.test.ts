@@ -1,4 +1,6 @@
 /** Keys of runs: what they seal, where they are kept, and where they are not. */
+import { inspect } from "node:util"
+
 import fs from "node:fs"
 import os from "node:os"
 import { join } from "node:path"
@@ -56,7 +58,7 @@ describe("RunKey", () => {
     const key = RunKey.make()
     const value = Redacted.value(key)
     assert.match(value, /^[0-9a-f]{64}$/u)
-    assert.notInclude(`${String(key)} ${JSON.stringify(key)} ${JSON.stringify({ key })}`, value)
+    assert.notInclude(`${inspect(key)} ${JSON.stringify(key)} ${JSON.stringify({ key })}`, value)
     assert.isUndefined(RunKey.parse(value.slice(1)))
     assert.isUndefined(RunKey.parse(""))
   })

@@ -105,6 +105,6 @@ const lines = ({ bytes, checked, damaged, foreign, missing, store }: Verified): 
     ...told("damaged", damaged),
     ...told("missing", missing),
     ...told("foreign", foreign),
-    `${Format.counted(checked, "blob")} of ${store}, ${Format.bytes(bytes)}: ${bad === 0 ? "all as they should be" : `${Format.counted(bad, "problem")}`}`,
+    `${Format.counted(checked, "blob")} of ${store}, ${Format.bytes(bytes)}: ${bad === 0 ? "all as they should be" : Format.counted(bad, "problem")}`,
   ]
 }

@@ -16,7 +16,8 @@ const isForeign = (name: string): boolean => name.startsWith("node:") || name.in
  * importers are not on the stack. Runtimes without call sites give none.
  */
 export const modules = (): ReadonlyArray<string> => {
-  const { prepareStackTrace, stackTraceLimit } = Error
+  const { stackTraceLimit } = Error
+  const prepare = Object.getOwnPropertyDescriptor(Error, "prepareStackTrace")
   try {
     Error.stackTraceLimit = depth
     Error.prepareStackTrace = (_, sites) => sites
@@ -30,7 +31,8 @@ export const modules = (): ReadonlyArray<string> => {
     const end = callers.findIndex(isForeign)
     return [...new Set([innermost, ...(end === -1 ? callers : callers.slice(0, end))])]
   } finally {
-    Error.prepareStackTrace = prepareStackTrace
+    if (prepare === undefined) delete Error.prepareStackTrace
+    else Object.defineProperty(Error, "prepareStackTrace", prepare)
     Error.stackTraceLimit = stackTraceLimit
   }
 }
