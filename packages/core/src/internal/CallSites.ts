@@ -31,7 +31,7 @@ export const modules = (): ReadonlyArray<string> => {
     const end = callers.findIndex(isForeign)
     return [...new Set([innermost, ...(end === -1 ? callers : callers.slice(0, end))])]
   } finally {
-    if (prepare === undefined) delete Error.prepareStackTrace
+    if (prepare === undefined) Reflect.deleteProperty(Error, "prepareStackTrace")
     else Object.defineProperty(Error, "prepareStackTrace", prepare)
     Error.stackTraceLimit = stackTraceLimit
   }
