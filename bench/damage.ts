@@ -12,7 +12,7 @@ import { cpus } from "node:os"
 import { basename, join } from "node:path"
 
 import { Ledger } from "@reelgraph/core"
-import { SampleCorpus } from "@reelgraph/media"
+import * as SampleCorpus from "@reelgraph/media/SampleCorpus"
 import * as Effect from "effect/Effect"
 
 import {

@@ -1,7 +1,8 @@
 /** From nothing but numbers to training data: clips of the sample world, as models see them. */
 import { Graph } from "@reelgraph/core"
-import { EmbedCaptions, EncodeLatents, RenderWorld, WorldScenes } from "@reelgraph/operators/encode"
-import { Vae, WorldSet } from "@reelgraph/operators/ports"
+import { EmbedCaptions, EncodeLatents } from "@reelgraph/operators/encode"
+import { Vae } from "@reelgraph/operators/ports"
+import { RenderWorld, WorldScenes, WorldSet } from "@reelgraph/operators/world"
 
 /** Draws sets of world clips, and encodes them and their captions: what a denoiser is trained on. */
 export const world = Graph.make(

@@ -1,8 +1,9 @@
 /** The embedded denoiser: trained on clips of the sample world. */
 import { Graph } from "@reelgraph/core"
-import { EmbedCaptions, EncodeLatents, RenderWorld, WorldScenes } from "@reelgraph/operators/encode"
-import { Denoiser, Vae, WorldSet } from "@reelgraph/operators/ports"
+import { EmbedCaptions, EncodeLatents } from "@reelgraph/operators/encode"
+import { Denoiser, Vae } from "@reelgraph/operators/ports"
 import { Train } from "@reelgraph/operators/train"
+import { RenderWorld, WorldScenes, WorldSet } from "@reelgraph/operators/world"
 
 /** Draws sets of world clips, encodes them and their captions, and trains a denoiser on them. */
 export const worldTrain = Graph.make(

@@ -1,8 +1,7 @@
 /** The embedded autoencoder: trained on clips of the sample world. */
 import { Graph } from "@reelgraph/core"
-import { RenderWorld, WorldScenes } from "@reelgraph/operators/encode"
-import { WorldSet } from "@reelgraph/operators/ports"
 import { TrainVae } from "@reelgraph/operators/train"
+import { RenderWorld, WorldScenes, WorldSet } from "@reelgraph/operators/world"
 
 /** Draws sets of world clips, and trains an autoencoder on them. */
 export const worldVae = Graph.make(

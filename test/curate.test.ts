@@ -3,7 +3,7 @@ import { join } from "node:path"
 
 import { assert, layer } from "@effect/vitest"
 import { Ledger } from "@reelgraph/core"
-import { SampleCorpus } from "@reelgraph/media"
+import * as SampleCorpus from "@reelgraph/media/SampleCorpus"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -4,7 +4,7 @@ import { join } from "node:path"
 
 import { assert, it } from "@effect/vitest"
 import { Ledger } from "@reelgraph/core"
-import { SampleCorpus } from "@reelgraph/media"
+import * as SampleCorpus from "@reelgraph/media/SampleCorpus"
 import * as Effect from "effect/Effect"
 
 import { curateFolder, digests, storeAndWorkers, temporaryFolder, verifyClips } from "./curation.ts"

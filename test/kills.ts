@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url"
 
 import { Graph, Ledger } from "@reelgraph/core"
 import { curate } from "@reelgraph/graphs/curate"
-import { SampleCorpus } from "@reelgraph/media"
+import * as SampleCorpus from "@reelgraph/media/SampleCorpus"
 import { artifactsIn, BlobStore, Journal } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"

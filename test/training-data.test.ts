@@ -15,14 +15,9 @@ import * as Onnx from "@reelgraph/onnx/Onnx"
 import * as Safetensors from "@reelgraph/onnx/Safetensors"
 import * as Session from "@reelgraph/onnx/Session"
 import * as Tensor from "@reelgraph/onnx/Tensor"
-import {
-  EmbedCaptions,
-  EncodeLatents,
-  RenderWorld,
-  SampleFrames,
-  WorldScenes,
-} from "@reelgraph/operators/encode"
-import { CaptionFile, Clip, Frames, TrainingItem, Vae, WorldSet } from "@reelgraph/operators/ports"
+import { EmbedCaptions, EncodeLatents, SampleFrames } from "@reelgraph/operators/encode"
+import { CaptionFile, Clip, Frames, TrainingItem, Vae } from "@reelgraph/operators/ports"
+import { RenderWorld, WorldScenes, WorldSet } from "@reelgraph/operators/world"
 import { AttachCaptions } from "@reelgraph/operators/recaption"
 import { BlobStore, Journal } from "@reelgraph/store"
 import { LatentSet } from "@reelgraph/training"

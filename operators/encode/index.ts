@@ -1,4 +1,3 @@
 export { EmbedCaptions } from "./embedCaptions.ts"
 export { EncodeLatents } from "./encodeLatents.ts"
 export { SampleFrames } from "./sampleFrames.ts"
-export { RenderWorld, WorldScenes } from "./world.ts"

@@ -13,7 +13,8 @@ import { cpus, tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
-import { Probe, SampleCorpus, Standardize } from "../src/index.ts"
+import { Probe, Standardize } from "../src/index.ts"
+import * as SampleCorpus from "../src/SampleCorpus.ts"
 
 interface Job {
   readonly path: string

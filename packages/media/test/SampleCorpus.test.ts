@@ -3,16 +3,8 @@ import { Effect } from "effect"
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import {
-  Measure,
-  Pdq,
-  Probe,
-  type SampleCorpus,
-  SampleCorpus as Corpus,
-  Shots,
-  Standardize,
-  Verify,
-} from "../src/index.ts"
+import { Measure, Pdq, Probe, Shots, Standardize, Verify } from "../src/index.ts"
+import * as Corpus from "../src/SampleCorpus.ts"
 import { lumaPlanes, mean, scratch } from "./films.ts"
 
 const folder = scratch()
@@ -20,7 +12,7 @@ const at = (file: string): string => join(folder, file)
 const target: Standardize.Target = { width: 320, height: 180, fps: 24, frames: 120 }
 
 interface Judged {
-  readonly verdict: SampleCorpus.Expectation
+  readonly verdict: Corpus.Expectation
   readonly windows: ReadonlyArray<Shots.Window>
   readonly summaries: ReadonlyArray<Shots.ClipSummary>
 }
@@ -34,7 +26,7 @@ const judge = (path: string) =>
     const windows = Shots.windows(shots)
     const all = Shots.summarize(series, { startSeconds: 0, endSeconds: info.durationSeconds })
     const summaries = windows.map((window) => Shots.summarize(series, window))
-    const verdict: SampleCorpus.Expectation = damage.damaged
+    const verdict: Corpus.Expectation = damage.damaged
       ? "damaged"
       : Math.min(info.width, info.height) < 480
         ? "low-resolution"

@@ -1,14 +1,13 @@
 /** Clips of the sample world: how often everything is shown, and that scenes depend on nothing else. */
 import { assert, describe, it } from "@effect/vitest"
 import type { Port } from "@reelgraph/core"
-import { RenderWorld, WorldScenes } from "@reelgraph/operators/encode"
-import { WorldSet } from "@reelgraph/operators/ports"
+import { RenderWorld, WorldScenes, WorldSet } from "@reelgraph/operators/world"
 import { Attributes, Captions, Render } from "@reelgraph/world"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import * as worldScene from "../worldScene.ts"
-import { call, type FramesRecord, opened, memory } from "./calling.ts"
+import { call, type FramesRecord, opened, memory } from "../../encode/test/calling.ts"
 
 const decode = Schema.decodeUnknownSync(WorldSet.record)
 

@@ -6,7 +6,8 @@ import { BlobStore } from "@reelgraph/store"
 import { Render } from "@reelgraph/world"
 import * as Effect from "effect/Effect"
 
-import { Frames, WorldPart, WorldSet } from "../ports/index.ts"
+import { Frames } from "../ports/index.ts"
+import { WorldPart, WorldSet } from "./WorldPorts.ts"
 import * as worldScene from "./worldScene.ts"
 
 /** Scenes in a part. */

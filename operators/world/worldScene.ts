@@ -5,7 +5,7 @@
 import { CounterRandom, type Port } from "@reelgraph/core"
 import { Attributes, Captions, Scene } from "@reelgraph/world"
 
-import type { WorldPart } from "../ports/index.ts"
+import type { WorldPart } from "./WorldPorts.ts"
 
 /** What scenes depend on. */
 type Look = Omit<Port.RecordOf<typeof WorldPart>, "from" | "to">

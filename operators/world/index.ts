@@ -1,0 +1,2 @@
+export { RenderWorld, WorldScenes } from "./world.ts"
+export { WorldPart, WorldSet } from "./WorldPorts.ts"
