@@ -227,7 +227,7 @@ describe.skipIf(!Cluster.available)("Slurm", () => {
               cores: 2,
               gpus: { model: "h100", count: 4 },
               gang: { ranks: 4, nodes: 2 },
-              environment: { WORD: "registration" },
+              environment: { WORD: "hello" },
             }),
           )
           const [done] = yield* tasks("gang", all("Succeeded"))
