@@ -168,7 +168,7 @@ describe("reel --store s3://bucket/prefix", () => {
           told.stderr,
           `reel: the journal segment ${forged} of the store ${at} is not to be trusted`,
         )
-        assert.include(told.stderr, "is not that of the record it is told with")
+        assert.include(told.stderr, "is not that of the record it comes with")
         assert.include((yield* done("lineage", item)).stdout, "harbour at dawn")
       }).pipe(Effect.scoped),
     120_000,
