@@ -52,7 +52,7 @@ export class ClusterError extends Schema.TaggedError<ClusterError>()("ClusterErr
 
 const keeper = fileURLToPath(new URL("./keeper.ts", import.meta.url))
 
-/** A port that is free now, and that the system gives to nobody who does not ask for it by number. */
+/** A port that is free now, and that the system gives only on request by number. */
 const freePort = async (taken: ReadonlySet<number>): Promise<number> => {
   for (;;) {
     const port = 10_000 + (randomBytes(2).readUInt16LE() % 22_000)
@@ -81,7 +81,7 @@ const writeFolder = (configuration: Configuration.Configuration): void => {
   for (const [name, text] of Object.entries(Configuration.files(configuration)))
     fs.writeFileSync(join(folder, "etc", name), text)
   fs.writeFileSync(join(folder, "munge", "key"), randomBytes(1024), { mode: 0o400 })
-  // Of anything but a device slurmd says nothing to jobs. 195 is the number of NVIDIA's; nobody opens these.
+  // slurmd passes only devices on to jobs. 195 is the number of NVIDIA's; these are never opened.
   if (configuration.gpuNodes > 0)
     for (let gpu = 0; gpu < configuration.gpusPerNode; gpu++)
       execFileSync("mknod", ["-m", "666", join(folder, "dev", `nvidia${gpu}`), "c", "195", String(gpu)])
@@ -178,7 +178,7 @@ class Daemons {
     }
   }
 
-  /** Waits until the controller answers; it says so itself, as fast as it comes up. */
+  /** Waits until the controller answers; it reports itself as soon as it is up. */
   controllerUp(): Promise<void> {
     return this.until("the controller", async () => (await this.run("scontrol", ["ping"])).includes("is UP"))
   }
@@ -302,7 +302,7 @@ const keep = (folder: string): (() => void) => {
     stdio: ["pipe", "ignore", "ignore"],
   })
   keeping.unref()
-  // The pipe stays open for as long as this process lives, and does not keep it alive.
+  // The pipe stays open for as long as this process lives, and does not prolong that.
   if (keeping.stdin instanceof Socket) keeping.stdin.unref()
   return () => keeping.stdin.destroy()
 }

@@ -1,9 +1,9 @@
-/** What a private Slurm consists of, and the files that say so to its daemons. */
+/** What a private Slurm consists of, and the configuration files of its daemons. */
 import { hostname } from "node:os"
 import { join } from "node:path"
 
 export interface Options {
-  /** Nodes of the partitions `h100` and `h100-spot`: 32 cores and 200,000 MB each, by what Slurm is told. @default 2 */
+  /** Nodes of the partitions `h100` and `h100-spot`: 32 cores and 200,000 MB each, as configured. @default 2 */
   readonly gpuNodes?: number
   /** Device nodes that stand for H100s, on each of them. @default 8 */
   readonly gpusPerNode?: number
@@ -111,7 +111,7 @@ export const files = (configuration: Configuration): Readonly<Record<string, str
     "AccountingStorageType=accounting_storage/none",
     ...tracking(configuration.cgroup),
     "JobAcctGatherFrequency=1",
-    // Nodes are what is written here, whatever this machine has.
+    // Nodes are as configured here, not as this machine is.
     "SlurmdParameters=config_overrides",
     "ReturnToService=2",
     `SlurmdTimeout=${configuration.nodeTimeoutSeconds}`,

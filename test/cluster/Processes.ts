@@ -1,4 +1,4 @@
-/** The processes of a private Slurm: its daemons, the daemons of jobs, and whatever jobs have started. */
+/** The processes of a private Slurm: its daemons, the daemons of jobs, and all that jobs have started. */
 import { readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs"
 import { basename, join } from "node:path"
 import { setTimeout } from "node:timers/promises"
@@ -80,7 +80,7 @@ const removeGroup = (path: string): void => {
   try {
     rmdirSync(path)
   } catch {
-    // It has gone already, or is in use: somebody else's.
+    // It has gone already, or is in use by another process.
   }
 }
 
@@ -92,7 +92,7 @@ const removeGroups = (folder: string): void => {
   for (const root of roots) for (const node of nodes) removeGroup(join(root, `slurm_${node}`))
 }
 
-/** Kills all of a cluster, however often it starts something anew, and removes its folder. */
+/** Kills all of a cluster, however often it starts new processes, and removes its folder. */
 export const end = async (folder: string): Promise<void> => {
   for (let round = 0; round < 100; round++) {
     const alive = ofCluster(folder)

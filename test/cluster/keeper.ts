@@ -1,4 +1,4 @@
-/** Ends a cluster when whoever started it has gone, however it went: its end of our standard input is then closed. */
+/** Ends a cluster when the process that started it has gone, in whatever way: its end of our standard input is then closed. */
 import { end } from "./Processes.ts"
 
 const folder = process.argv[2]!

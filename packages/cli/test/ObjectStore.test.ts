@@ -166,9 +166,9 @@ describe("reel --store s3://bucket/prefix", () => {
         assert.include(told.stdout, second)
         assert.include(
           told.stderr,
-          `reel: the journal segment ${forged} of the store ${at} is not to be trusted`,
+          `reel: the journal segment ${forged} of the store ${at} cannot be trusted`,
         )
-        assert.include(told.stderr, "is not that of the record it is told with")
+        assert.include(told.stderr, "is not that of the record it comes with")
         assert.include((yield* done("lineage", item)).stdout, "harbour at dawn")
       }).pipe(Effect.scoped),
     120_000,

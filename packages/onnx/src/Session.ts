@@ -64,7 +64,7 @@ export interface ModelFile {
   readonly digest: string
 }
 
-/** A model, wherever it is kept. */
+/** A model, in memory or in a file. */
 export type AnyModel = ModelBytes | ModelFile
 
 export interface Options {
@@ -237,7 +237,7 @@ const sessionOf = (model: AnyModel, options: Options, { host, opened }: Loaded):
 export interface LayerOptions {
   /** Sessions held at once; when a new one needs room, the one longest unused is closed. @default 8 */
   readonly capacity?: number
-  /** How long a session nobody uses stays open. @default "1 minute" */
+  /** How long an unused session stays open. @default "1 minute" */
   readonly idle?: Duration.Input
 }
 

@@ -50,7 +50,7 @@ export class ManifestUnsupported extends Schema.TaggedError<ManifestUnsupported>
   }
 }
 
-/** A row that is not what the schema says. */
+/** A row that does not fit the schema. */
 export class ManifestRowInvalid extends Schema.TaggedError<ManifestRowInvalid>()("ManifestRowInvalid", {
   path: Schema.String,
   row: Schema.Int,
@@ -107,7 +107,7 @@ export interface WriteOptions {
    * @default 33554432
    */
   readonly rowGroupCharacters?: number
-  /** Kept in the file's own metadata: graph, node, run. */
+  /** Written into the file's own metadata: graph, node, run. */
   readonly metadata?: { readonly [key: string]: string }
   /** @default "fsync" */
   readonly durability?: Durability
@@ -122,7 +122,7 @@ export interface Written {
   readonly columns: ReadonlyArray<string>
 }
 
-/** What a manifest says of itself. */
+/** The metadata of a manifest. */
 export interface Description {
   readonly rows: number
   readonly rowGroups: number
@@ -215,7 +215,7 @@ class RowGroup {
     return this.#columns.map(({ name, type }) => {
       const data = this.#data.get(name) ?? []
       pad(data, this.rows)
-      // The bounds of JSON text are of no use to a reader and are kept whole.
+      // The bounds of JSON text are of no use to a reader, and are written whole.
       return { name, data, statistics: type !== "json" }
     })
   }
@@ -474,7 +474,7 @@ export const read = <A>(path: string, schema: RecordSchema<A>): Stream.Stream<Ro
     }),
   )
 
-/** What a Parquet file says of itself; only its footer is read. */
+/** The metadata of a Parquet file. Only its footer is read. */
 export const describe = Effect.fn("Manifest.describe")(function* (path: string) {
   const { metadata } = yield* open(path)
   return {

@@ -1,6 +1,6 @@
 /**
- * Named objects beside the blobs: small files known by name, for what several processes have to tell each other
- * through nothing but the store (tasks, results, journal segments).
+ * Named objects beside the blobs: small files known by name, for messages between processes that share
+ * nothing but the store (tasks, results, journal segments).
  *
  * A name is `runs/curate-20260114/tasks/0001.json`: parts of letters, digits, dots, dashes and underscores, none of
  * them beginning with a dot or longer than 200 characters, at most 512 in all. No name may be the folder of another
@@ -15,7 +15,7 @@ import type * as Stream from "effect/Stream"
 
 import type { PutError, StoreUnreadable } from "./blobs/BlobStore.ts"
 
-/** A name that could leave the store, or that some store could not keep. */
+/** A name that could leave the store, or that some store could not hold. */
 export class ObjectNameInvalid extends Schema.TaggedError<ObjectNameInvalid>()("ObjectNameInvalid", {
   name: Schema.String,
 }) {

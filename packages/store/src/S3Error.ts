@@ -1,4 +1,4 @@
-/** The ways in which a bucket, or the server that has it, refuses to be a store; each says what to do about it. */
+/** The ways in which a bucket, or the server that has it, refuses to be a store; each message has the advice. */
 import * as Schema from "effect/Schema"
 
 /** No bucket of this name. */
@@ -14,7 +14,7 @@ export class BucketMissing extends Schema.TaggedError<BucketMissing>()("BucketMi
   }
 }
 
-/** Nothing on this machine says who is asking. */
+/** This machine has no credentials. */
 export class CredentialsMissing extends Schema.TaggedError<CredentialsMissing>()("CredentialsMissing", {
   url: Schema.String,
   problem: Schema.String,
@@ -37,7 +37,7 @@ export class CredentialsRefused extends Schema.TaggedError<CredentialsRefused>()
   }
   override get message() {
     return this.code.includes("Expired")
-      ? `the credentials for ${this.url} have expired (${this.code}): get new ones, for example with \`aws sso login\`, and run again: what was done is kept`
+      ? `the credentials for ${this.url} have expired (${this.code}): get new ones, for example with \`aws sso login\`, and run again: finished results are stored`
       : `the credentials for ${this.url} are refused (${this.code}): correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile that AWS_PROFILE names`
   }
 }
@@ -56,11 +56,11 @@ export class PermissionMissing extends Schema.TaggedError<PermissionMissing>()("
   }
 }
 
-/** The bucket is in another region, or no region was told at all. */
+/** The bucket is in another region, or no region was given. */
 export class RegionWrong extends Schema.TaggedError<RegionWrong>()("RegionWrong", {
   bucket: Schema.String,
   asked: Schema.NullOr(Schema.String),
-  /** Where the bucket is, if the server says so. */
+  /** Where the bucket is, if the server reports it. */
   actual: Schema.NullOr(Schema.String),
 }) {
   get endsRun(): boolean {
@@ -77,7 +77,7 @@ export class RegionWrong extends Schema.TaggedError<RegionWrong>()("RegionWrong"
 /** The clock of this machine differs too much from the server's for its requests to be believed. */
 export class ClockSkewed extends Schema.TaggedError<ClockSkewed>()("ClockSkewed", {
   url: Schema.String,
-  /** The server's time less this machine's, when it said what time it is. */
+  /** The server's time less this machine's, when it reported its time. */
   seconds: Schema.NullOr(Schema.Finite),
 }) {
   get endsRun(): boolean {
@@ -104,11 +104,11 @@ export class StoreUnreachable extends Schema.TaggedError<StoreUnreachable>()("St
   }
   override get message() {
     const times = this.attempts === 1 ? "one attempt" : `${this.attempts} attempts`
-    return `${this.url} could not be reached in ${times} (${this.problem}): check the network and the endpoint, then run again: what was done is kept`
+    return `${this.url} could not be reached in ${times} (${this.problem}): check the network and the endpoint, then run again: finished results are stored`
   }
 }
 
-/** The bucket, or what its owner may keep in it, is full. */
+/** The bucket, or its owner's quota in it, is full. */
 export class StorageFull extends Schema.TaggedError<StorageFull>()("StorageFull", {
   url: Schema.String,
   code: Schema.String,
@@ -117,7 +117,7 @@ export class StorageFull extends Schema.TaggedError<StorageFull>()("StorageFull"
     return true
   }
   override get message() {
-    return `${this.url} has no room left (${this.code}): remove something, or have the quota raised, and run again: what was done is kept`
+    return `${this.url} has no room left (${this.code}): remove something, or have the quota raised, and run again: finished results are stored`
   }
 }
 

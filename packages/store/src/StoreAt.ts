@@ -1,6 +1,6 @@
 /**
  * A store by what a user writes after `--store`: a folder, or `s3://bucket/prefix`. Everything but the journal, which
- * is a file: {@link journalFile} says which.
+ * is the file {@link journalFile}.
  */
 import { join } from "node:path"
 import * as Effect from "effect/Effect"

@@ -8,7 +8,7 @@
  * ```
  *
  * What a URL leaves out comes from where other programs for S3 take it from: `AWS_REGION`, `AWS_ENDPOINT_URL_S3`,
- * `AWS_PROFILE` and the files in `~/.aws`. Credentials come from there alone: a URL is shown in reports and kept in
+ * `AWS_PROFILE` and the files in `~/.aws`. Credentials come from there alone: a URL is shown in reports and stays in
  * histories, so one with a secret in it is refused.
  */
 import { createHash } from "node:crypto"
@@ -20,7 +20,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
-/** A location that is none, or one that no store can be at. Never says a secret that is in it. */
+/** A location that is none, or one that no store can be at. The message never shows a secret that is in it. */
 export class LocationInvalid extends Schema.TaggedError<LocationInvalid>()("LocationInvalid", {
   location: Schema.String,
   problem: Schema.String,
@@ -44,9 +44,9 @@ export interface Bucket {
   /** URL of a server other than Amazon's. */
   readonly endpoint: string | undefined
   readonly region: string | undefined
-  /** Whether the bucket is told in the path of a request, not in the name of the host. */
+  /** Whether the bucket is named in the path of a request, not in the name of the host. */
   readonly pathStyle: boolean
-  /** Milliseconds of silence after which a request counts as unanswered, if the URL says so. */
+  /** Milliseconds of silence after which a request counts as unanswered, if the URL sets them. */
   readonly timeoutMs: number | undefined
 }
 
@@ -126,7 +126,7 @@ export const parse = (text: string): Effect.Effect<StoreLocation, LocationInvali
   return Effect.fail(new LocationInvalid({ location: withoutSecrets(text), problem }))
 }
 
-/** What this user alone keeps for later: `reelgraph` among the user's other caches (`$XDG_CACHE_HOME`, `~/.cache`). */
+/** The folder of this user's caches: `reelgraph` among the user's other caches (`$XDG_CACHE_HOME`, `~/.cache`). */
 export const userCache: Effect.Effect<string> = Effect.map(variable("XDG_CACHE_HOME"), (caches) =>
   join(caches ?? join(homedir(), ".cache"), "reelgraph"),
 )
@@ -135,19 +135,19 @@ export const userCache: Effect.Effect<string> = Effect.map(variable("XDG_CACHE_H
 export const makePrivate = (folder: string): Effect.Effect<void> =>
   Effect.ignore(Effect.try(() => mkdirSync(folder, { recursive: true, mode: 0o700 })))
 
-/** The folder for what is kept of remote stores on this machine: `$REEL_CACHE`, or the user's. */
+/** The folder for copies of remote stores on this machine: `$REEL_CACHE`, or the user's. */
 export const cacheFolder: Effect.Effect<string> = Effect.gen(function* () {
   const own = yield* variable("REEL_CACHE")
   return own === undefined ? yield* userCache : resolve(own)
 })
 
-/** Bytes of copies of blobs to keep there: `$REEL_CACHE_GIB`, or 50 GiB. */
+/** Bytes of copies of blobs there, at most: `$REEL_CACHE_GIB`, or 50 GiB. */
 export const cacheBytes: Effect.Effect<number> = Effect.map(variable("REEL_CACHE_GIB"), (text) => {
   const given = Number(text)
   return (given > 0 ? given : 50) * 1024 ** 3
 })
 
-/** The folder for what only this machine keeps of one store in a bucket: its journal and its unfinished work. */
+/** The folder of this machine for one store in a bucket: its journal and its unfinished work. */
 export const localFolder = (cache: string, location: Bucket): string => {
   const { bucket, endpoint, prefix } = location
   const digest = createHash("sha256")

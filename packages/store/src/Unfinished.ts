@@ -3,10 +3,10 @@
  *
  * A folder is known by the key of the work, not of the attempt. An operator asks for it with `use(call.key)`, finds
  * there what an earlier attempt left, also one that was killed, and goes on; when its result is whole, it has the
- * folder removed with `discard`. Nothing else removes one: {@link Unfinished} says with `list` what is there.
+ * folder removed with `discard`. Nothing else removes one: `list` of {@link Unfinished} shows what is there.
  *
  * What is in a folder after a power failure is what its user has flushed. Write a file under another name, flush
- * it and rename it, so that one cut short is never taken for a whole one.
+ * it and rename it, so that one cut short never counts as a whole one.
  *
  * @example
  * ```ts
@@ -28,7 +28,7 @@ export class UnfinishedInUse extends Schema.TaggedError<UnfinishedInUse>()("Unfi
   key: Schema.String,
   /** The process, or where it runs. */
   owner: Schema.String,
-  /** The file by which it says so. */
+  /** The file of its claim. */
   claim: Schema.String,
 }) {
   /** It may have ended by the next attempt. */
@@ -36,7 +36,7 @@ export class UnfinishedInUse extends Schema.TaggedError<UnfinishedInUse>()("Unfi
     return true
   }
   override get message() {
-    return `the unfinished work ${this.key} is in use by ${this.owner}; wait until that run has ended, then run again (if it is certain that nobody is at it, remove ${this.claim})`
+    return `the unfinished work ${this.key} is in use by ${this.owner}; wait until that run has ended, then run again (if no process uses it any more, remove ${this.claim})`
   }
 }
 

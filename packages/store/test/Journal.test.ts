@@ -201,7 +201,7 @@ const laws = (name: string, file: (folder: string) => ReturnType<typeof JournalS
         yield* journal.endRun(other, { endedMs: 5, status: "failed", ledger: "{}", notes: many })
         const kept = journal.run("r2")!.notes
         assert.lengthOf(kept, 200)
-        assert.strictEqual(kept[199], "and 51 more, which are not kept")
+        assert.strictEqual(kept[199], "and 51 more, which are not stored")
         assert.isTrue(kept[198]!.startsWith("198 "))
         assert.deepStrictEqual(new Set(kept.slice(0, 199).map(({ length }) => length)), new Set([2000]))
         assert.isTrue(kept.every((note) => note.isWellFormed()))

@@ -541,7 +541,7 @@ describe("a forged segment", { timeout: 60_000 }, () => {
   })
 
   it("that tells a record under the digest of another is refused, and the digest stays free", () => {
-    const wrong = "is not that of the record it is told with"
+    const wrong = "is not that of the record it comes with"
     assert.include(refused(edited([`{\\"name\\":\\"y\\"}`, `{\\"name\\":\\"evil\\"}`])), wrong)
     assert.include(refused(edited([digestOf("y"), digestOf("own y")])), wrong)
     // A digest that no call here has given yet, claimed for something else, or for a set.
@@ -564,7 +564,7 @@ describe("a forged segment", { timeout: 60_000 }, () => {
     for (const others of [[x], [x, x], [x, z, z], [z, set]])
       assert.include(
         refused(lines.map((line, at) => (at === members ? JSON.stringify(["members", set, others]) : line))),
-        "is not that of the set it is told with",
+        "is not that of the set it comes with",
       )
     assert.include(
       refused([...lines.slice(0, -1), `["members",${set},[${x}]]`, lines.at(-1)!]),

@@ -221,7 +221,7 @@ describe("a shared journal", { timeout: 180_000 }, () => {
       assert.lengthOf(told, 1)
       assert.include(
         told[0],
-        `the journal segment ${first} of the store s3://bucket/prefix is not to be trusted`,
+        `the journal segment ${first} of the store s3://bucket/prefix cannot be trusted`,
       )
     }),
   )

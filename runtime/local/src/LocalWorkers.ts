@@ -33,7 +33,7 @@ export interface Options {
   readonly cores?: number
   /** Main memory that calls share, in GiB. @default all of this machine */
   readonly memoryGiB?: number
-  /** GPUs that calls share, by memory. Who asks for none then sees none. @default they are nobody's affair */
+  /** GPUs that calls share, by memory. A call that asks for none then sees none. @default GPUs are not managed */
   readonly gpus?: Gpus
   /** What calls of a node occupy, where that is not what its operator asks for. @default what operators ask for */
   readonly resources?: (node: string) => Resources.Resources | undefined
@@ -42,7 +42,7 @@ export interface Options {
   /** Names of variables of this process that they are given too; `PREFIX_*` is all that begin so. @default none */
   readonly pass?: ReadonlyArray<string>
   /**
-   * Is done when this process is about to be ended: calls that go on are told (`stopping`), and no other begins: it
+   * Is done when this process is about to be ended: calls that go on are signalled (`stopping`), and no other begins: it
    * fails with `CallsStopped`. What fails from then on is not tried again here. @default never
    */
   readonly stopping?: Effect.Effect<void>

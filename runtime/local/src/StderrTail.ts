@@ -1,11 +1,11 @@
-/** Of what a process wrote before it ended, the lines that say why. */
+/** The lines of a standard error, or of a log, that explain why a process ended. */
 
 /** Frames of stacks, the fields of an error that Node prints after them, and its version. */
 const noise = /^\s+at |^\s*[\w$]+: .*,?$|^\s*[\]}{[]+,?$|^- |^Require stack:|^Node\.js v|^\s*\^+$/u
 
 const telling = /error|denied|refused|cannot|could not|no such|not found|failed/iu
 
-/** Up to three lines, those that speak of an error first in choice, joined by bars; empty: there is nothing to tell. */
+/** Up to three lines, preferably those with an error, joined by bars; empty when there are none. */
 export const of = (text: string): string => {
   const lines = text.split("\n").filter((line) => line.trim() !== "")
   const plain = lines.filter((line) => !noise.test(line) || /^\s*\w*Error: /u.test(line))

@@ -73,7 +73,7 @@ export const find = (
     return { nodes, placement, simulated: yield* Simulation.run({ ...options, placement }), reached }
   })
 
-/** Slurm pools with work in them, the dearest first. Gangs are as large as somebody has decided: theirs stay. */
+/** Slurm pools with work in them, the dearest first. The size of a gang is set by its graph, and stays. */
 const resizable = ({ nodes, pools }: Placement): ReadonlyArray<string> => {
   const price = (name: string): number => {
     const pool = pools.pools[name]!

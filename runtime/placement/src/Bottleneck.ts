@@ -27,7 +27,7 @@ export interface Bottleneck {
 /** How much more everything is made. */
 const more = 1.1
 
-/** Seeds by which it is told how much luck moves the end. */
+/** Seeds from which the spread of the end is estimated. */
 const seeds = 3
 
 /** What a run waits for, the most first. What moves its end by less than luck does is left out. */
@@ -50,7 +50,7 @@ export const find = (
 /** Stages whose workers are busy for less of the run than that are none that it waits for. */
 const leastShare = 0.02
 
-/** Gains that are not worth a word. */
+/** Gains that are too small to report. */
 const leastGain = 0.004
 
 interface Change {

@@ -1,9 +1,9 @@
 /**
- * Profiles from the runs of a store: what the calls of a graph's operators took, kept, gave and wrote.
+ * Profiles from the runs of a store: the time, share passed, fan-out and bytes of the calls of a graph's operators.
  *
  * Walks forth from what the latest runs took in, through the calls of the operators of the graph, some hundred of
  * each. Where it finds none (runs of other graphs), the mean of `Journal.history` stands for all. Of a `collect`, what
- * it kept and gave is in the ledgers of those runs.
+ * it passed and gave is in the ledgers of those runs.
  *
  * Bytes are those of the blobs that items name. Only operators in workers are taken to read them.
  */
@@ -27,7 +27,7 @@ export interface Measured {
 /** Runs whose calls are looked at, the latest first; items of each; calls of each operator. */
 const most = { runs: 5, items: 400, calls: 400 }
 
-/** Calls from which a spread can be told; of fewer only the mean counts. */
+/** Calls from which a spread is estimated; of fewer only the mean counts. */
 const enough = 20
 
 /** Steps of the quantiles of a duration. */
@@ -179,7 +179,7 @@ const collectOf = (node: Graph.Placed, { ms }: Samples, runs: ReadonlyArray<Run>
     return {
       seconds: mean(ms) / 1000 / was.in,
       keep: was.kept / was.in,
-      // What it passes on are those it keeps; otherwise it makes new ones.
+      // It passes on those that it does not drop; otherwise it makes new ones.
       ...(was.out === was.kept ? {} : { emits: was.out }),
       source,
     }

@@ -40,7 +40,7 @@ export const Overheads = Schema.Struct({
   heldSeconds: seconds(60),
   /**
    * A shard has an even share of what waits when it is packed, but at least so many seconds of work, once results have
-   * told how long items take. @default 1
+   * shown how long items take. @default 1
    */
   shardMinSeconds: seconds(1),
   /** And at most so many items. @default 4096 */

@@ -3,13 +3,13 @@
  *
  * 1. An operator without a module of its own (`worker`) runs in the driver. Nothing else runs on the driver's machine
  *    unless the file has a local pool.
- * 2. What the file says of a node goes before what it says of the node's operator, field by field, and both before
+ * 2. What the file sets for a node goes before what it sets for the node's operator, field by field, and both before
  *    what follows. An operator's own `resources` are those of its work on CPUs: GPUs are asked for in the file, beside
  *    the param that makes the operator use them (`provider: "cuda"`).
  * 3. Every pool whose nodes hold the request is a candidate. Only when none does, a request of more GPUs than a node
  *    has becomes a gang with a rank for each GPU; a gang is held when the pool has room for all its ranks at once.
  *    Preemptible pools take neither gangs nor operators without retries, unless the file names them.
- * 4. Work without GPUs goes to pools without GPUs while one holds it: whatever the prices are, a GPU must not stand
+ * 4. Work without GPUs goes to pools without GPUs while one holds it: at any price, a GPU must not stand
  *    idle because its node's cores are taken.
  * 5. Then the cheapest goes first. An hour of a call costs its largest share of a node (cores, memory or GPUs: that
  *    share is lost to others) of the node's price. Of equal price, those that cannot be preempted go first, then the
@@ -168,7 +168,7 @@ const idle = (pools: Pools.Pools, nodes: Placement["nodes"]): ReadonlyArray<stri
   ]
 }
 
-/** What the file says of a node that has no effect, or is risky. */
+/** Settings of the file for a node that have no effect, or are risky. */
 const doubts = (
   node: Graph.Placed,
   choice: Pools.Choice,

@@ -1,6 +1,6 @@
 /**
  * Pools: where operators can be placed, as plain data. A pool is a number of alike nodes: this machine, or a Slurm
- * partition (the part of it that has what `constraint` says).
+ * partition (the part of it that has the features of `constraint`).
  */
 import type { Resources } from "@reelgraph/core"
 import * as Effect from "effect/Effect"

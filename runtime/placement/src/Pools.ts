@@ -85,7 +85,7 @@ const mistakes = (issue: SchemaIssue.Issue): ReadonlyArray<string> =>
   })
 
 /**
- * Pools from what a file says.
+ * Pools from the content of a file.
  *
  * @throws PoolsInvalid where they are written
  */

@@ -55,23 +55,23 @@ export type Compute = typeof Compute.Type
 export const OperatorProfile = Schema.Struct({
   /** Of one call, on the resources that it is placed with. For `collect`, beside `fixedSeconds`, of each item. @default 0 */
   seconds: Seconds.pipe(Schema.withDecodingDefaultKey(Effect.succeed(0))),
-  /** Of each call, whatever is in it; of use for `collect`. @default 0 */
+  /** Of each call, independent of its items; of use for `collect`. @default 0 */
   fixedSeconds: amount(0),
   /** Of each call, beside the seconds; of use for gangs. */
   compute: Schema.optionalKey(Compute),
   /** From the start of a worker until its first call: loading models. @default 0 */
   startupSeconds: amount(0),
-  /** Share of the items that it keeps: those it does not drop. @default 1 */
+  /** Share of the items that it does not drop. @default 1 */
   keep: share(1),
-  /** Items given for one that is kept. @default 1 */
+  /** Items given for one that is not dropped. @default 1 */
   out: amount(1),
   /** Deviation of `out` over items, relative to it. @default 0 */
   outSpread: amount(0),
-  /** For `collect`: so many new items, instead of passing on those that it keeps. */
+  /** For `collect`: so many new items, instead of passing on those that it does not drop. */
   emits: Schema.optionalKey(Count),
   /** Chance that an attempt fails in a way that is tried again. @default 0 */
   failing: share(0),
-  /** Share of the items that fail whatever is tried. @default 0 */
+  /** Share of the items that fail in every attempt. @default 0 */
   poison: share(0),
   /** Read from the store for an item. @default 0 */
   bytesIn: amount(0),
@@ -79,7 +79,7 @@ export const OperatorProfile = Schema.Struct({
   bytesOut: amount(0),
   /** What a call needs at most; warns when it is placed with less. */
   memoryGiB: Schema.optionalKey(Positive),
-  /** Seconds between two states that a call of hours keeps: what a lost gang goes on from. @default it begins again */
+  /** Seconds between two checkpoints of a call of hours, from which a lost gang goes on. @default it begins again */
   checkpointSeconds: Schema.optionalKey(Positive),
   /** Where the numbers are from. */
   source: Schema.optionalKey(Schema.String),
@@ -118,7 +118,7 @@ export type Options = typeof Profile.Encoded
 const TypeId = Symbol.for("reelgraph/placement/Profile")
 
 /**
- * A profile from what a file says.
+ * A profile from the content of a file.
  *
  * @throws SchemaError where it is written, naming the field that is wrong
  */
@@ -139,7 +139,7 @@ export const of = (profile: Profile, node: Graph.Placed): OperatorProfile | unde
 const own = <A>(record: { readonly [name: string]: A }, name: string): A | undefined =>
   Object.hasOwn(record, name) ? record[name] : undefined
 
-/** The first with what only the second says; what both say is the first's. */
+/** The first, completed by the second where it has nothing. */
 export const orElse = (first: Profile, second: Profile): Profile =>
   branded({
     ...second,

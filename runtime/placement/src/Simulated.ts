@@ -41,7 +41,7 @@ export interface SimulatedNode {
   readonly shards: number
   /** Workers that were lost. */
   readonly losses: number
-  /** Of calls, summed over those that ran at once: what a ledger says as `busyMs`. */
+  /** Of calls, summed over those that ran at once: `busyMs` of a ledger. */
   readonly workHours: number
   /** Of workers. `idle` are held ones that waited. */
   readonly workerHours: Hours

@@ -1,5 +1,5 @@
 /**
- * Simulations: a run of a graph on its pools, event by event, before anything runs. Says when it would be done, what
+ * Simulations: a run of a graph on its pools, event by event, before anything runs. Gives when it would be done, what
  * it would cost, and what the workers of each pool would do meanwhile.
  *
  * **The model.** What a run on Slurm does, with shards instead of items. The driver passes items on one result at a
@@ -10,7 +10,7 @@
  * A gang waits until all its ranks fit, and what was submitted to its pool after it waits behind it. `collect`, and
  * what has side inputs, waits until all of that input is there. In front of a node that has too many items waiting,
  * nodes get no more work. Workers are lost with their nodes or to preemption, and with them what they had
- * not yet written (of a gang, what it had not yet kept). Calls fail and are tried again.
+ * not yet written (of a gang, what it had not yet saved). Calls fail and are tried again.
  *
  * **What it costs.** The time of a shard is one draw of the sum of its items. When there are more tasks than
  * `Options.tasks`, some workers of a node are simulated as one, which takes the mean of their times: then a hundred
@@ -29,14 +29,14 @@ import type { Options, Simulated } from "./Simulated.ts"
 
 export type { Hours, Options, Simulated, SimulatedNode, SimulatedPool } from "./Simulated.ts"
 
-/** Nodes of the graph whose cost nobody has said. */
+/** Nodes of the graph whose cost is not known. */
 export class ProfileIncomplete extends Schema.TaggedError<ProfileIncomplete>()("ProfileIncomplete", {
   graph: Schema.String,
   nodes: Schema.Array(Schema.String),
 }) {
   readonly exitCode = 2
   override get message() {
-    return `nothing says what ${this.nodes.join(", ")} of graph ${this.graph} cost: add their seconds to \`operators\` of the profile, or run the graph once on a few items`
+    return `the cost of ${this.nodes.join(", ")} of graph ${this.graph} is not known: add their seconds to \`operators\` of the profile, or run the graph once on a few items`
   }
 }
 
@@ -47,7 +47,7 @@ export class ItemsUnknown extends Schema.TaggedError<ItemsUnknown>()("ItemsUnkno
 }) {
   readonly exitCode = 2
   override get message() {
-    return `nothing says how many items come in through ${this.inputs.join(", ")} of graph ${this.graph}: give --items ${this.inputs[0]}=N, or \`items\` in the profile`
+    return `the number of items that come in through ${this.inputs.join(", ")} of graph ${this.graph} is not known: give --items ${this.inputs[0]}=N, or \`items\` in the profile`
   }
 }
 

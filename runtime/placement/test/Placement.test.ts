@@ -73,7 +73,7 @@ describe("Placement", () => {
         perWorker: 1,
         perTask: 1,
         workers: 1280,
-        why: ["needs no GPU: h100 is kept for what does", "cpu costs 0.031 per call-hour, here 0.13"],
+        why: ["needs no GPU: h100 is left to nodes that do", "cpu costs 0.031 per call-hour, here 0.13"],
       })
       // Memory is the larger share here: 25 of 32 GiB, 25 of 250.
       const large = yield* one({ resources: { cores: 1, memoryGiB: 25 } }, { here, cpu })
@@ -85,7 +85,7 @@ describe("Placement", () => {
     Effect.gen(function* () {
       const free = { ...h100, pricePerGpuHour: 0 }
       const at = yield* one({ resources: { cores: 8 } }, { cpu, free })
-      assert.deepStrictEqual([at.pool, at.why], ["cpu", ["needs no GPU: free is kept for what does"]])
+      assert.deepStrictEqual([at.pool, at.why], ["cpu", ["needs no GPU: free is left to nodes that do"]])
       const large = yield* one({ resources: { cores: 80 } }, { cpu, free })
       assert.strictEqual(large.pool, "free")
       assert.include(large.why.join(), "no pool without GPUs holds it")

@@ -19,7 +19,7 @@ export const args = (jobs: ReadonlyArray<QueuedTask.JobId>): ReadonlyArray<strin
   `--jobs=${jobs.join(",")}`,
 ]
 
-/** `12_3|FAILED|3:0|name`; a cancelled one says by whom, `CANCELLED by 1000`. */
+/** `12_3|FAILED|3:0|name`; a cancelled one has the user, `CANCELLED by 1000`. */
 export const fromText = (text: string): ReadonlyArray<Accounted> =>
   text.split("\n").flatMap((line) => {
     const [id = "", state = "", exit = "", ...name] = line.split("|")

@@ -26,13 +26,13 @@ export interface Entry {
   /** Positions without a result. */
   readonly missing: Set<number>
   readonly failedAttempts: Array<FailedAttempt>
-  /** Nodes of the cluster to keep away from. */
+  /** Nodes of the cluster to exclude. */
   readonly avoid: Set<string>
   /** Memory to ask for, as a multiple of what was placed. */
   memoryScale: number
 }
 
-/** A results object, kept until all that counts of it is in the journal. */
+/** A results object, stored until all that counts of it is in the journal. */
 interface Source {
   open: number
   readonly remove: Effect.Effect<void>
@@ -166,7 +166,7 @@ export class CallTable {
     }
   }
 
-  /** Gives those who wait for calls of a shard a result that says why they were not made, and forgets the shard. */
+  /** Gives those who wait for calls of a shard a result with the reason why they were not made, and forgets the shard. */
   giveUp(entry: Entry, result: (at: number) => Call.Result): void {
     const wanted = [...entry.missing].filter((at) => this.#waiters.has(entry.keys[at]!))
     this.take(entry, wanted.map(result), "", Effect.void)

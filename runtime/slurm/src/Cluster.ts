@@ -38,11 +38,11 @@ export class PoolsUnusable extends Schema.TaggedError<PoolsUnusable>()("PoolsUnu
   problems: Schema.Array(Schema.String),
 }) {
   override get message() {
-    return `the cluster is not as the pools file says:\n${this.problems.map((problem) => `  ${problem}`).join("\n")}`
+    return `the cluster does not match the pools file:\n${this.problems.map((problem) => `  ${problem}`).join("\n")}`
   }
 }
 
-/** What keeps a run on a cluster from beginning. */
+/** Why a run on a cluster cannot begin. */
 export type ClusterError = PoolsUnusable | QueryError | Drivers.SessionError | StoreUnwritable
 
 export interface Options {
@@ -71,7 +71,7 @@ export interface Options {
 
 /** Items of a shard, at most. */
 const shardItemsAtMost = 4096
-/** A shard should keep its worker for about so long at least, if there is so much to do. */
+/** A shard should occupy its worker for about so long at least, if there is so much to do. */
 const shardMs = 1000
 /** Shards that are in hand beyond those that run: what is there to begin with when a worker is free. */
 const ahead = 2
@@ -308,7 +308,7 @@ export const layer = (
           const interrupted = Exit.isFailure(exit)
           if (interrupted && options.onInterrupt === "detach") return yield* Drivers.leave(objects, name)
           yield* session.cancel
-          // What came and did not count is kept until somebody takes it over, or nobody will.
+          // Results that did not count stay until a later driver takes them over, or they expire.
           if (interrupted) return yield* Drivers.leave(objects, name)
           yield* end(name)
           for (const { key: known, session: other, state } of before)

@@ -150,7 +150,7 @@ export const args = (job: Job): ReadonlyArray<string> => {
     ),
     ...option("time", job.timeLimitMinutes),
     ...option("output", job.output),
-    // What an earlier attempt said stays.
+    // The output of earlier attempts stays.
     "--open-mode=append",
     ...option("chdir", job.folder),
     ...option("signal", warning && `B:${warning.signal}@${warning.seconds}`),

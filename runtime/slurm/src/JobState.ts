@@ -37,7 +37,7 @@ export type Outcome = Data.TaggedEnum<{
   Rejected: { readonly reason: string }
   /** By whom is not known. */
   Cancelled: {}
-  /** Slurm does not show it (any more), or shows a state nobody knows: that says nothing about how it ended. */
+  /** Slurm does not show it (any more), or shows a state nobody knows: nothing is known about how it ended. */
   Unknown: { readonly state: string }
 }>
 
@@ -70,7 +70,7 @@ const reasons: ReadonlyArray<readonly [RegExp, Until, string]> = [
   [
     /^(ReqNodeNotAvail|NodeDown|Nodes_required_for_job_are|FrontEndDown|PowerNotAvail)/u,
     "people",
-    "nodes that it needs are down, drained or reserved: sinfo -R says why",
+    "nodes that it needs are down, drained or reserved: sinfo -R shows why",
   ],
   [/^(PartitionDown|PartitionInactive)/u, "people", "the partition is closed: ask the site's administrators"],
   [
@@ -100,7 +100,7 @@ export const waitsUntil = (reason: string): { readonly until: Until; readonly ad
     : { until: "others", advice: "" }
 }
 
-/** What Slurm says about how a job is. */
+/** What Slurm reports about a job. */
 export interface Reported {
   /** Base state and flags, in capitals; one of them in versions before 23.11. */
   readonly states: ReadonlyArray<string>
@@ -141,7 +141,7 @@ const held = (reported: Reported): Outcome =>
     requeued: true,
   })
 
-/** Flags that say more than the state beside them, and states: the first that is there decides. */
+/** Flags that mean more than the state beside them, and states: the first that is there decides. */
 const meanings: ReadonlyArray<readonly [string, (reported: Reported) => Outcome]> = [
   ["REQUEUE_HOLD", held],
   ["SPECIAL_EXIT", held],
@@ -186,7 +186,7 @@ const meanings: ReadonlyArray<readonly [string, (reported: Reported) => Outcome]
   ["UPDATE_DB", () => make.Running({ phase: "ending" })],
 ]
 
-/** The outcome of a job, from its states and what else Slurm says. */
+/** The outcome of a job, from its states and what else Slurm reports. */
 export const outcome = (reported: Reported): Outcome => {
   const found = meanings.find(([state]) => reported.states.includes(state))
   return found === undefined ? make.Unknown({ state: reported.states.join("+") }) : found[1](reported)

@@ -103,7 +103,7 @@ const unusable =
 const required = (constraint: string | undefined): ReadonlyArray<string> =>
   constraint === undefined || !/^[\w.&-]+$/u.test(constraint) ? [] : constraint.split("&")
 
-/** What keeps a pool from being served by the partitions there are, a sentence each; empty when nothing does. */
+/** Why the partitions cannot serve a pool, a sentence each; empty when they can. */
 export const misfits = (
   name: string,
   pool: Pool.Slurm,
@@ -137,11 +137,14 @@ export const misfits = (
         `${cores} cores, ${memoryMiB / 1024} GiB${gpus.map(({ count, model }) => `, ${count} ${model}`).join("")}`,
     )
     const wanted = `${pool.cores} cores, ${pool.memoryGiB} GiB${pool.gpus === undefined ? "" : `, ${pool.gpus.count} ${pool.gpus.model}`}`
-    return [...problems, `${at} has nodes of ${[...new Set(has)].join("; or ")}, and the pool says ${wanted}`]
+    return [
+      ...problems,
+      `${at} has nodes of ${[...new Set(has)].join("; or ")}, and the pool asks for ${wanted}`,
+    ]
   }
   if (count(fits) < pool.nodes)
-    problems.push(`${at} has ${count(fits)} such nodes, and the pool says ${pool.nodes}`)
+    problems.push(`${at} has ${count(fits)} such nodes, and the pool asks for ${pool.nodes}`)
   if (fits.every(({ state }) => unusable.test(state)))
-    problems.push(`${at}: all such nodes are down or drained; sinfo -R says why`)
+    problems.push(`${at}: all such nodes are down or drained; sinfo -R shows why`)
   return problems
 }

@@ -1,11 +1,11 @@
 /**
- * Which rank of a gang a worker is, from what Slurm sets for it, and what the processes of its calls are told: in
+ * Which rank of a gang a worker is, from what Slurm sets for it, and what the processes of its calls are given: in
  * variables of our own, which `Gang` of `@reelgraph/training` reads. A task of an array is the only rank of its own.
  *
  * Rank 0 is on the first node of the job, and that node's name is where others reach it. The port is 10,000 + the
  * number of the job modulo 20,000: the same for all ranks and attempts, another for jobs that follow each other, and
  * below those that Linux gives to connections (from 32,768). Where names of nodes lead nowhere or the port is taken,
- * `REELGRAPH_GANG_ADDRESS` and `REELGRAPH_GANG_PORT` in the environment of the job say otherwise.
+ * `REELGRAPH_GANG_ADDRESS` and `REELGRAPH_GANG_PORT` in the environment of the job set others.
  */
 import { hostname } from "node:os"
 
@@ -75,7 +75,7 @@ export const current: Config.Config<Rank> = Config.all({
   }),
 )
 
-/** What the processes of its calls are told. */
+/** The variables of the processes of its calls. */
 export const environment = ({
   address,
   gpus,

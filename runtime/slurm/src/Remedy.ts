@@ -5,7 +5,7 @@ import * as WorkerExit from "./workerExit.ts"
 /** What to do about a task that is over without all of its results. */
 export interface Remedy {
   readonly text: string
-  /** Nodes to keep away from. */
+  /** Nodes to exclude. */
   readonly avoid: ReadonlyArray<string>
   /** Times as much memory. */
   readonly memoryScale: number
@@ -72,7 +72,7 @@ export const remedy = (how: JobState.Outcome, at: string | undefined): Remedy =>
             blame: "calls",
           }
     case "Cancelled":
-      return { ...none, text: "tasks were cancelled by somebody, and made again" }
+      return { ...none, text: "tasks were cancelled by a user, and made again" }
     case "Rejected":
       return { ...none, text: `Slurm refused tasks after it had taken them: ${how.reason}`, blame: "calls" }
     case "Succeeded":

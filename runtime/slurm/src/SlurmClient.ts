@@ -93,7 +93,7 @@ export interface Options {
 
 type Environment = Readonly<Record<string, string>>
 
-/** Variables that change what Slurm's commands do or write: our arguments say all of that. */
+/** Variables that change what Slurm's commands do or write: our arguments set all of that. */
 const overriding = /^(SLURM|SBATCH|SQUEUE|SINFO|SCANCEL|SCONTROL|SACCT|SRUN|SALLOC)_/u
 const needed = new Set(["SLURM_CONF", "SLURM_JWT", "SLURM_CONF_SERVER"])
 
@@ -187,7 +187,7 @@ const make = (options: Options) => {
 
   const find = Effect.fn("SlurmClient.find")(function* (name: string) {
     const tasks = yield* queue({ name })
-    // Slurm keeps a record of what it has refused, too.
+    // Slurm also records what it has refused.
     return tasks.find(({ outcome }) => outcome._tag !== "Rejected")?.job
   })
 

@@ -1,4 +1,4 @@
-/** The ways in which Slurm refuses, or does not answer: each says what to do about it. */
+/** The ways in which Slurm refuses, or does not answer: each message has the advice. */
 import * as Schema from "effect/Schema"
 
 const causeText = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
@@ -19,7 +19,7 @@ export class ControllerDown extends Schema.TaggedError<ControllerDown>()("Contro
   reported: Schema.String,
 }) {
   override get message() {
-    return `Slurm's controller does not answer ${this.command}: ${this.reported}; jobs go on, so wait and ask again (scontrol ping says when it is up)`
+    return `Slurm's controller does not answer ${this.command}: ${this.reported}; jobs go on, so wait and ask again (scontrol ping shows when it is up)`
   }
 }
 
@@ -134,7 +134,7 @@ export class ArrayTooLarge extends Schema.TaggedError<ArrayTooLarge>()("ArrayToo
   tasks: Schema.Int,
 }) {
   override get message() {
-    return `job ${this.job}: an array of ${this.tasks} tasks is longer than this site allows (${this.reported}); scontrol show config says MaxArraySize: submit arrays of at most that`
+    return `job ${this.job}: an array of ${this.tasks} tasks is longer than this site allows (${this.reported}); MaxArraySize of scontrol show config is the limit: submit arrays of at most that`
   }
 }
 

@@ -86,7 +86,7 @@ describe("Drivers", () => {
 describe("A report", () => {
   it("says whether jobs were taken over: such a run is not compared with its simulation", () => {
     const notes = new RunNotes.RunNotes()
-    notes.add("tasks were cancelled by somebody, and made again", "1_2")
+    notes.add("tasks were cancelled by a user, and made again", "1_2")
     assert.isFalse(RunNotes.reportTakeOver(notes.lines))
     notes.add(RunNotes.takenOver(3, "curate-1"))
     assert.isTrue(RunNotes.reportTakeOver(notes.lines))

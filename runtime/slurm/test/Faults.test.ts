@@ -115,7 +115,7 @@ unlessSlurm("Graphs on a cluster", () => {
           const { found } = yield* despite({ count: 40, paint: 4000 }, everywhere, cancels, {
             environment: { REELGRAPH_GRACE_SECONDS: "0" },
           })
-          assertNote(found.report.warnings, /cancelled by somebody/)
+          assertNote(found.report.warnings, /cancelled by a user/)
         }),
       180_000,
     )

@@ -71,7 +71,7 @@ describe("Partition", () => {
     assert.deepStrictEqual(Partition.misfits("train", pool, partitions), [
       "pool train: partition gpu is closed",
       "pool train: partition gpu ends jobs after 60 minutes, and the pool wants 240",
-      "pool train: partition gpu: all such nodes are down or drained; sinfo -R says why",
+      "pool train: partition gpu: all such nodes are down or drained; sinfo -R shows why",
     ])
   })
 })

@@ -129,7 +129,7 @@ describe("The protocol of driver and workers", () => {
       assert.isTrue(yield* settle([asked]))
       assert.strictEqual(asked.results.get(0)?.what._tag, "Kept")
       assert.deepStrictEqual(cluster.made, [1])
-      assert.match(cluster.driver.notes.lines.join("\n"), /somebody else's\) were refused.*3 times/)
+      assert.match(cluster.driver.notes.lines.join("\n"), /of another origin\) were refused.*3 times/)
     }).pipe(Effect.scoped, Effect.provide(BlobStoreMemory.layer)),
   )
 
@@ -149,7 +149,7 @@ describe("The protocol of driver and workers", () => {
       yield* cluster.objects.put(name, copied!)
       assert.isTrue(yield* settle([after]))
       assert.deepStrictEqual(cluster.made, [1, 2])
-      assert.match(cluster.driver.notes.lines.join("\n"), /somebody else's\) were refused/)
+      assert.match(cluster.driver.notes.lines.join("\n"), /of another origin\) were refused/)
     }).pipe(Effect.scoped, Effect.provide(BlobStoreMemory.layer)),
   )
 

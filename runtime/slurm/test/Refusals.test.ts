@@ -72,7 +72,7 @@ unlessSlurm("A cluster that is not as the pools file says", () => {
                 }),
               }),
             ),
-            /partition h100 has nodes of 32 cores.*8 h100, and the pool says 8 cores, 60 GiB, 8 b200/,
+            /partition h100 has nodes of 32 cores.*8 h100, and the pool asks for 8 cores, 60 GiB, 8 b200/,
           )
           assert.match(
             yield* refusal(
@@ -82,7 +82,7 @@ unlessSlurm("A cluster that is not as the pools file says", () => {
                 h100: Pool.slurm({ partition: "h100", nodes: 9, cores: 8, memoryGiB: 60, gpus }),
               }),
             ),
-            /partition h100 has 1 such nodes, and the pool says 9/,
+            /partition h100 has 1 such nodes, and the pool asks for 9/,
           )
           yield* run("scontrol", "update", "PartitionName=h100", "State=DOWN")
           const closed = placement({
@@ -162,7 +162,7 @@ unlessSlurm("A cluster that is not as the pools file says", () => {
     )
 
     it.effect(
-      "a node on which no worker can begin is kept away from",
+      "a node on which no worker can begin is excluded",
       () =>
         Effect.scoped(
           Effect.gen(function* () {

@@ -129,7 +129,7 @@ unlessSlurm("Tasks of several slots", () => {
               }),
           )
           assert.isTrue(
-            found.report.warnings.some((warning) => /cancelled by somebody/u.test(warning)),
+            found.report.warnings.some((warning) => /cancelled by a user/u.test(warning)),
             found.report.warnings.join("; "),
           )
         }),

@@ -227,7 +227,7 @@ describe.skipIf(!Cluster.available)("Slurm", () => {
               cores: 2,
               gpus: { model: "h100", count: 4 },
               gang: { ranks: 4, nodes: 2 },
-              environment: { WORD: "registration" },
+              environment: { WORD: "hello" },
             }),
           )
           const [done] = yield* tasks("gang", all("Succeeded"))
@@ -328,10 +328,10 @@ describe.skipIf(!Cluster.available)("Slurm", () => {
           const problems = (change: object) =>
             Partition.misfits("gpu", { ...pool, ...change }, found).join("\n")
           assert.match(problems({ partition: "a100" }), /no partition a100; there are .*h100-spot/u)
-          assert.match(problems({ nodes: 750 }), /has 2 such nodes, and the pool says 750/u)
+          assert.match(problems({ nodes: 750 }), /has 2 such nodes, and the pool asks for 750/u)
           assert.match(
             problems({ cores: 96 }),
-            /nodes of 32 cores, 195.3125 GiB, 8 h100, and the pool says 96 cores/u,
+            /nodes of 32 cores, 195.3125 GiB, 8 h100, and the pool asks for 96 cores/u,
           )
           assert.match(problems({ constraint: "rack9" }), /no node with rack9/u)
           const { maxArraySize, version, killWaitSeconds } = yield* site

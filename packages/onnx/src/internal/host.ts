@@ -68,7 +68,7 @@ const threadOf = (models: { readonly [key: string]: Hosted }): Thread => {
   })
 }
 
-/** How long a scope waits for threads that are in a run, before it leaves them to their fate. */
+/** How long a scope waits for threads that are in a run, at most. They end by themselves. */
 const patience = "1 minute"
 
 export const make = (models: {

@@ -61,7 +61,7 @@ const declared = (
   })
 
 /**
- * A provider that cannot be had is told from a model that cannot be read by trying the model on the CPU, which is
+ * A provider that cannot be had is distinguished from a model that cannot be read by trying the model on the CPU, which is
  * always there. The session itself is never moved to another provider than the one asked for.
  */
 const open = async ({ key, provider, source, threads }: Open): Promise<Opened> => {

@@ -41,7 +41,7 @@ const isArtifact = (value: object): value is Artifact =>
 /**
  * Every artifact inside encoded JSON, in order of appearance, once per sha256.
  *
- * Descends into arrays and objects but not into an artifact, and keeps its own stack, so that depth is bounded
+ * Descends into arrays and objects but not into an artifact, and has its own stack, so that depth is bounded
  * by memory only. Something tagged `Artifact` that is not well-formed is looked into like any other object.
  */
 export const artifactsIn = (json: unknown): ReadonlyArray<Artifact> => {

@@ -1,9 +1,9 @@
 /**
  * The content-addressed store: bytes in, an {@link Artifact} out, and back.
  *
- * The interface promises only what a file system, memory and an object store can all keep:
+ * The interface promises only what a file system, memory and an object store can all guarantee:
  * - a blob appears whole or not at all, under the key `blobs/ab/<62 hex>` made from its sha256;
- * - putting a blob that is there is harmless and leaves the same blob, whoever else is putting it;
+ * - putting a blob that is there is harmless and leaves the same blob, whichever other process is putting it;
  * - nothing is renamed, locked or conditionally written through this interface;
  * - a put counts (is durable, is visible to every reader) when its effect succeeds;
  * - a put of a blob that is there makes its `mtime` new, so that garbage collection with a grace period never
@@ -11,10 +11,10 @@
  *   (each time is a request), so a grace period has to be longer than that.
  *
  * A blob that any read finds to be damaged is moved out of the way, into `damaged/`, and never removed: from then on the
- * blob is missing, so that a run makes the result anew that named it.
+ * blob is missing, so that a run makes the result again that names it.
  *
  * A file too large or too precious to copy (a user's source video) is registered with `reference` instead: the
- * store keeps its digest and where it is, and every later read checks that it is unchanged.
+ * store records its digest and where it is, and every later read checks that it is unchanged.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -26,13 +26,13 @@ import type { Artifact } from "./Artifact.ts"
 
 const causeText = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
-/** Whether a cause is of the store as a whole, as it says itself. */
+/** Whether a cause is a problem of the store as a whole. */
 const isOfStore = (cause: unknown): boolean | undefined =>
   typeof cause === "object" && cause !== null && "endsRun" in cause && typeof cause.endsRun === "boolean"
     ? cause.endsRun
     : undefined
 
-/** What to do; nothing where the cause has said it. */
+/** What to do; nothing where the cause has the advice. */
 const adviceAfter = (cause: unknown, advice: string): string =>
   isOfStore(cause) === undefined ? `; ${advice}` : ""
 
@@ -53,7 +53,7 @@ export class BlobCorrupt extends Schema.TaggedError<BlobCorrupt>()("BlobCorrupt"
   path: Schema.String,
   expected: Schema.String,
   actual: Schema.String,
-  /** Where the damaged bytes were moved, out of the way of whoever makes the blob anew; absent: they stay. */
+  /** Where the damaged bytes were moved, so that the blob can be made again; absent: they stay. */
   movedTo: Schema.optionalKey(Schema.String),
 }) {
   override get message() {
@@ -85,7 +85,7 @@ export class DigestInvalid extends Schema.TaggedError<DigestInvalid>()("DigestIn
   }
 }
 
-/** The folder of a store is not where it was. What was in it is not lost, and it is not made anew. */
+/** The folder of a store is not where it was. What was in it is not lost, and no new one is made. */
 export class StoreVanished extends Schema.TaggedError<StoreVanished>()("StoreVanished", {
   path: Schema.String,
 }) {
@@ -102,7 +102,7 @@ export class StoreUnwritable extends Schema.TaggedError<StoreUnwritable>()("Stor
   path: Schema.String,
   cause: Schema.Defect(),
 }) {
-  /** Whether it may be different soon: what it was caused by says so. */
+  /** Whether it may pass soon. The cause decides. */
   get retryable(): boolean {
     return isRetryable(this.cause)
   }
@@ -123,7 +123,7 @@ export class StoreUnreadable extends Schema.TaggedError<StoreUnreadable>()("Stor
   path: Schema.String,
   cause: Schema.Defect(),
 }) {
-  /** Whether it may be different soon: what it was caused by says so. */
+  /** Whether it may pass soon. The cause decides. */
   get retryable(): boolean {
     return isRetryable(this.cause)
   }
@@ -139,7 +139,7 @@ export class StoreUnreadable extends Schema.TaggedError<StoreUnreadable>()("Stor
   }
 }
 
-/** The disk, or the user's quota on it, is full. Nothing of the blob was kept. */
+/** The disk, or the user's quota on it, is full. Nothing of the blob was stored. */
 export class OutOfSpace extends Schema.TaggedError<OutOfSpace>()("OutOfSpace", {
   path: Schema.String,
   cause: Schema.Defect(),
@@ -148,7 +148,7 @@ export class OutOfSpace extends Schema.TaggedError<OutOfSpace>()("OutOfSpace", {
     return true
   }
   override get message() {
-    return `no space left while writing ${this.path}; free some with \`reel gc\` or choose another store with --store, then run again: what was done is kept`
+    return `no space left while writing ${this.path}; free some with \`reel gc\` or choose another store with --store, then run again: finished results are stored`
   }
 }
 
@@ -234,7 +234,7 @@ export interface BlobInfo {
 
 export interface ReadOptions {
   /**
-   * Hash what is read and fail with {@link BlobCorrupt} if it is not what the digest says. The length is always
+   * Hash what is read and fail with {@link BlobCorrupt} if it does not have the digest. The length is always
    * compared.
    * @default true
    */
@@ -266,7 +266,7 @@ export class BlobStore extends Context.Service<
   {
     /** Stores bytes held in memory. They must not be changed before the effect ends. */
     readonly putBytes: (bytes: Uint8Array, mediaType: string) => Effect.Effect<Artifact, PutError>
-    /** Stores a stream; nothing is kept when it fails. Memory is bounded by the largest chunk. */
+    /** Stores a stream; nothing is stored when it fails. Memory is bounded by the largest chunk. */
     readonly putStream: <E, R>(
       stream: Stream.Stream<Uint8Array, E, R>,
       mediaType: string,
@@ -290,7 +290,7 @@ export class BlobStore extends Context.Service<
     readonly has: (sha256: string) => Effect.Effect<boolean, DigestInvalid | StoreUnreadable>
     /**
      * The digests of those that {@link has} is true of; one call for thousands. A blob of another length than the one
-     * that is told counts as missing. Nothing is hashed.
+     * that is reported counts as missing. Nothing is hashed.
      */
     readonly hasAll: (
       ids: Iterable<string | BlobId>,
@@ -312,11 +312,11 @@ export class BlobStore extends Context.Service<
      * Never write to it.
      */
     readonly localPath: (id: BlobId) => Effect.Effect<string, ReadError | PutError, Scope.Scope>
-    /** Reads the whole blob and compares its digest, whatever is remembered of it. */
+    /** Reads the whole blob and compares its digest, also if it was compared before. */
     readonly verify: (id: BlobId) => Effect.Effect<void, ReadError>
     /** Every blob and every registered external file, in no particular order. */
     readonly list: () => Stream.Stream<BlobInfo, StoreUnreadable>
-    /** Names of files among the blobs that name none: somebody else has put them there. */
+    /** Names of files among the blobs that name none: other programs have put them there. */
     readonly foreign: Stream.Stream<string, StoreUnreadable>
     /** Forgets a blob and what is registered under its digest. External files are left alone. Idempotent. */
     readonly remove: (sha256: string) => Effect.Effect<void, DigestInvalid | StoreUnwritable | OutOfSpace>

@@ -128,13 +128,13 @@ const streamPlace = (
 
 export interface MakeOptions {
   /**
-   * Whether another store has everything that is here: what is damaged is removed, for that gives it anew.
+   * Whether another store has everything that is here: what is damaged is removed, and fetched again from there.
    * @default false
    */
   readonly isCache?: boolean
 }
 
-/** The blobs of an open store: also of one that another store keeps as its cache. */
+/** The blobs of an open store: also of one that is the cache of another store. */
 export const make = (root: StoreRoot, { isCache = false }: MakeOptions = {}): BlobStore["Service"] => {
   const table = makeTable(root)
   const intact = IntactFiles.make({ changeTime: !isCache })
@@ -146,8 +146,8 @@ export const make = (root: StoreRoot, { isCache = false }: MakeOptions = {}): Bl
   }
 
   /**
-   * Moves a damaged file out of the way, if it is damaged indeed: a reader may have been told a wrong length, and
-   * another process may have made the blob anew since. Gives where it is now; nothing when it stays.
+   * Moves a damaged file out of the way, if it is damaged: a reader may have been given a wrong length, and
+   * another process may have made the blob again since. Returns where it is now; nothing when it stays.
    */
   const setAside = Effect.fnUntraced(function* (path: string, sha256: string) {
     const fail = readFailure(path)
@@ -164,7 +164,7 @@ export const make = (root: StoreRoot, { isCache = false }: MakeOptions = {}): Bl
     return damaged
   })
 
-  /** Damage inside the store and an edit of an external file are different things to tell a user. */
+  /** Damage inside the store and an edit of an external file are different errors to a user. */
   const wrong = (
     { path, source }: Place,
     sha256: string,
@@ -172,7 +172,7 @@ export const make = (root: StoreRoot, { isCache = false }: MakeOptions = {}): Bl
     actual: string,
   ): Effect.Effect<never, ReadError> =>
     source === undefined
-      ? // What cannot be moved, as in a store that may only be read, is told of all the same.
+      ? // What cannot be moved, as in a store that may only be read, is reported all the same.
         Effect.flatMap(
           Effect.orElseSucceed(setAside(path, sha256), () => undefined),
           (movedTo) =>
@@ -197,7 +197,7 @@ export const make = (root: StoreRoot, { isCache = false }: MakeOptions = {}): Bl
     return { path: source.path, bytes: source.size, source }
   })
 
-  /** The place of a blob whose content is what the digest says, as far as this process has seen. */
+  /** The place of a blob whose content has the digest, as far as this process has compared it. */
   const findIntact = Effect.fnUntraced(function* (id: BlobId): Effect.fn.Return<Place, ReadError> {
     const place = yield* find(id)
     // Nothing has touched a registered file since it was hashed.

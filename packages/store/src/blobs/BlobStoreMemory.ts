@@ -1,4 +1,4 @@
-/** The blob store in memory: the same laws as the folder, for tests and for runs that keep nothing. */
+/** The blob store in memory: the same laws as the folder, for tests and for runs that store nothing. */
 import { createHash, hash as hashOnce } from "node:crypto"
 import fs from "node:fs"
 import os from "node:os"
@@ -69,7 +69,7 @@ const checkDigest = (sha256: string): Effect.Effect<string, DigestInvalid> =>
 
 const make = (blobs: Map<string, MemoryBlob>): BlobStore["Service"] => {
   const table = makeTable()
-  /** What was found in the place of blobs and is not what their digests say. */
+  /** What was found in the place of blobs and does not have their digests. */
   const damaged = new Map<string, MemoryBlob>()
 
   const compare = (

@@ -5,7 +5,7 @@
  * <prefix>/store.json             {"format":"reelgraph-store","version":1,"requires":">=0.1.0"}
  * <prefix>/blobs/ab/<62 hex>      a blob
  * <prefix>/refs/ab/<62 hex>       the content of a file that was registered with `reference`
- * <prefix>/damaged/<64 hex>       what was found in the place of a blob and is not what its digest says
+ * <prefix>/damaged/<64 hex>       what was found in the place of a blob and does not have its digest
  * <prefix>/objects/<name>         a named object
  * <prefix>/unfinished/<64 hex>/   work that outlives the process that does it; see unfinishedS3.ts
  * ```
@@ -78,7 +78,7 @@ export interface Options {
    */
   readonly cache?: string
   /**
-   * Bytes of copies to keep; the least recently used go. A little more may be there for a while, and what is in use.
+   * Bytes of copies, at most; the least recently used are removed. A little more may be there for a while, and what is in use.
    * @default 53687091200 (50 GiB)
    */
   readonly cacheBytes?: number
@@ -103,7 +103,7 @@ export interface Options {
    */
   readonly pauseMs?: number
   /**
-   * Milliseconds after which changes of unfinished work are uploaded, and its owner says that it is still there.
+   * Milliseconds after which changes of unfinished work are uploaded, and its owner renews its claim.
    * @default 30000
    */
   readonly saveEveryMs?: number
@@ -137,7 +137,7 @@ const checkDigest = (sha256: string): Effect.Effect<string, DigestInvalid> =>
 
 const lengthText = (bytes: number): string => `${bytes} bytes`
 
-/** What a request that was to write something was refused for, as a store tells it. */
+/** The error of a store for a request to write that was refused. */
 const unwritableAt =
   (url: string) =>
   (cause: S3Error): PutError =>
@@ -238,7 +238,7 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
   })
 
   /**
-   * Moves a damaged blob out of the way, if it is damaged indeed: a reader may have been told a wrong length. Gives
+   * Moves a damaged blob out of the way, if it is damaged: a reader may have been given a wrong length. Returns
    * where it is now; nothing when it stays.
    */
   const setAside = Effect.fnUntraced(function* (place: Place, sha256: string, compared: boolean) {

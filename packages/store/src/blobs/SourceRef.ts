@@ -1,7 +1,7 @@
 /**
  * External files: registered by digest and place instead of being copied, and checked on every use.
  *
- * Hashing a large file costs as much as reading it, so what a path had when it was last hashed is kept and
+ * Hashing a large file costs as much as reading it, so what a path had when it was last hashed is stored and
  * compared first, like git's index does. Git's "racily clean" case is handled the same way: a file whose
  * modification time is not clearly older than the moment it was hashed may have changed since without its times
  * showing it, so such an entry is not trusted and the file is hashed again. Change time is compared too: it
@@ -51,7 +51,7 @@ export type IndexEntry = typeof IndexEntry.Type
  */
 const racyMs = 2000
 
-/** Where references are kept: two small key spaces that files, maps and object stores all offer. */
+/** Where references are stored: two small key spaces that files, maps and object stores all offer. */
 export interface SourceTable {
   readonly readIndex: (pathKey: string) => Effect.Effect<Option.Option<IndexEntry>, StoreUnreadable>
   readonly writeIndex: (pathKey: string, entry: IndexEntry) => Effect.Effect<void, PutError>

@@ -1,5 +1,5 @@
 /**
- * Who is writing: names for temporary files from which another process can tell whether their owner is alive.
+ * Who is writing: names for temporary files from which another process knows whether their owner is alive.
  *
  * A name is `<place>.<pid>.<start>.<thread>.<count>`. The place stands for the machine and its process-id
  * namespace (a store may be shared over the network), the start is when the process began, so that a process id
@@ -20,7 +20,7 @@ const firstOf = (read: () => string, otherwise: string): string => {
   }
 }
 
-/** When a process began, in clock ticks since boot; "0" where the system does not say (it is not Linux). */
+/** When a process began, in clock ticks since boot; "0" where the system does not show it (it is not Linux). */
 const startOf = (pid: number): string =>
   firstOf(() => {
     // "pid (name) state ppid ...": the name may hold spaces and brackets, so count from the last bracket.
@@ -48,7 +48,7 @@ export const ownerIsAlive = (name: string): boolean | undefined => {
   try {
     process.kill(pid, 0)
   } catch (cause) {
-    // EPERM: alive, but somebody else's.
+    // EPERM: alive, and another user's.
     if (!(cause instanceof Error && "code" in cause && cause.code === "EPERM")) return false
   }
   const now = startOf(pid)

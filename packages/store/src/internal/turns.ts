@@ -1,4 +1,4 @@
-/** Work on a key, one at a time for each: whoever comes second finds what the first has done. */
+/** Work on a key, one at a time for each key: the second finds what the first has done. */
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 

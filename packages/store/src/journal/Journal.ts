@@ -95,7 +95,7 @@ export interface RunRow {
   readonly nodes: ReadonlyArray<string>
 }
 
-/** `killed` is a run whose process has ended without a word. */
+/** `killed` is a run whose process ended before it recorded an end. */
 export const RunStatus = Schema.Literals([
   "running",
   "killed",
@@ -113,7 +113,7 @@ export interface RunEnd {
   readonly ledger: string
   readonly problem?: string
   /**
-   * What happened on the way that did not stop it: a sentence each. Kept are 200 of 2,000 characters.
+   * Events that did not stop the run, one sentence each. At most 200 are stored, of 2,000 characters each.
    * @default none
    */
   readonly notes?: ReadonlyArray<string>
@@ -132,7 +132,7 @@ export interface Run {
   readonly status: RunStatus
   readonly ledger: string
   readonly problem: string | undefined
-  /** What happened on the way that did not stop it. Of a run that goes on or was killed, nothing is known. */
+  /** Events that did not stop the run. Unknown while it goes on, and if it was killed. */
   readonly notes: ReadonlyArray<string>
 }
 
@@ -188,7 +188,7 @@ export interface Step {
   readonly outputs: ReadonlyArray<number>
   /** Row ids of those outputs that it made, each once. The item is among them when it made an equal record. */
   readonly made: ReadonlyArray<number>
-  /** Whether it passed the item on as it came: a filter that kept it, or a collect. It may have made one like it, too. */
+  /** Whether it passed the item on as it came: a filter that passed it, or a collect. It may also have made an equal record. */
   readonly passed: boolean
   /** Of a consumer: whether the item went in through a side input alone. */
   readonly sideOnly: boolean
@@ -212,7 +212,7 @@ export interface Dropped {
   readonly example: Refusal
 }
 
-/** An earlier call of an operator of the same name on the same input: what tells why a call is not in the cache. */
+/** An earlier call of an operator of the same name on the same input. It explains why a call is not in the cache. */
 export interface Earlier {
   readonly version: string
   readonly params: string
@@ -226,7 +226,7 @@ export interface Earlier {
 export class Journal extends Context.Service<
   Journal,
   {
-    /** Where it is kept. */
+    /** The file that it is stored in. */
     readonly file: string
 
     // Writing. Each effect ends when what it wrote is on disk.
@@ -283,7 +283,7 @@ export class Journal extends Context.Service<
     readonly sources: (name: string, version: string) => ReadonlyArray<string>
     readonly runs: () => ReadonlyArray<Run>
     readonly run: (name: string) => Run | undefined
-    /** The calls of a run that failed, also those that a later run made good. */
+    /** The calls of a run that failed, also those that succeeded in a later run. */
     readonly failures: (run: number) => ReadonlyArray<Refusal>
     /** What a run dropped, from the cache or not, in the order of its nodes. */
     readonly dropped: (run: number) => ReadonlyArray<Refusal>

@@ -1,9 +1,9 @@
 /**
- * The journal of a store by what a user writes after `--store`, for reading alone: what commands show that change
+ * The journal of a store by what a user writes after `--store`, for reading alone: for commands that change
  * nothing. The store may be one that this user can only read.
  *
  * Of a folder it is the file in it. Of a bucket it is the file of this machine, made when there is none, with all that
- * other machines have told in segments until now; the bucket is only read.
+ * other machines have exported in segments until now; the bucket is only read.
  */
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -47,11 +47,11 @@ export type ReadingError =
   | StoreLocation.LocationInvalid
 
 export interface Options {
-  /** Takes a sentence about what does not stop the reading. @default a warning in the log */
+  /** Takes a sentence about a problem that does not stop the reading. @default a warning in the log */
   readonly warn?: (sentence: string) => Effect.Effect<void>
 }
 
-/** Of a bucket that does not answer, people would wait for long: a run tries for longer. */
+/** A bucket that does not answer is reported soon: a person waits. A run tries for longer. */
 const attempts = 3
 
 export const layerReading = (location: string, options: Options = {}): Layer.Layer<Journal, ReadingError> =>
@@ -65,7 +65,7 @@ export const layerReading = (location: string, options: Options = {}): Layer.Lay
     }),
   )
 
-/** Whether it can be told what is in a folder: one that this user may not enter has perhaps what is looked for. */
+/** Whether this user may enter a folder. One that cannot be entered may have what is looked for. */
 const isOpen = (folder: string): boolean => !existsSync(folder) || Reading.isEntered(folder)
 
 const ofBucket = (location: string, at: StoreLocation.Bucket, file: string, options: Options) =>
@@ -90,7 +90,7 @@ const ofBucket = (location: string, at: StoreLocation.Bucket, file: string, opti
         return ObjectsS3.make(requests, prefix)
       })
       const warn = options.warn ?? Effect.logWarning
-      // What this machine knows can be read while the bucket is away.
+      // What this machine has can be read while the bucket does not answer.
       const reached = yield* objects.pipe(
         Effect.catchIf(
           (error) => isThere && error._tag !== "JournalMissing",

@@ -1,11 +1,11 @@
 /**
- * Segments: what one journal tells others, as immutable objects `journal/<time>-<journal>-<unique>.ndjson.gz`.
+ * Segments: the rows that one journal shares with others, as immutable objects `journal/<time>-<journal>-<unique>.ndjson.gz`.
  *
  * A segment is gzipped text with one JSON value a line: the {@link Header}, rows, and `["end", rows]`, without which
- * it is taken for cut off. Row ids stay at home. Items, operators and runs are known by digest or name and numbered
+ * it counts as cut off. Row ids are never shared. Items, operators and runs are known by digest or name and numbered
  * within the segment, each kind from 0 in the order of its rows; all other rows refer to them by these numbers, to
  * rows above only. A call comes with the records of what it was made from and what it gave, so that a segment alone
- * tells whole results. What is only named (members of a set, parents, what a run reused) is a `known` row: another
+ * carries whole results. What is only named (members of a set, parents, what a run reused) is a `known` row: another
  * segment carries its record.
  *
  * The time in a name is a logical clock: milliseconds since the epoch, and later than that of every segment that the
@@ -23,13 +23,13 @@ export const folder = "journal"
 
 /**
  * Raised when rows change their meaning. New kinds of rows change it too: a reader must not skip what it cannot read.
- * Version 2 has `notes`. Version 3 has `passed`, in calls and as a row: of earlier ones, the graph of the run tells which
+ * Version 2 has `notes`. Version 3 has `passed`, in calls and as a row: of earlier ones, the graph of the run shows which
  * calls passed on what they took; and it repeats the members of a set that has them several times. All else means the
  * same.
  */
 export const version = 3
 
-/** The first version that says what was passed on, and the first that repeats a member as often as a set has it. */
+/** The first version with what was passed on, and the first that repeats a member as often as a set has it. */
 export const versionWithPassed = 3
 export const versionWithTimes = 3
 
@@ -61,7 +61,7 @@ export class SegmentDamaged extends Schema.TaggedError<SegmentDamaged>()("Segmen
   store: Schema.optionalKey(Schema.String),
 }) {
   override get message() {
-    return `the journal segment ${this.segment}${inStore(this.store)} is not to be trusted: ${this.problem}; nothing of it is used, and results that only it tells of are made again. Remove it from the store when nobody can say where it comes from`
+    return `the journal segment ${this.segment}${inStore(this.store)} cannot be trusted: ${this.problem}; nothing of it is used, and results that only it has are made again. Remove it from the store if its origin is unknown`
   }
 }
 

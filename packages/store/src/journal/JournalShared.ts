@@ -39,7 +39,7 @@ export interface Options {
   readonly segmentSize?: number
   /** The store as a person names it, for messages. @default it is not named */
   readonly store?: string
-  /** Takes a sentence about what does not stop the work: a segment that is not to be trusted, a store that is away. @default a warning in the log */
+  /** Takes a sentence about a problem that does not stop the work: a segment that cannot be trusted, a store that does not answer. @default a warning in the log */
   readonly warn?: (sentence: string) => Effect.Effect<void>
 }
 
@@ -113,7 +113,7 @@ const exporting = (objects: typeof Objects.Service, ask: Ask, size: number | und
       if (next === undefined) return count
       yield* objects.put(next.mark.name, next.bytes)
       yield* ask({ _tag: "Exported", mark: next.mark })
-      // What has come up since waits for the next time: a run that goes on would never let this end.
+      // Rows that were added meanwhile wait for the next export. Otherwise this would not end while a run goes on.
       if (!next.more) return count + 1
     }
   }).pipe(Effect.catchTag(["ObjectNameInvalid", "SegmentDamaged", "SegmentNewer"], Effect.die))
@@ -156,7 +156,7 @@ const importing = (
             Effect.andThen(Effect.sync(() => void imported++)),
             Effect.catchTag(["SegmentDamaged", "SegmentNewer"], refuse),
           )
-    /** In their order, a few on the way. */
+    /** In their order, a few at a time. */
     const bringAll = <E>(names: Stream.Stream<string, E>) =>
       names.pipe(Stream.mapEffect(fetch, { concurrency: 4 }), Stream.runForEach(bring))
     yield* bringAll(
@@ -168,7 +168,7 @@ const importing = (
       ),
     )
     const count = imported
-    // What they referred to may have come.
+    // The rows that they refer to may be there now.
     if (count > 0) yield* bringAll(Stream.fromIterable(yield* ask({ _tag: "Incomplete" })))
     return { imported: count, refused: refusals }
   }).pipe(Effect.catchTag(["ObjectNameInvalid", "SegmentDamaged", "SegmentNewer"], Effect.die))
@@ -229,7 +229,7 @@ const make = (file: string, options: Options) =>
     return Context.make(Journal, shared).pipe(Context.add(JournalShared, JournalShared.of({ sync })))
   })
 
-/** Imports what is new, and writes nothing to the store. A store that is away is told of when there is something to read. */
+/** Imports what is new, and writes nothing to the store. A store that does not answer is reported when there is something to read. */
 const read = (file: string, options: Options, orElse: boolean) =>
   Effect.gen(function* () {
     const objects = yield* Objects
@@ -240,15 +240,15 @@ const read = (file: string, options: Options, orElse: boolean) =>
     )
   })
 
-/** Said of what is read without what is new in the store. */
+/** The warning for a journal that was read without what is new in the store. */
 export const behind = (error: { readonly message: string }): string =>
   `${error.message}; what follows is what this machine knows of the store, and may lack what others did since`
 
 const problemOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
 /**
- * The journal in a file, created when it is missing, with all that the store's segments tell: they are imported when
- * it is opened. It is exported at the end of each run, when it is closed, and every now and then between.
+ * The journal in a file, created when it is missing, with all of the store's segments: they are imported when
+ * it is opened. It is exported at the end of each run, when it is closed, and at intervals between.
  */
 export const layer = (
   file: string,
@@ -262,7 +262,7 @@ export const layer = (
 
 /**
  * The same for reading alone: all that is new in the store is imported first, and nothing is written to it. When the
- * store cannot be read and the file is there, what the file has is read, and `warn` is told.
+ * store cannot be read and the file is there, what the file has is read, with a warning.
  */
 export const layerReading = (
   file: string,

@@ -5,7 +5,7 @@
  * **What it means.** An item is its content: two calls that give equal records give one item, wherever in a graph and in
  * whichever run. So its parents are the union over every call that made it, and its ancestors are the parents, theirs,
  * and so on. Only two things pass an item on without making it: a filter that keeps it, and a collect that passes it.
- * They are told apart as `keptBy` and lead nowhere. Everything else makes what it gives, also when that equals what it
+ * They are listed as `keptBy` and are no links. Everything else makes what it gives, also when that equals what it
  * took:
  *
  * - A call of a map, flatMap or batch makes each output from its input and all its side inputs.
@@ -15,7 +15,7 @@
  * - A side input is a parent of what calls made beside it, never of what they passed on, and is not lost when a call
  *   drops or fails another item.
  *
- * A walk meets each item once, however many paths lead to it, and keeps its own queue: depth and fan-out are bounded
+ * A walk meets each item once, however many paths lead to it, and has its own queue: depth and fan-out are bounded
  * by memory only.
  */
 import * as Components from "../internal/journal/components.ts"

@@ -76,7 +76,7 @@ export class Processes {
     )
   }
 
-  /** Idle processes keep what they have loaded on a GPU: those that have been idle longest are ended for another. */
+  /** Idle processes hold what they have loaded on a GPU: those that have been idle longest are ended for another. */
   #makeRoom({ visible }: Seat): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
       for (const device of visible ?? []) {

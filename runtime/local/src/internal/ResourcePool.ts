@@ -48,14 +48,14 @@ export class ResourcePool {
     this.#freeGpus = [...this.#gpus]
   }
 
-  /** Cores that nobody holds. */
+  /** Cores that no call holds. */
   get freeCores(): number {
     return this.#freeCores / 1000
   }
 
   /**
    * Runs an effect while holding a share, with the numbers of its GPUs; a request for more than there is holds all. A
-   * GPU is shared by those whose memory it has room for; who does not say how much, has it alone.
+   * GPU is shared by those whose memory it has room for; a call that does not set how much has it alone.
    */
   use<A, E, R>(
     { cores, gpu, memoryGiB = 0 }: Resources.Resources,

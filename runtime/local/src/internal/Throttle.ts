@@ -19,7 +19,7 @@ export class Throttle<A> {
     if (this.#closed) return
     const nowMs = performance.now()
     this.#pending = { value }
-    // Not left to the timer alone: it does not fire while an operator keeps its thread busy.
+    // Not left to the timer alone: it does not fire while an operator occupies its thread.
     if (nowMs >= this.#nextMs) this.#flush()
     else this.#timer ??= setTimeout(() => this.#flush(), this.#nextMs - nowMs)
   }

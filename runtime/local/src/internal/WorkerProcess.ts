@@ -29,7 +29,7 @@ interface Current {
   readonly settle: (outcome: Effect.Effect<Outcomes, Failure.Failure>) => void
 }
 
-/** Bytes of what a worker wrote to its standard error that are kept, to say why it ended. */
+/** Bytes of the end of a worker's standard error that are held, to report why it ended. */
 const tailBytes = 2000
 
 export class WorkerProcess {
@@ -65,8 +65,8 @@ export class WorkerProcess {
       const how = signal ?? `exit code ${code}`
       this.#ended ??= how
       if (this.#child.pid !== undefined) killGroup(this.#child.pid)
-      // What it said last may still be on its way. Somebody who left its group may hold its pipes open, and is not
-      // waited for: neither is this process kept by them.
+      // Its last output may still be on its way. A process that left its group may hold its pipes open. It is not
+      // waited for, and does not hold up this process.
       const late = setTimeout(() => this.#close(how), 200)
       this.#child.once("close", () => {
         clearTimeout(late)
@@ -187,7 +187,10 @@ export class WorkerProcess {
   #lostFailure(node: string, how: string): Failure.Failure {
     const said = StderrTail.of(this.#tail)
     return Failure.fromError(
-      new Failure.WorkerLost({ node, how: said === "" ? how : `${how}; it said: ${said}` }),
+      new Failure.WorkerLost({
+        node,
+        how: said === "" ? how : `${how}; its standard error ends with: ${said}`,
+      }),
     )
   }
 }

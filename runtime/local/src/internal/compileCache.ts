@@ -1,5 +1,5 @@
 /**
- * What Node keeps of the modules that it has compiled, where `NODE_COMPILE_CACHE` says where: half of what the start
+ * The compiled modules that Node caches, in the folder of `NODE_COMPILE_CACHE`: half of what the start
  * of a process takes. Node writes it when a process ends by itself, which workers do not.
  */
 import { statSync } from "node:fs"

@@ -39,7 +39,7 @@ const killed = (pid: number): boolean => {
   }
 }
 
-/** What is left of the group of a worker that has ended. Those in it keep its number from being given to another. */
+/** What is left of the group of a worker that has ended. While a process is in it, its number is not given to another. */
 export const killGroup = (leader: number): void => void killed(-leader)
 
 /** A worker that lives, and all that it has begun. */

@@ -1,8 +1,8 @@
-/** What the driver and its worker processes say to each other over IPC (structured clones). */
+/** The messages of the driver and its worker processes over IPC (structured clones). */
 import type { Call, Failure } from "@reelgraph/call"
 import type { Progress } from "@reelgraph/core"
 
-/** Environment variable by which a worker process is told which store to work on: a folder or a URL, never a secret. */
+/** Environment variable with the store that a worker process works on: a folder or a URL, never a secret. */
 export const storeVariable = "REELGRAPH_WORKER_STORE"
 
 export type Request =

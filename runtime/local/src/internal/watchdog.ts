@@ -1,5 +1,5 @@
 /**
- * A thread of a worker process that ends the process, with all that it has begun, when its driver has gone. The main thread hears of that by
+ * A thread of a worker process that ends the process, with all that it has begun, when its driver has gone. The main thread learns of that by
  * IPC, but not while an operator blocks it.
  */
 import { workerData } from "node:worker_threads"

@@ -40,7 +40,7 @@ class OperatorNotExported extends Schema.TaggedError<OperatorNotExported>()("Ope
   }
 }
 
-// The driver decides what an interruption means: Slurm tells all processes of a task.
+// The driver decides what an interruption means: Slurm signals all processes of a task.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) process.on(signal, () => {})
 // A driver that is gone wants no result. SIGKILL, because leaving politely can crash native decoders.
 process.on("disconnect", () => killTree(process.pid))
@@ -51,7 +51,7 @@ new Worker(new URL("./watchdog.ts", import.meta.url), {
 
 const reply = (message: Reply) => void process.send!(message)
 
-// The driver has made the store: where that has gone, none is made anew.
+// The driver has made the store: where that has gone, no new one is made.
 // oxlint-disable-next-line node/no-process-env -- a process boundary: set by the driver that forked this process
 const runtime = ManagedRuntime.make(
   Environment.layer.pipe(Layer.provideMerge(StoreAt.layer(process.env[storeVariable]!, { existing: true }))),
@@ -60,7 +60,7 @@ const runtime = ManagedRuntime.make(
 // Operators are loaded from here on: what they were then is what results are made by.
 LoadedModules.record()
 
-/** Whether the driver has said that calls are to come to an end. */
+/** Whether the driver has signalled that calls should end. */
 let stopping = false
 
 /** The operator of a call, by the code that the run began with. */

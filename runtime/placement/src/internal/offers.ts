@@ -15,7 +15,7 @@ export interface Taken extends Named {
   readonly fit: Packing.Fit
 }
 
-/** A pool that does not, and what is said of it: `falls short: 1 GPU of 0`. */
+/** A pool that does not, and its description: `falls short: 1 GPU of 0`. */
 export interface Refused extends Named {
   readonly why: string
   readonly lacks: number
@@ -52,7 +52,7 @@ const offer = ({ name, pool }: Named, request: Packing.Request, { byHand, retrya
 }
 
 /**
- * What each pool says. A request of more GPUs than any node has is offered again as a gang, with a rank for each: in
+ * What each pool offers. A request of more GPUs than any node has is offered again as a gang, with a rank for each: in
  * pools that hold it in one node it would be slower.
  */
 export const all = (pools: ReadonlyArray<Named>, wanted: Wanted): ReadonlyArray<Offer> => {

@@ -82,7 +82,7 @@ const perNodeOf = ({ cores, gpu, memoryGiB }: Resources.Resources, pool: Pool.Po
     gpu === undefined ? Infinity : holds(pool.gpus?.count ?? 0, gpu.count),
   )
 
-/** The largest of a request's shares of a node's cores, memory and GPUs: what it keeps others from using. */
+/** The largest of a request's shares of a node's cores, memory and GPUs: what others cannot use. */
 const shareOf = ({ cores, gpu, memoryGiB }: Resources.Resources, pool: Pool.Pool): number =>
   Math.max(
     cores / pool.cores,

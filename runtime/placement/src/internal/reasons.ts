@@ -22,7 +22,7 @@ const ofSharing = ({
   const { gpu } = resources
   if (perGpu !== undefined)
     return [
-      `${Descriptions.counted(perGpu, "call")} on one ${gpu === undefined ? "worker" : "GPU"}, says the pools file`,
+      `${Descriptions.counted(perGpu, "call")} on one ${gpu === undefined ? "worker" : "GPU"}, as the pools file sets`,
     ]
   if (gpu === undefined)
     return fit.perWorker > 1
@@ -71,7 +71,7 @@ export const ofChoice = (
   const kept = others.filter(isKept)
   const rivals = others.filter((other) => !isKept(other))
   return [
-    ...(kept.length > 0 ? [`needs no GPU: ${listed(kept)} kept for what does`] : []),
+    ...(kept.length > 0 ? [`needs no GPU: ${listed(kept)} left to nodes that do`] : []),
     ...(!isGpuWork && Offers.hasGpus(best) ? ["needs no GPU, but no pool without GPUs holds it"] : []),
     ...(rivals.length > 0 ? [comparison(best, rivals)] : []),
     ...(others.length === 0 && offers.length > 1 ? [`only ${name} holds it`] : []),

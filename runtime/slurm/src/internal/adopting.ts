@@ -38,7 +38,7 @@ export const adopt = (
       const read = yield* Effect.option(Effect.flatMap(opened(driver, key, name), decodeSubmitted))
       if (Option.isNone(read)) {
         driver.notes.add(
-          "jobs of an earlier driver were not taken over: their objects are damaged, or somebody else's",
+          "jobs of an earlier driver were not taken over: their objects are damaged, or of another origin",
           name,
         )
         continue

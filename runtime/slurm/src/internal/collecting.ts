@@ -85,7 +85,7 @@ const isWaitedFor = (
 }
 
 const refused =
-  "objects that no worker of this run wrote as they are (damaged, or somebody else's) were refused; what they may have had was made again"
+  "objects that no worker of this run wrote as they are (damaged, or of another origin) were refused; what they may have had was made again"
 const unreadable = "objects that could not be read were left out; what they may have had was made again"
 
 const read = (

@@ -77,7 +77,7 @@ const follow = (
         }
         if (outcome.until === "people")
           driver.notes.add(
-            `tasks waited for somebody to act (${outcome.reason}): ${outcome.advice}`,
+            `tasks waited for a person to act (${outcome.reason}): ${outcome.advice}`,
             QueuedTask.format(idOf(state)),
           )
         // Slurm holds what it has requeued for two minutes.

@@ -22,9 +22,9 @@ import {
 
 /** Shards that one slot of an array is given, at most: each is a part of what waits. */
 const shardsPerSlot = 8
-/** Tasks of one array, at most: sites allow 1,001 unless they say otherwise. */
+/** Tasks of one array, at most: sites allow 1,001 unless they set another limit. */
 const tasksPerJob = 1000
-/** Shards that a held slot has in hand, so that it never waits for the driver. */
+/** Shards that a held slot has assigned, so that it never waits for the driver. */
 const heldAhead = 2
 
 export const submitAll = (driver: DriverState): Effect.Effect<void> =>

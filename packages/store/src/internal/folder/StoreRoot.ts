@@ -8,7 +8,7 @@
  * refs/by-path/<path>.json        what an external file had when it was last hashed
  * objects/<name>                  a named object
  * unfinished/<64 hex>/            work that outlives the process that does it; see unfinishedFs.ts
- * damaged/<64 hex>.<owner>        what was found in the place of a blob and is not what its digest says
+ * damaged/<64 hex>.<owner>        what was found in the place of a blob and does not have its digest
  * tmp/<owner>...                  half-written files and scratch folders
  * ```
  */
@@ -51,7 +51,7 @@ const foreignDays = 7
 /** Its path is absolute. */
 export interface StoreRoot extends Durable {}
 
-/** A path below `tmp/` that nobody else uses. */
+/** A path below `tmp/` that no other process uses. */
 export const temporaryPath = (root: StoreRoot): string => join(root.path, "tmp", uniqueName())
 
 // A killed first opening leaves some of these; file systems and desktops leave the others.

@@ -39,7 +39,7 @@ export const renameDurably = Effect.fnUntraced(function* (
   const folder = dirname(to)
   const fail = writeFailure(to)
   yield* attempt(() => {
-    // Not the folder of the store itself: where that has gone, it is not to be made anew.
+    // Not the folder of the store itself: where that has gone, no new one is made.
     if (!fs.existsSync(folder) && fs.existsSync(within.path))
       fs.mkdirSync(folder, { recursive: true, mode: within.modes.folder })
     fs.renameSync(from, to)

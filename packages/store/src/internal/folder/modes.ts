@@ -7,7 +7,7 @@
 export interface Modes {
   readonly folder: number
   readonly file: number
-  /** Of a blob, which nobody writes to. */
+  /** Of a blob, which is never written to. */
   readonly blob: number
 }
 
@@ -21,6 +21,6 @@ export const modesIn = (mode: number): Modes => ({
 /** For the owner alone. */
 export const ownModes: Modes = modesIn(0o700)
 
-/** Who else may write to a folder of these permissions; nothing when nobody may. */
+/** Who else may write to a folder of these permissions; nothing when no one else may. */
 export const exposedTo = (mode: number): string | undefined =>
   (mode & 0o002) !== 0 ? "every user of this machine" : (mode & 0o020) !== 0 ? "its group" : undefined

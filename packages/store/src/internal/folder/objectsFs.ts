@@ -1,6 +1,6 @@
 /**
  * Named objects as files: `objects/<name>` in the folder of the store. Each is written to `tmp/`, flushed and renamed
- * in, so that nobody sees half of one, and no list has a file that is still being written.
+ * in, so that no reader sees half of one, and no list has a file that is still being written.
  */
 import fs from "node:fs"
 import { join } from "node:path"
@@ -49,7 +49,7 @@ export const make = (root: StoreRoot): Objects["Service"] => {
     const path = join(top, name)
     const status = yield* attempt(() => fs.statSync(path), readFailure(path))
     if (!status.isFile()) return Option.none<Uint8Array<ArrayBuffer>>()
-    // Another may come in its place, of another length: one byte more than it had tells of a longer one.
+    // Another may come in its place, of another length: one byte more than it had shows that it is longer.
     const bound = Math.min(status.size, maxBytes) + 1
     const { bytes } = yield* readWhole(path, bound, false, readFailure(path))
     if (bytes.length > maxBytes)
@@ -95,7 +95,7 @@ export const make = (root: StoreRoot): Objects["Service"] => {
       return yield* read(name, options?.maxBytes ?? defaultMaxObjectBytes).pipe(
         Effect.catchIf(
           (error) => error._tag === "StoreUnreadable" && isNoObject(error.cause),
-          // Who waits for an object would wait for ever.
+          // A reader that waits for an object would wait for ever.
           () => Effect.as(Vanished.check(root), Option.none()),
         ),
         Effect.mapError(Vanished.reading(root)),
@@ -106,7 +106,7 @@ export const make = (root: StoreRoot): Objects["Service"] => {
     remove: Effect.fn("Objects.remove")(function* (name) {
       yield* checkName(name)
       const path = join(top, name)
-      // Its folder stays: somebody may be about to put another object there.
+      // Its folder stays: another process may be about to put an object there.
       yield* attempt(() => fs.rmSync(path, { force: true }), writeFailure(path)).pipe(
         Effect.catchIf(
           (error) => isNoObject(error.cause) || errorCode(error.cause) === "ERR_FS_EISDIR",

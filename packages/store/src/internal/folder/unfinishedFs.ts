@@ -3,12 +3,12 @@
  *
  * ```
  * unfinished/<key>/           the folder: its content is its user's affair
- * unfinished/<key>.<owner>    a claim of the process that its name tells
+ * unfinished/<key>.<owner>    a claim of the process in its name
  * ```
  *
  * Who wants a folder puts a claim there first and then looks for claims of others; if a living process has one, it
  * takes its own back and waits. Of two that do so at once, at least one sees the other. A claim of a dead process
- * is removed by whoever sees it, and since no name is ever used twice, that is never a claim of somebody else. A
+ * is removed by the first process that sees it. No name is ever used twice, so that is never the claim of another. A
  * process of another machine (or container) cannot be seen to live: its claim holds while its file is young. Owners
  * make their claims new three times a minute, and the times compared are both those of the store's file system. So
  * who waits for such a claim sees it made new, and gives up, or sees it grow old, and takes the folder: after a node
@@ -56,7 +56,7 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
     return status !== undefined && nowMs - status.mtimeMs < foreignMs
   }
 
-  /** Puts a claim there, unless there is another: then says whose. */
+  /** Puts a claim there, unless there is another: then returns its owner. */
   const claim = (key: string): { readonly path: string; readonly by?: string } => {
     const path = join(top, `${key}.${uniqueName()}`)
     fs.closeSync(fs.openSync(path, "wx", root.modes.file))
@@ -86,7 +86,7 @@ export const make = (root: StoreRoot): Unfinished["Service"] => {
     })
   }
 
-  // The folder of the store itself is not made: where it has gone, work does not begin anew elsewhere.
+  // The folder of the store itself is not made: where it has gone, work does not begin again elsewhere.
   const ready = attempt(() => {
     if (!fs.existsSync(top)) makeOnce(top, root.modes.folder)
   }, writeFailure(top))

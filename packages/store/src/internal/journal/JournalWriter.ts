@@ -61,7 +61,7 @@ export interface Response {
 
 const failed = 2
 
-/** Characters of a call's `place` that are kept. */
+/** Characters of a call's `place` that are stored. */
 export const maxPlaceLength = 400
 
 export class JournalWriter {
@@ -72,7 +72,7 @@ export class JournalWriter {
     this.#db = db
   }
 
-  /** Runs requests in one transaction. When it throws, nothing of them has happened. */
+  /** Runs requests in one transaction. When it throws, nothing is written. */
   transact(requests: ReadonlyArray<Request>): ReadonlyArray<Response[Request["_tag"]]> {
     this.#db.exec("BEGIN IMMEDIATE")
     try {
@@ -160,7 +160,7 @@ export class JournalWriter {
     return { id, digest, record }
   }
 
-  /** What is bound here is what the digest is of: it takes the place of what a segment may have told before. */
+  /** The digest is of what is bound here: it replaces what came with a segment before. */
   #operator(row: OperatorRow): number {
     const digest = Buffer.from(row.digest, "hex")
     const seed = row.seed ?? null

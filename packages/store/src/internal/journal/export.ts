@@ -1,7 +1,7 @@
 /**
- * Writes what a journal has of its own, and has not told yet, as segments of some MiB, one at a time.
+ * Writes what a journal has of its own, and has not exported yet, as segments of some MiB, one at a time.
  *
- * How far it has got is kept in the journal and moves only after a segment is in the store ({@link exported}): a
+ * Its progress is stored in the journal and moves only after a segment is in the store ({@link exported}): a
  * process that ends in between exports the same rows again, which changes nothing. New items and new calls are
  * ranges of row ids. A call whose result was replaced is in `changed_calls`. What a run used, took in and gave has no
  * order in time: it is exported whole at the end of the run, and while it lasts each time it is twice as old.
@@ -17,7 +17,7 @@ import * as RunNotes from "./runNotes.ts"
 
 type Row = Record<string, unknown>
 
-/** Where one segment ends: what the journal keeps once it is in the store. */
+/** Where one segment ends: what the journal records once it is in the store. */
 export interface Mark {
   readonly name: string
   readonly time: number
@@ -81,7 +81,7 @@ const lists = function* <A>(values: Iterable<A>): Generator<ReadonlyArray<A>> {
   if (list.length > 0) yield list
 }
 
-/** Each row as often as it says. */
+/** Each row as often as it counts. */
 const repeated = function* (rows: Iterable<Row>): Generator<Row> {
   for (const row of rows) for (let time = 0; time < (row["times"] as number); time++) yield row
 }
@@ -180,7 +180,7 @@ const draft = (db: Reader, journal: string, itemsTold: () => number) => {
       const id = row["id"] as number
       const set = carried.get(id) ?? carry(id, row["digest"], row["record"] as string)
       if (!(row["record"] as string).startsWith(`{"_tag":"Set"`)) return
-      // Where it is not known how often a set has its members, its digest cannot be told from them.
+      // Where it is not known how often a set has its members, its digest cannot be computed from them.
       const size = Sets.sizeOf(hex(row["digest"]), row["record"] as string)
       if (size !== db.int("SELECT coalesce(sum(times), 0) FROM set_members WHERE set_id = ?", id)) return
       const members = db.each("SELECT item, times FROM set_members WHERE set_id = ? ORDER BY item", id)
@@ -265,7 +265,7 @@ const ownItems = (db: Reader, after: number, last: number): ReadonlyArray<readon
 
 /**
  * What a run used, took in and gave, and what happened on its way, by table, in the order of its key. The position of a
- * part is in cursors that are kept: new ones come last.
+ * part is in stored cursors: new ones come last.
  */
 const parts: ReadonlyArray<{
   readonly sql: string
@@ -361,7 +361,7 @@ const exportRun = (db: Reader, draft: Draft, from: Cursor, isFull: () => boolean
   return undefined
 }
 
-/** The row that says how far this journal is exported, made when it is not there. */
+/** The row with how far this journal is exported, made when it is not there. */
 export const begin = (db: DatabaseSync): Row => {
   const find = db.prepare("SELECT * FROM exported")
   if (find.get() === undefined)
@@ -371,7 +371,7 @@ export const begin = (db: DatabaseSync): Row => {
   return find.get()!
 }
 
-/** The next segment, if there is anything to tell. `more` when it does not hold everything. */
+/** The next segment, if there is anything to export. `more` when it does not hold everything. */
 export interface Next {
   readonly bytes: Uint8Array<ArrayBuffer>
   readonly mark: Mark

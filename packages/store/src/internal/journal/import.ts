@@ -7,9 +7,9 @@
  * left out and counted: such a segment is imported again once others have come.
  *
  * **What is trusted.** Whoever can write the store is trusted with what was made of what, and with nothing else. A record
- * is stored only when its digest is of it, a set when its digest is of its members; who claims a digest for another
- * record would put it before every later call. Results and runs of this journal's own stay as they are, whatever a
- * segment says. A segment that breaks one of these rules is damaged: nothing of it is imported.
+ * is stored only when its digest is of it, a set when its digest is of its members; a record under the digest of another
+ * would be given to every later call. Results and runs of this journal's own stay as they are, whatever a
+ * segment has. A segment that breaks one of these rules is damaged: nothing of it is imported.
  */
 import { createHash } from "node:crypto"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
@@ -28,13 +28,13 @@ interface KnownRun {
   readonly id: number
   /** How many nodes it has: rows refer to them by position. */
   readonly nodes: number
-  /** Whether this journal made it: then it is no business of a segment. */
+  /** Whether this journal made it: then no segment may change it. */
   readonly own: boolean
-  /** Whether its graph says that an operator makes what it gives: that is no filter. */
+  /** Whether an operator of its graph makes what it gives, and is no filter. */
   readonly makes: (name: string, version: string) => boolean
 }
 
-/** The statements that write what a segment tells. */
+/** The statements that write the rows of a segment. */
 const tablesOf = (db: DatabaseSync, damaged: (problem: string) => Segment.SegmentDamaged) => {
   const statements = new Map<string, StatementSync>()
   const prepare = (sql: string): StatementSync => {
@@ -58,7 +58,7 @@ const tablesOf = (db: DatabaseSync, damaged: (problem: string) => Segment.Segmen
     return changes === 0 ? { id: known(digest)!, isNew: false } : { id: Number(lastInsertRowid), isNew: true }
   }
 
-  /** A record that is what its digest says. */
+  /** A record that has its digest. */
   const item = ([, digest, record, artifacts]: Segment.RowOf<"item">): number => {
     const named = new Set(
       artifactsIn(json(record, `the record of item ${digest}`)).map(({ sha256 }) => sha256),
@@ -151,7 +151,7 @@ const tablesOf = (db: DatabaseSync, damaged: (problem: string) => Segment.Segmen
     const found = find(name)
     if (found?.["origin"] === null) {
       if (journal !== ownJournal)
-        throw damaged(`it tells of the run ${JSON.stringify(name)}, which this journal made itself`)
+        throw damaged(`it has the run ${JSON.stringify(name)}, which this journal made itself`)
       const { count } = get("SELECT count(*) AS count FROM run_nodes WHERE run = ?", idOf(found)!)!
       return { id: idOf(found)!, nodes: count as number, own: true, makes }
     }
@@ -312,7 +312,7 @@ const importRows = (db: DatabaseSync, name: string, bytes: Uint8Array): number =
     }
     const size = Sets.sizeOf(digest, record)
     if (size === undefined || artifacts.length > 0)
-      throw damaged(`the digest ${digest} is not that of the record it is told with`)
+      throw damaged(`the digest ${digest} is not that of the record it comes with`)
     const set: KnownItem = { digest, id: undefined }
     sets.set(items.length, { item: set, size, members: [] })
     items.push(set)
@@ -321,7 +321,7 @@ const importRows = (db: DatabaseSync, name: string, bytes: Uint8Array): number =
   /** Writes a set whose members are those of its digest. One that comes without them is known from elsewhere, or missing. */
   const finishSet = (number: number, { item: set, members, size }: PendingSet): void => {
     sets.delete(number)
-    // Earlier versions did not tell how often a set has a member.
+    // Earlier versions do not have how often a set has a member.
     const isUntold = segment.version < Segment.versionWithTimes && members.length < size
     if ((members.length === 0 && size > 0) || isUntold) {
       set.id = tables.known(set.digest)
@@ -329,7 +329,7 @@ const importRows = (db: DatabaseSync, name: string, bytes: Uint8Array): number =
     }
     const digests = members.map((member) => numbered(items, member, "item").digest)
     if (members.length !== size || Sets.digestOf(digests) !== set.digest)
-      throw damaged(`the digest ${set.digest} is not that of the set it is told with`)
+      throw damaged(`the digest ${set.digest} is not that of the set it comes with`)
     set.id = tables.set(set.digest, size)
     const times = new Map<number, number>()
     for (const member of members) {

@@ -2,13 +2,13 @@
 
 /** SQLite's primary result codes that a person can do something about. */
 const advice = new Map<number, (file: string) => string>([
-  [3, (file) => `ask the owner of ${file} for leave to read it`],
+  [3, (file) => `ask the owner of ${file} for permission to read it`],
   [5, () => "another process has held it for half a minute: end that one, then run again"],
   [6, () => "another process has held it for half a minute: end that one, then run again"],
-  [8, () => "it may only be read; a store that is written to has to be this user's own"],
+  [8, () => "it may only be read; write to a store of this user's own"],
   [10, () => "the disk failed, or the file system of the store does not do what SQLite needs: check both"],
   [11, damaged],
-  [13, () => "the disk is full: make room, then run again; what was done is kept"],
+  [13, () => "the disk is full: make room, then run again; finished results are stored"],
   [14, (file) => `check that ${file} is there, and that this user may read it`],
   [26, damaged],
 ])

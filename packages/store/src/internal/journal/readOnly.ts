@@ -2,12 +2,12 @@
  * Opening a journal's file for reading alone, where this user may not write it: on a mount that is read-only, in the
  * folder of another user.
  *
- * A journal is in WAL mode. To read one, SQLite needs the files `-wal` and `-shm` beside it, or leave to make them:
+ * A journal is in WAL mode. To read one, SQLite needs the files `-wal` and `-shm` beside it, or permission to make them:
  *
  * - They are there while a process has the journal open, and after one that was killed. Then SQLite reads it in place,
  *   with all that is committed, while others write.
- * - They are not there once the last process has closed it, and cannot be made. SQLite could be told that nobody will
- *   write (`immutable=1`), but somebody may begin at any time, and would be read half. So what is there is copied, and
+ * - They are not there once the last process has closed it, and cannot be made. SQLite could be told that no process
+ *   will write (`immutable=1`), but one may begin at any time, and half of what it writes would be read. So what is there is copied, and
  *   the copy is taken only when nothing of it has changed meanwhile.
  *
  * A journal of an earlier format is copied as well, since it is brought to this one when it is opened.
@@ -55,7 +55,7 @@ const privateFolder = (file: string): Effect.Effect<string, JournalError, Scope.
     (path) => Effect.sync(() => fs.rmSync(path, { recursive: true, force: true })),
   )
 
-/** What tells whether a file was written to: of one that is not there, nothing. */
+/** What changes when a file is written to. Nothing, of a file that is not there. */
 const stateOf = (file: string): string => {
   const status = fs.statSync(file, { bigint: true, throwIfNoEntry: false })
   return status === undefined ? "" : [status.ino, status.size, status.mtimeNs, status.ctimeNs].join(" ")
@@ -63,7 +63,7 @@ const stateOf = (file: string): string => {
 
 const parts = ["", "-wal"]
 
-/** Copies the files of a journal that nobody writes to meanwhile. */
+/** Copies the files of a journal, and fails when they change meanwhile. */
 const copy = (file: string, to: string): Effect.Effect<void, JournalError> =>
   Effect.try({
     try: () => {

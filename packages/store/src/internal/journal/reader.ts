@@ -203,7 +203,7 @@ export const make = (db: DatabaseSync, file: string) => {
       item,
     ).map((row) => {
       const from = () => {
-        // A collect says of each output what it was made from, be it nothing; its input is a set.
+        // A collect records what each output was made from, which may be nothing; its input is a set.
         const parents = ids(
           "SELECT item FROM output_parents WHERE call = ? AND position = ?",
           row["call"] as number,
@@ -249,7 +249,7 @@ export const make = (db: DatabaseSync, file: string) => {
       const reason = dropped["reason"] as string
       return [row, { ...part, status: 1 as const, reason, detail: dropped["detail"] as string }] as const
     })
-    // CROSS JOIN keeps the order: most items are nobody's side input, and calls have no index by operator.
+    // CROSS JOIN keeps the order: most items are no side input, and calls have no index by operator.
     const asSide = all(
       `SELECT ${stepColumns} FROM operator_sides CROSS JOIN calls ON calls.operator = operator_sides.operator ${stepJoins}
        WHERE operator_sides.item IN (SELECT ? UNION ALL SELECT set_id FROM set_members WHERE item = ?) ORDER BY calls.id`,

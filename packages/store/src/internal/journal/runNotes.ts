@@ -1,17 +1,17 @@
-/** What happened on the way of a run, as the journal keeps it: a JSON array of sentences, bounded. */
+/** The events of a run, as the journal stores them: a JSON array of sentences, bounded. */
 
-/** Sentences of a run that are kept. */
+/** Sentences of a run that are stored. */
 export const maxNotes = 200
 
-/** Characters of a sentence that are kept. */
+/** Characters of a sentence that are stored. */
 export const maxNoteLength = 2000
 
-/** As many as are kept: of more, the last one says how many are not. */
+/** As many as are stored. The last one reports how many are not. */
 const bounded = (notes: ReadonlyArray<string>): ReadonlyArray<string> => {
   const kept =
     notes.length <= maxNotes
       ? notes
-      : [...notes.slice(0, maxNotes - 1), `and ${notes.length - maxNotes + 1} more, which are not kept`]
+      : [...notes.slice(0, maxNotes - 1), `and ${notes.length - maxNotes + 1} more, which are not stored`]
   return kept.map((note) =>
     note.length <= maxNoteLength ? note : `${note.slice(0, maxNoteLength - 1).toWellFormed()}…`,
   )

@@ -45,7 +45,7 @@ CREATE TABLE run_items(run INTEGER NOT NULL, port TEXT NOT NULL, item INTEGER NO
 `
 
 /**
- * Where a call was made, and what journals tell each other (see `JournalSegment`): of a run the journal that it came
+ * Where a call was made, and what journals share (see `JournalSegment`): of a run the journal that it came
  * from (NULL: this one), when it was exported, and whether nothing of it is left to export; calls whose result was
  * replaced under the same row id (`replaced`: a result, not a failure); how far this journal is exported; and the
  * segments that it has, with the row ids of the items that came with them and the number of references to rows that
@@ -61,17 +61,17 @@ CREATE TABLE exported(journal TEXT PRIMARY KEY, items INTEGER NOT NULL, calls IN
 CREATE TABLE segments(name TEXT PRIMARY KEY, first_item INTEGER NOT NULL, last_item INTEGER NOT NULL, missing INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 `
 
-/** What happened on the way of a run, as its report says it: a JSON array of sentences (see `runNotes`). */
+/** The events of a run, as in its report: a JSON array of sentences (see `runNotes`). */
 const third = `
 ALTER TABLE runs ADD COLUMN notes TEXT NOT NULL DEFAULT '[]';
 `
 
 /**
- * Which outputs a call passed on as they came, rather than made: a filter that keeps its item, or a collect that passes
- * one. An output that equals an input says nothing of that. How often a set has each member: its digest depends on it.
+ * Which outputs a call passed on as they came, rather than made: a filter that passes its item, or a collect that passes
+ * one. That an output equals an input does not decide it. How often a set has each member: its digest depends on it.
  * And by operator the calls that dropped their items.
  *
- * Of the calls that are there, the graph of their run tells which operators are filters; where it tells nothing, an
+ * Of the calls that are there, the graph of their run shows which operators are filters; where it does not, an
  * output that is the input was passed on. A collect that made a record from an equal one alone, and one that passed it
  * on, left the same rows: these count as passed on. Of the sets that are there, how often they have a member is known
  * when they are next made.

@@ -1,6 +1,6 @@
 /**
  * Sets: the items that stand for all that a `collect` or a side input of many took. The digest of a set is that of its
- * members, so it is never the digest of a record, and its record tells people alone how many there are. A side input may
+ * members, so it is never the digest of a record, and its record shows their number to people alone. A side input may
  * take one item several times: then the set has it so often.
  */
 import { createHash } from "node:crypto"

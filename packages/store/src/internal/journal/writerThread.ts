@@ -27,17 +27,17 @@ const writer = new JournalWriter(db)
 /** Requests to one transaction at most; bounds how long a commit takes. */
 const largest = 512
 
-/** SQLITE_TOOBIG, CONSTRAINT, MISMATCH, RANGE: of the request at fault alone. A full or locked disk is everybody's. */
+/** SQLITE_TOOBIG, CONSTRAINT, MISMATCH, RANGE: of one request alone. A full or locked disk concerns all requests. */
 const ofOneRequest = new Set([18, 19, 20, 25])
 
 /**
- * A file that was removed, or whose file system was unmounted, takes what is written to it all the same: nobody will
- * find it there.
+ * A file that was removed, or whose file system was unmounted, accepts writes all the same, and they
+ * are lost.
  */
 const checkThere = (): void => {
   if (existsSync(file)) return
   const problem = "it is gone: it was removed or unmounted while it was in use; put it back and run again"
-  // SQLITE_CANTOPEN: everybody's, not of one request.
+  // SQLITE_CANTOPEN: it concerns all requests, not one.
   throw Object.assign(new Error(problem), { errcode: 14 })
 }
 

@@ -2,7 +2,7 @@
  * A folder store as the cache of a remote one: what is in use is pinned, the least recently used goes.
  *
  * A pin is another hard link to the file, in `tmp/` under the name of the process that has it. Making it either
- * succeeds, and then nobody can take the content away, or fails because the file is gone. A pin of a process that was
+ * succeeds, and then no process can remove the content, or fails because the file is gone. A pin of a process that was
  * killed is swept with what else it left in `tmp/`. A file with links elsewhere (pins, or outputs that were linked) is
  * never removed: that would free nothing.
  *
@@ -25,9 +25,9 @@ import { namesIn } from "../folder/sourceTableFs.ts"
 import { type StoreRoot, temporaryPath } from "../folder/StoreRoot.ts"
 
 export interface BlobCache {
-  /** Keeps the content of a file in the cache until the scope closes, and says where; undefined when it is gone. */
+  /** Keeps the content of a file in the cache until the scope closes, and returns where; undefined when it is gone. */
   readonly pin: (path: string, sha256: string) => Effect.Effect<string | undefined, PutError, Scope.Scope>
-  /** To be told of every file added. Removes others when there are too many. */
+  /** Is called for every file added. Removes others when there are too many. */
   readonly added: (bytes: number) => Effect.Effect<void>
 }
 
@@ -116,7 +116,7 @@ export const make = (root: StoreRoot, limitBytes: number): BlobCache => {
   }
 }
 
-/** Removes a file unless somebody has pinned it since it was looked at. */
+/** Removes a file unless a process has pinned it since it was looked at. */
 const removeUnlinked = (path: string): void => {
   if (fs.statSync(path, { throwIfNoEntry: false })?.nlink === 1) fs.rmSync(path, { force: true })
 }
@@ -132,6 +132,6 @@ const link = (path: string, pin: string, now: number): void => {
       throw cause
     fs.copyFileSync(path, pin, fs.constants.COPYFILE_FICLONE | fs.constants.COPYFILE_EXCL)
   }
-  // The time of last use: file systems are mounted so that they do not keep it themselves.
+  // The time of last use: file systems are often mounted without it.
   fs.utimesSync(path, now, status.mtimeMs / 1000)
 }

@@ -1,4 +1,4 @@
-/** A file from a bucket, whole and with its digest: gone on with when it was cut off, begun anew when it is damaged. */
+/** A file from a bucket, whole and with its digest: continued when it was cut off, begun again when it is damaged. */
 import { createHash } from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

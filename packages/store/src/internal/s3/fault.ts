@@ -57,7 +57,7 @@ const throttled =
 const full = /QuotaExceeded|StorageFull|InsufficientStorage|NotEnoughSpace/
 const wrongRegion =
   /^(PermanentRedirect|Redirect|TemporaryRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraintException)$/
-/** Where nobody listens, or no such host is known: seldom different a minute later. */
+/** No server listens, or the host is unknown: seldom different a minute later. */
 const nobody =
   /^(ECONNREFUSED|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|CERT_.*|ERR_TLS.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*)$/
 

@@ -1,5 +1,5 @@
 /**
- * Requests to one bucket: made anew when they fail for a passing reason, and never too many at once.
+ * Requests to one bucket: made again when they fail for a passing reason, and never too many at once.
  *
  * The SDK signs, sends and parses; its own attempts are switched off. They do as well for single requests (600 puts, a
  * fifth of all requests failing: none was lost either way), but do not cover a body that is cut short while it is read,
@@ -8,11 +8,11 @@
  * time, however much there is to send.
  *
  * What is sent is checked where it arrives. Amazon's servers compare a SHA-256 or CRC-32; of other servers some refuse
- * the headers for that and others ignore them, but most tell an MD5 as the ETag of what they have, which is compared
+ * the headers for that and others ignore them, but most give an MD5 as the ETag of what they have, which is compared
  * here. Whether it is one is seen on the first object read, the store's own mark.
  *
  * Large files are uploaded in parts by the SDK's lib-storage. It is given a client whose requests are the ones here, so
- * that parts are made anew, counted and compared as everything else.
+ * that parts are made again, counted and compared as everything else.
  */
 import { createHash } from "node:crypto"
 import fs from "node:fs"
@@ -57,7 +57,7 @@ export interface Opened {
   /** Of the whole object. */
   readonly bytes: number
   readonly modifiedMs: number
-  /** What its writer said its digest is. */
+  /** The digest that its writer gave. */
   readonly sha256: string | undefined
   readonly etag: string | undefined
   /** The byte that `content` begins with. Servers may ignore which one was asked for. */
@@ -94,7 +94,7 @@ const partsAtOnce = 3
 /** Bytes of one read of a file that goes in parts. Larger ones take less time of the processor and more memory. */
 const readBytes = 1024 * 1024
 const longestPauseMs = 20_000
-/** Attempts where a reason is not likely to pass: a name that nobody knows, a port where nobody listens. */
+/** Attempts where a reason is not likely to pass: an unknown name, a port without a server. */
 const lastingAttempts = 4
 const amazon = "Amazon S3"
 
@@ -104,7 +104,7 @@ const silentFor = (error: unknown): string | undefined =>
 
 const hexToBase64 = (hex: string): string => Buffer.from(hex, "hex").toString("base64")
 
-/** The region that was told, or that the environment or a profile tells. Other servers than Amazon's need none. */
+/** The region that was given, or that the environment or a profile sets. Other servers than Amazon's need none. */
 const connect = Effect.fnUntraced(function* (sdk: typeof Sdk, options: Options, asked: Asked) {
   const config: Sdk.S3ClientConfig = {
     maxAttempts: 1,
@@ -319,7 +319,7 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
       ),
     )
 
-  /** An answer may have been lost, and servers tell of an upload that is gone in many ways: is its object there? */
+  /** An answer may have been lost, and servers report an upload that is gone in many ways: is its object there? */
   const complete = (key: string, command: Sdk.CompleteMultipartUploadCommand, bytes: number) =>
     insist(
       key,
@@ -338,7 +338,7 @@ export const open = Effect.fn("s3Requests.open")(function* (options: Options) {
       ),
     )
 
-  /** Forgets an upload, in about the time of one request: whoever waits for it has failed, or wants to end. */
+  /** Forgets an upload, in about the time of one request: what waited for it has failed, or wants to end. */
   const removeParts = (key: string, command: Sdk.AbortMultipartUploadCommand) =>
     insist(
       key,

@@ -1,5 +1,5 @@
 /**
- * Tells a person when a server does not answer: attempts are bounded, but they may take minutes, and a run that says
+ * Reports when a server does not answer: attempts are bounded, but they may take minutes, and a run that says
  * nothing looks as if it hung.
  */
 import * as Clock from "effect/Clock"
@@ -8,13 +8,13 @@ import * as Scope from "effect/Scope"
 
 import { Notices } from "../../Notices.ts"
 
-/** Milliseconds without any answer before it is told of; from then on each notice waits for three times as long. */
+/** Milliseconds without any answer before it is reported; from then on each notice waits for three times as long. */
 const patienceMs = 5000
 
 export interface Silence {
   /** To be called when something has come from the server. */
   readonly heard: () => void
-  /** An attempt to have something from the server. What it fails with is told, too. */
+  /** An attempt to have something from the server. What it fails with is reported, too. */
   readonly attempt: <A, E, R>(
     one: Effect.Effect<A, E, R>,
     problemOf: (error: E) => string | undefined,
@@ -43,7 +43,7 @@ export const make = Effect.fnUntraced(function* (server: string) {
 
   const watch = Effect.gen(function* () {
     let noticeMs = patienceMs
-    // It ends by itself when nobody waits any more: the next request has it begun anew.
+    // It ends by itself when no request waits. The next request starts it again.
     while (work.waiting > 0 || told) {
       yield* Effect.sleep(1000)
       const silentMs = now() - heardMs

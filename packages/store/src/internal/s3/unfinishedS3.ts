@@ -14,7 +14,7 @@
  *
  * A copy of the last `saved.json` of this machine lies beside the local folders. Where it equals the one in the bucket,
  * the local folder is as new or newer and is gone on with; otherwise another machine was at it since, and the folder is
- * made anew from the bucket.
+ * made again from the bucket.
  *
  * Claims are best effort, a bucket has no locks: who wants a folder writes a claim, waits, and looks whether it is
  * still its own. Owners write theirs again with every save; one that has not been for {@link staleMs}, or whose process

@@ -57,7 +57,7 @@ const pack = (run: SimulatedRun, node: Node): void => {
   }
 }
 
-/** Items of a shard: even for all workers, and worth it once results have told what an item takes. */
+/** Items of a shard: even for all workers, and worth it once results show the time of an item. */
 const shareOf = ({ share, shard, tally, waiting, where }: Node): number => {
   const even = Math.ceil(waiting / Math.max(1, where.workers))
   return Math.max(1, share, Math.min(shard.max, Math.max(even, tally.in > 0 ? shard.min : 1)))

@@ -21,7 +21,7 @@ export const submit = (run: SimulatedRun, node: Node, task: Task): void => {
   node.tally.tasks += task.workers
   let from = now
   if (SimulatedNode.isSlurm(node)) {
-    // Slurm starts tasks, whatever the number of workers in each.
+    // Slurm starts tasks, not the workers in them.
     run.slurmFree = Math.max(run.slurmFree, now) + task.workers / node.where.perTask / startsPerSecond
     from = Math.max(now + submitSeconds, run.slurmFree)
   }
@@ -174,7 +174,7 @@ export const release = (run: SimulatedRun, node: Node, task: Task): void => {
   if (node.waiting > 0 || node.line.length > 0) SimulatedDriver.look(run)
 }
 
-/** Workers are gone from their places, whatever becomes of what they were at. */
+/** Frees the places of workers; what they were at is handled elsewhere. */
 export const leave = (node: Node, workers: number): void => {
   node.running -= workers
   SimulatedPool.take(node.pool!, node.demand, -workers)

@@ -18,7 +18,7 @@ export interface SimulatedRun {
   readonly clock: Clock.Clock
   /** Seconds that the run takes at least. */
   readonly least: number
-  /** Between two looks of the driver. Those that nobody can tell apart in a run of days are one. */
+  /** Between two looks of the driver. In a run of days, those close together count as one. */
   readonly pollSeconds: number
   readonly driver: {
     /** When it is through with what it does. */

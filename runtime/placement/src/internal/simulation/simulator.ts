@@ -1,4 +1,4 @@
-/** A simulated run from its beginning to its end. What the model is, says `Simulation`. */
+/** A simulated run from its beginning to its end. `Simulation` describes the model. */
 import type * as Simulated from "../../Simulated.ts"
 import * as Arrivals from "./arrivals.ts"
 import * as Clock from "./clock.ts"
@@ -70,7 +70,7 @@ const changed = (run: SimulatedRun.SimulatedRun): void => {
     if (length > 0 && Waiting.room(run, node.consumers) > 0) SimulatedDriver.look(run)
 }
 
-/** Nothing more comes of a node or an input: those that it is for are told at the driver's next look. */
+/** Nothing more comes of a node or an input: its consumers learn of that at the driver's next look. */
 const end = (run: SimulatedRun.SimulatedRun, ended: SimulatedNode | SimulatedSource): void => {
   ended.ended = true
   run.finish = run.clock.now

@@ -150,7 +150,7 @@ const warningsOf = ({ callSeconds, duration, placed, pool, profile, where }: Sim
   const whole = callSeconds + duration.mean
   if (pool?.pool._tag === "Slurm" && whole > pool.pool.timeLimitMinutes * 60)
     warnings.push(
-      `a call of ${placed.id} takes ${(whole / 3600).toFixed(1)} hours, and jobs of ${pool.name} are ended after ${(pool.pool.timeLimitMinutes / 60).toFixed(1)}: it goes on from what it keeps, in several jobs`,
+      `a call of ${placed.id} takes ${(whole / 3600).toFixed(1)} hours, and jobs of ${pool.name} are ended after ${(pool.pool.timeLimitMinutes / 60).toFixed(1)}: it goes on from its checkpoints, in several jobs`,
     )
   return warnings
 }

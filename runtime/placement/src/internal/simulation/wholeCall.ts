@@ -1,4 +1,4 @@
-/** The one call of a `collect` or of a gang: goes on from what it has kept when it is lost. */
+/** The one call of a `collect` or of a gang: goes on from its last checkpoint when it is lost. */
 import * as Calls from "./calls.ts"
 import * as Clock from "./clock.ts"
 import * as SimulatedDriver from "./simulatedDriver.ts"
@@ -59,7 +59,7 @@ const lose = (run: SimulatedRun, node: Node, task: Task, begun: number, survived
   Clock.at(clock, clock.now + profile.overheads.lostSeconds, () => SimulatedQueue.submit(run, node, task))
 }
 
-/** Seconds between what it keeps: a state of its call, or the results of the calls that a gang has made. */
+/** Seconds between its checkpoints: a state of its call, or the results of the calls that a gang has made. */
 const keptEvery = ({ collects, duration, profile }: Node, { shards }: Task): number | undefined =>
   !collects && shards[0]!.items > 1 && duration.mean > 0
     ? Math.min(duration.mean, profile.checkpointSeconds ?? duration.mean)
@@ -70,6 +70,6 @@ export const giveUp = (run: SimulatedRun, node: Node, seconds: number): void => 
   run.problem ??= {
     _tag: "Endless",
     node: node.placed.id,
-    problem: `its workers are lost every ${(1 / node.lossRate / 3600).toFixed(1)} hours, and what they are at takes ${(seconds / 3600).toFixed(1)}; say how often it keeps its state (checkpointSeconds)`,
+    problem: `its workers are lost every ${(1 / node.lossRate / 3600).toFixed(1)} hours, and what they are at takes ${(seconds / 3600).toFixed(1)}; set how often it saves its state (checkpointSeconds)`,
   }
 }
