@@ -11,13 +11,16 @@ export interface SideItem {
   readonly digest: string
 }
 
-/**
- * The journal's row of a node's operator: equal digests give equal results for equal items. `code` is the fingerprint of
- * its code.
- */
+/** What of an operator's fingerprint its results depend on: its code, and what `run` captured. */
+export interface Code {
+  readonly digest: string
+  readonly captured: string
+}
+
+/** The journal's row of a node's operator: equal digests give equal results for equal items. */
 export const row = (
   node: Graph.Placed,
-  code: string,
+  code: Code,
   seed: number,
   sides: { readonly [side: string]: SideItem },
 ): OperatorRow => {
@@ -29,7 +32,8 @@ export const row = (
     digest: Digest.ofJson({
       name: operator.name,
       version: operator.version,
-      code,
+      code: code.digest,
+      ...(code.captured === "" ? {} : { captured: code.captured }),
       cardinality: operator.cardinality,
       takes: Port.toJson(operator.input),
       // What a filter gives is what it takes, whichever edge it is on.
@@ -44,7 +48,7 @@ export const row = (
     version: operator.version,
     params,
     ...seeded,
-    source: code,
+    source: code.digest,
     sides: Object.fromEntries(Object.entries(sides).map(([side, { id }]) => [side, id])),
   }
 }

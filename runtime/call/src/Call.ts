@@ -22,6 +22,8 @@ const facts = {
   version: Schema.String,
   /** Fingerprint of its code: calls are made by this code or not at all. */
   code: Digest,
+  /** Digest of what the operator's value captured, where a function made it. */
+  captured: Schema.optionalKey(Digest),
   cardinality: Schema.Literals(["map", "filter", "flatMap", "batch", "collect"]),
   batchSize: Schema.Int,
   retries: Schema.Int,
@@ -127,7 +129,7 @@ export const failed = (at: number, failure: Failure, startedMs: number): Result 
 /** What all calls of a node have in common, from its operator. */
 export const factsOf = (
   { id, operator, params }: Graph.Placed,
-  code: string,
+  code: Binding.Code,
   bound: string,
   seed: number | undefined,
   sides: Facts["sides"],
@@ -136,7 +138,8 @@ export const factsOf = (
   module: operator.worker ?? "",
   operator: operator.name,
   version: operator.version,
-  code,
+  code: code.digest,
+  ...(code.captured === "" ? {} : { captured: code.captured }),
   cardinality: operator.cardinality,
   batchSize: operator.batchSize,
   retries: operator.retries,

@@ -24,8 +24,14 @@ export interface Fingerprint {
   readonly digest: string
   /** Whether the code is a package in `node_modules`, whose changes are announced by versions. */
   readonly released: boolean
-  /** Modules that could not be read: the code that they hold is not part of the digest. */
+  /** Digest of what `run` captured where a function made it, such as arguments of a factory; empty: nothing. */
+  readonly captured: string
+  /** What the digest does not cover, such as modules that could not be read: a few words each. */
   readonly unreadable: ReadonlyArray<string>
+  /** Whether files that are no modules are part of the code: they are read when it runs. */
+  readonly hasData: boolean
+  /** Whether these files are still what they were. */
+  readonly isIntact: () => boolean
 }
 
 /**
@@ -65,23 +71,28 @@ const fingerprintOf = (
   modules: ModuleGraph.Modules,
   cache: SyntaxCache,
 ): Fingerprint => {
-  const known = codeOf(operator, modules, cache)
+  const { data, digest, released, unreadable } = ModuleGraph.of(
+    operator.worker === undefined ? operator.modules : [operator.worker],
+    modules,
+  )
+  const changed = modules.changed(operator.modules)
+  const captured = Closure.of(operator.run, {
+    bodyOf: (body) => cache.body(body),
+    isSettled: (functionName, variable) => !changed.has(`${functionName}.${variable}`),
+  })
+  // One module may make several values of a name. In a worker, and of a package, the module alone is the code.
+  const isModule = operator.worker !== undefined || released
+  const known: Fingerprint = {
+    digest: isModule ? digest : Digest.ofBytes(`${digest}\n${cache.body(String(operator.run)).digest}`),
+    captured: captured.digest ?? "",
+    released,
+    unreadable: captured.whole
+      ? unreadable
+      : [...unreadable, "its run captures more than can be told apart: let params say what differs"],
+    hasData: data.size > 0,
+    isIntact: () => [...data].every(([file, content]) => modules.contentOf(file) === content),
+  }
   if (!operator.relayered) return known
   // The code of a layer that was put in the place of another is not known: nobody else is to find its results.
   return { ...known, released: false, digest: Digest.ofBytes(`${known.digest}\n${randomUUID()}`) }
-}
-
-const codeOf = (operator: Operator.Any, modules: ModuleGraph.Modules, cache: SyntaxCache): Fingerprint => {
-  if (operator.worker !== undefined) return ModuleGraph.of([operator.worker], modules)
-  const graph = ModuleGraph.of(operator.modules, modules)
-  if (graph.released) return graph
-  // One module may make several values of a name, with bodies of their own, or by a factory with other arguments.
-  const body = cache.body(String(operator.run))
-  const assigned = modules.assigned(operator.modules)
-  const captured = Closure.of(operator.run, {
-    bodyOf: (text) => cache.body(text),
-    isConstant: (name) => !assigned.has(name),
-  })
-  const parts = [graph.digest, body.digest, ...(captured === undefined ? [] : [captured])]
-  return { ...graph, digest: Digest.ofBytes(parts.join("\n")) }
 }

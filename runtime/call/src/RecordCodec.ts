@@ -15,8 +15,8 @@ export interface RecordCodec {
   readonly encode: (value: unknown) => NewItem
   /** @throws when the JSON is not what the schema describes */
   readonly decode: (record: string) => unknown
-  /** The same for JSON that this codec has encoded in this process: its form is known. */
-  readonly restore: (record: string) => unknown
+  /** Whether values are their JSON: what is frozen cannot be changed. */
+  readonly plain: boolean
   /** Whether records of this port may name blobs. */
   readonly hasArtifacts: boolean
 }
@@ -31,7 +31,7 @@ export const of = (record: Port.RecordSchema): RecordCodec => {
 }
 
 /** Whether values of a schema are their JSON: no classes, no transformations. */
-const isPlain = (ast: SchemaAST.AST, within: ReadonlySet<SchemaAST.AST> = new Set()): boolean => {
+export const isPlain = (ast: SchemaAST.AST, within: ReadonlySet<SchemaAST.AST> = new Set()): boolean => {
   if (within.has(ast)) return true
   if (ast.encoding !== undefined) return false
   const inner = new Set(within).add(ast)
@@ -71,7 +71,7 @@ const make = (record: Port.RecordSchema): RecordCodec => {
       }
     },
     decode: (text) => decode(JSON.parse(text)),
-    restore: plain ? (text) => JSON.parse(text) as unknown : (text) => decode(JSON.parse(text)),
+    plain,
     hasArtifacts,
   }
 }

@@ -9,7 +9,7 @@ import { Operator, Port } from "@reelgraph/core"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import { Fingerprints, make } from "../src/Fingerprints.ts"
+import { make as fingerprints } from "../src/Fingerprints.ts"
 
 const Num = Port.make("Num", { record: Schema.Struct({ n: Schema.Int }) })
 
@@ -92,7 +92,7 @@ const fingerprint = (worker: string) =>
       worker,
       run: Effect.succeed,
     })
-    const { of } = make(join(cache, "syntax.json"))
+    const { of } = fingerprints(join(cache, "syntax.json"))
     return (yield* of([operator])).get(operator)!
   })
 
@@ -195,38 +195,116 @@ describe("the fingerprint of a module", () => {
 
 describe("the fingerprint of a value that a function made", () => {
   let counter = 0
-  const addK = (k: number, table: { readonly [name: string]: number } = {}, each = (n: number) => n) => {
+  /** Captures whatever it is given, and counts its calls. */
+  const make = (captured: unknown, each = (n: number) => n) => {
     counter++
     let calls = 0
-    return Operator.map("add", {
+    return Operator.map("make", {
       version: "1.0.0",
       input: Num,
       output: Num,
       run: ({ n }) => {
         calls++
-        return Effect.succeed({ n: each(n) + k + (table["a"] ?? 0) + (counter > calls ? 0 : 0) })
+        return Effect.succeed({ n: each(n) + (captured === undefined ? 0 : 1) + (counter > calls ? 0 : 0) })
       },
     })
   }
+  /** Its factor has settled when it returns, whatever it was on the way. */
+  const settling = (k: number | undefined, weights: ReadonlyArray<number>) => {
+    k = k ?? 5
+    let total = 0
+    for (const weight of weights) total += weight
+    const all: Array<number> = []
+    for (let i = 0; i < total; i++) all.push(i)
+    return Operator.map("make", {
+      version: "1.0.0",
+      input: Num,
+      output: Num,
+      run: ({ n }) => Effect.succeed({ n: n + k! + total + all.length }),
+    })
+  }
+  class Scale {
+    readonly #by: number
+    constructor(by: number) {
+      this.#by = by
+    }
+    run = ({ n }: { readonly n: number }) => Effect.succeed({ n: n * this.#by })
+    bound({ n }: { readonly n: number }) {
+      return Effect.succeed({ n: n * this.#by })
+    }
+  }
+  const running = (run: (record: { readonly n: number }) => Effect.Effect<{ readonly n: number }>) =>
+    Operator.map("make", { version: "1.0.0", input: Num, output: Num, run })
+  /** A chain of functions, each around the one before. */
+  const chain = (depth: number, last: number): ((n: number) => number) => {
+    if (depth === 0) return (n) => n + last
+    const inner = chain(depth - 1, last)
+    return (n) => inner(n)
+  }
 
-  it.effect("tells arguments apart: numbers, data, functions; and not how often it was called", () =>
+  const { of } = fingerprints(join(cache, "values.json"))
+  const known = (operator: Operator.Any) =>
+    Effect.map(of([operator]), (all) => {
+      const { captured, digest } = all.get(operator)!
+      return `${digest} ${captured}`
+    })
+
+  it.effect("is the same for equal arguments, however often it was called", () =>
     Effect.gen(function* () {
-      const { of } = yield* Fingerprints
-      const digestOf = (operator: Operator.Any) =>
-        Effect.map(of([operator]), (all) => all.get(operator)!.digest)
-      const one = yield* digestOf(addK(1))
-      assert.strictEqual(yield* digestOf(addK(1)), one)
-      const different = yield* Effect.forEach(
-        [
-          addK(100),
-          addK(1, { a: 1 }),
-          addK(1, { a: 2 }),
-          addK(1, {}, (n) => n + 1),
-          addK(1, {}, (n) => n + 2),
-        ],
-        digestOf,
+      const pairs: ReadonlyArray<() => Operator.Any> = [
+        () => make(1),
+        () => make({ a: [1, { b: "text" }] }),
+        () => make(new Map([["a", 1]])),
+        () => make(1, (n) => n + 1),
+        () => settling(undefined, [1, 2]),
+        () => running(new Scale(3).run),
+      ]
+      for (const pair of pairs) assert.strictEqual(yield* known(pair()), yield* known(pair()))
+    }),
+  )
+
+  it.effect("what cannot be told apart is no part of it, and that is reported", () =>
+    Effect.gen(function* () {
+      const operator = running(new Scale(1).run)
+      const { unreadable } = (yield* of([operator])).get(operator)!
+      assert.deepStrictEqual(unreadable, [
+        "its run captures more than can be told apart: let params say what differs",
+      ])
+    }),
+  )
+
+  it.effect("tells different arguments apart", () =>
+    Effect.gen(function* () {
+      const shared = { s: 1 }
+      const other = { s: 2 }
+      const operators: ReadonlyArray<Operator.Any> = [
+        ...[1, 100, "1", null, -0, 1n, true].map((value) => make(value)),
+        ...[{ a: 1 }, { a: 2 }, [1], [2], [shared, other, shared], [shared, other, other]].map((value) =>
+          make(value),
+        ),
+        ...[/cat/, /dog/, /cat/i, new Date(1), new Date(2)].map((value) => make(value)),
+        ...[new Map([["a", 1]]), new Map([["a", 2]]), new Set([1]), new Set([2])].map((value) => make(value)),
+        ...[new Float32Array([1]), new Float32Array([2]), new Scale(1), new Scale(2)].map((value) =>
+          make(value),
+        ),
+        ...[Effect.succeed(1), Effect.succeed(2)].map((value) => make(value)),
+        make(0, (n) => n + 1),
+        make(0, (n) => n + 2),
+        make(0, chain(8, 1)),
+        make(0, chain(8, 2)),
+        make(Array.from({ length: 9000 }, (_, i) => i)),
+        make(Array.from({ length: 9000 }, (_, i) => (i === 8999 ? 0 : i))),
+        ...[settling(undefined, [1]), settling(6, [1]), settling(6, [2])],
+        ...[1, 2].map((by) => {
+          const scale = new Scale(by)
+          return running(scale.bound.bind(scale))
+        }),
+      ]
+      const all = yield* Effect.forEach(operators, known)
+      const twice = all.flatMap((one, at) =>
+        all.indexOf(one) === at ? [] : [`${all.indexOf(one)} and ${at}`],
       )
-      assert.strictEqual(new Set([one, ...different]).size, 6)
+      assert.deepStrictEqual(twice, [])
     }),
   )
 })

@@ -347,7 +347,6 @@ const feed = <E, R>(
             id,
             digest: rows[i]!.digest,
             record: rows[i]!.record,
-            schema,
           }))
           yield* Flow.send(outlets, items)
         }),

@@ -151,8 +151,7 @@ const planNode = Effect.fnUntraced(function* (planning: Planning, edges: Readonl
   let hits = 0
 
   const sides = sideItems(journal, node, edges)
-  const bound =
-    sides === undefined ? undefined : Binding.row(node, code.get(node.operator)!.digest, seed, sides)
+  const bound = sides === undefined ? undefined : Binding.row(node, code.get(node.operator)!, seed, sides)
   const operator = bound === undefined ? undefined : journal.boundOperator(bound.digest)
   const others = sides === undefined ? [] : Cached.othersOf(planning, sides)
   /** What the journal has of the node's items; of a collect, of their set. */

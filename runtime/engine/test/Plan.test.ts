@@ -199,7 +199,7 @@ describe("Plan", () => {
           { in: nums(2) },
         )
         assert.deepStrictEqual(first.report.warnings, [])
-        const edited = changed(({ n }) => Effect.succeed(num(n + 1)))
+        const edited = changed(({ n }) => Effect.succeed({ n: n + 1 }))
         assert.deepStrictEqual((yield* plan(edited, { in: nums(2) }))["changed"]!.misses, {
           "its code changed": 2,
         })

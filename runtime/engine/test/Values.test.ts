@@ -163,6 +163,67 @@ describe("records are values", () => {
   )
 })
 
+describe("records have one form", () => {
+  it.effect("fields are in the order of the port's schema, cold and from the cache", () =>
+    Effect.gen(function* () {
+      const Titled = Port.make("Titled", {
+        record: Schema.Struct({ title: Schema.String, caption: Schema.String }),
+      })
+      const graph = Graph.make("ordered", { version }, (g) => ({
+        out: g.input("in", Num).pipe(
+          Operator.map("make", {
+            version,
+            input: Num,
+            output: Titled,
+            run: () => Effect.succeed({ caption: "c", title: "t" }),
+          })(),
+          Operator.map("look", {
+            version,
+            input: Titled,
+            output: Seen,
+            params: Schema.Struct({ by: Schema.String }),
+            run: (record, { by }) => Effect.succeed({ by, text: Object.keys(record).join() }),
+          })({ by: "cold" }),
+        ),
+      }))
+      const texts = (run: Effect.Success<ReturnType<typeof go>>) =>
+        run.out("out").map(({ text }) => text as string)
+      assert.deepStrictEqual(texts(yield* go(graph, { in: nums(1) })), ["title,caption"])
+      const warm = Graph.configure(graph, { look: { by: "warm" } })
+      const second = yield* go(warm, { in: nums(1) })
+      assert.strictEqual(second.ledger("make").cached, 1)
+      assert.deepStrictEqual(texts(second), ["title,caption"])
+    }).pipe(Effect.provide(memory)),
+  )
+
+  it.effect("params and side inputs that cannot be frozen are read anew for each call", () =>
+    Effect.gen(function* () {
+      const Table = Port.make("Table", { record: Schema.Struct({ when: Schema.Date }) })
+      const Later = Operator.map("later", {
+        version,
+        input: Num,
+        output: Num,
+        params: Schema.Struct({ when: Schema.Date }),
+        sides: { table: Operator.one(Table) },
+        run: (_, { when }, { sides }) =>
+          Effect.sync(() => {
+            const years = when.getUTCFullYear() + sides.table.when.getUTCFullYear()
+            when.setUTCFullYear(1999)
+            sides.table.when.setUTCFullYear(1999)
+            return num(years)
+          }),
+      })
+      const run = yield* go(
+        Graph.make("dates", { version }, (g) => ({
+          out: g.input("in", Num).pipe(Later({ when: new Date(0) }).with({ table: g.input("table", Table) })),
+        })),
+        { in: nums(3), table: [{ when: new Date(0) }] },
+      )
+      assert.deepStrictEqual(run.numbers(), [3940, 3940, 3940])
+    }).pipe(Effect.provide(memory)),
+  )
+})
+
 describe("run gives no Effect", () => {
   for (const [what, given, advice] of [
     [

@@ -7,13 +7,17 @@ const own = [library.href, decodeURIComponent(library.pathname)]
 /** Frames that are looked at. */
 const depth = 64
 
-/** Code that calls others' functions, whatever they are: runtimes and libraries. */
+/** Runtimes and libraries: what they call is not theirs. */
 const isForeign = (name: string): boolean => name.startsWith("node:") || name.includes("/node_modules/")
 
+/** Below the loop of a fiber is whoever happened to resume it. */
+const isResumed = (site: NodeJS.CallSite): boolean =>
+  site.getFunctionName()?.endsWith("runLoop") === true && isForeign(site.getFileName() ?? "")
+
 /**
- * URLs or paths of the modules on the stack outside this package, each once, the innermost first, down to the first
- * library or runtime: what is below only happened to call it. While a module is evaluated it is the only one, as its
- * importers are not on the stack. Runtimes without call sites give none.
+ * URLs or paths of the modules on the stack outside this package, each once, the innermost first; of libraries only the
+ * innermost. While a module is evaluated it is the only one, as its importers are not on the stack. Runtimes without
+ * call sites give none.
  */
 export const modules = (): ReadonlyArray<string> => {
   const { stackTraceLimit } = Error
@@ -23,13 +27,13 @@ export const modules = (): ReadonlyArray<string> => {
     Error.prepareStackTrace = (_, sites) => sites
     const sites = new Error().stack as unknown as ReadonlyArray<NodeJS.CallSite> | string | undefined
     if (!Array.isArray(sites)) return []
-    const names = (sites as ReadonlyArray<NodeJS.CallSite>)
+    const all = sites as ReadonlyArray<NodeJS.CallSite>
+    const end = all.findIndex(isResumed)
+    const [innermost, ...callers] = (end === -1 ? all : all.slice(0, end))
       .map((site) => site.getFileName() ?? site.getEvalOrigin() ?? "")
       .filter((name) => name !== "" && !own.some((path) => name.startsWith(path)))
-    const [innermost, ...callers] = names
     if (innermost === undefined) return []
-    const end = callers.findIndex(isForeign)
-    return [...new Set([innermost, ...(end === -1 ? callers : callers.slice(0, end))])]
+    return [...new Set([innermost, ...callers.filter((name) => !isForeign(name))])]
   } finally {
     if (prepare === undefined) Reflect.deleteProperty(Error, "prepareStackTrace")
     else Object.defineProperty(Error, "prepareStackTrace", prepare)

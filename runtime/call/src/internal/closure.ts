@@ -2,8 +2,8 @@
  * The values that a function has captured from the functions around it, such as the arguments of a factory: two
  * functions of one text differ by them. V8 tells of them by the protocol of its inspector, within this process.
  *
- * What is told are values that do not change: names that the modules never assign to, holding texts, numbers, plain data
- * and functions. Of other objects only the class counts. Variables of modules do not: they are part of the modules.
+ * What is told are values that have settled: no function within the one that declares them changes them. Variables of
+ * modules are not among them: they are part of the modules.
  */
 import { createRequire } from "node:module"
 
@@ -12,8 +12,8 @@ import { Digest } from "@reelgraph/core"
 import type { Syntax } from "./moduleSyntax.ts"
 
 /** Values that are told of at most, and functions within functions. */
-const valuesAtMost = 5000
-const depthAtMost = 5
+const valuesAtMost = 20_000
+const depthAtMost = 16
 
 /** A property as the protocol tells of it. */
 interface Remote {
@@ -34,34 +34,44 @@ type Function = (...args: ReadonlyArray<never>) => unknown
 export interface Reading {
   /** The syntax of a function's text: which names it uses. */
   readonly bodyOf: (text: string) => Syntax
-  /** Whether a name is never assigned to, nor what it holds changed. */
-  readonly isConstant: (name: string) => boolean
+  /** Whether a variable of a function has settled when the function returns. */
+  readonly isSettled: (functionName: string, variable: string) => boolean
 }
 
-/** A digest of what a function has captured; undefined: nothing. */
-export const of = (captured: Function, reading: Reading): string | undefined => {
+export interface Captured {
+  /** Undefined: nothing was captured. */
+  readonly digest: string | undefined
+  /** Whether that is all of it. */
+  readonly whole: boolean
+}
+
+/** What a function has captured. */
+export const of = (captured: Function, reading: Reading): Captured => {
   const inspector = createRequire(import.meta.url)("node:inspector") as typeof import("node:inspector")
   const session = new inspector.Session()
   try {
     session.connect()
-    const told = new Telling(session, reading).function(captured, 0)
-    return told === "" ? undefined : Digest.ofBytes(told)
+    const telling = new Telling(session, reading)
+    const told = telling.function(captured, 0)
+    return { digest: told === "" ? undefined : Digest.ofBytes(told), whole: telling.whole }
   } catch {
     // Where there is no inspector, functions are known by their text.
-    return undefined
+    return { digest: undefined, whole: false }
   } finally {
     session.disconnect()
   }
 }
 
+const isArrow = /^(?:async\s*)?(?:\([^)]*\)|[\w$]+)\s*=>/
+
 const holder = Symbol.for("reelgraph/call/closure")
 const held = globalThis as { [holder]?: unknown }
 
 class Telling {
+  whole = true
   readonly #session: import("node:inspector").Session
   readonly #reading: Reading
-  readonly #met = new Set<unknown>()
-  #left = valuesAtMost
+  readonly #met = new Map<unknown, number>()
 
   constructor(session: import("node:inspector").Session, reading: Reading) {
     this.#session = session
@@ -70,75 +80,114 @@ class Telling {
 
   /** What a function has captured, as a text. */
   function(captured: Function, depth: number): string {
-    if (depth > depthAtMost || this.#met.has(captured)) return ""
-    this.#met.add(captured)
-    const names = new Set(this.#reading.bodyOf(Function.prototype.toString.call(captured)).names)
+    const text = Function.prototype.toString.call(captured)
+    const names = new Set(this.#reading.bodyOf(text).names)
+    // The protocol has no name for the `this` that an arrow function captured.
+    if (names.has("this") && isArrow.test(text.slice(0, 2000))) this.whole = false
     const lines: Array<string> = []
-    for (const [name, value] of this.#variables(captured))
-      if (names.has(name) && this.#reading.isConstant(name))
-        lines.push(`${name}=${this.#value(value, depth + 1)}`)
+    const { bound, variables } = this.#around(captured)
+    for (const [name, value] of variables)
+      if (names.has(name)) lines.push(`${name}=${this.#value(value, depth + 1)}`)
+    for (const [name, value] of bound) lines.push(`${name}=${this.#value(value, depth + 1)}`)
+    for (const key of Object.keys(captured)) lines.push(`.${key}=${this.#member(captured, key, depth)}`)
     return lines.sort().join("\n")
   }
 
   #value(value: unknown, depth: number): string {
-    if (this.#left-- <= 0) return "..."
     switch (typeof value) {
-      case "function": {
-        const { digest } = this.#reading.bodyOf(Function.prototype.toString.call(value))
-        return `function ${digest} {${this.function(value as Function, depth)}}`
-      }
+      case "function":
       case "object":
-        return value === null ? "null" : this.#object(value, depth)
+        return value === null ? "null" : this.#reference(value, depth)
       case "symbol":
-        return "symbol"
+        return `symbol ${value.description ?? ""}`
       default:
-        return `${typeof value} ${Object.is(value, -0) ? "-0" : String(value)}`
+        return `${typeof value} ${JSON.stringify(Object.is(value, -0) ? "-0" : String(value))}`
     }
+  }
+
+  #reference(value: object, depth: number): string {
+    const before = this.#met.get(value)
+    if (before !== undefined) return `#${before}`
+    this.#met.set(value, this.#met.size)
+    if (this.#met.size > valuesAtMost || depth > depthAtMost) {
+      this.whole = false
+      return "..."
+    }
+    if (typeof value !== "function") return this.#object(value, depth)
+    const { digest } = this.#reading.bodyOf(Function.prototype.toString.call(value))
+    // Operators and schemas are functions with many properties; what made them is part of the modules.
+    return `function ${digest} {${this.function(value as Function, depth)}}`
   }
 
   #object(value: object, depth: number): string {
-    if (this.#met.has(value)) return "again"
-    this.#met.add(value)
     // What a module exports is known by the module.
     if ((value as { readonly [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === "Module")
       return "a module"
-    const prototype: unknown = Object.getPrototypeOf(value)
-    if (Array.isArray(value)) return `[${value.map((one) => this.#value(one, depth)).join(",")}]`
-    if (prototype === null || prototype === Object.prototype)
-      return `{${Object.keys(value)
-        .sort()
-        .map((key) => {
-          const { value: inner } = Object.getOwnPropertyDescriptor(value, key)!
-          return `${JSON.stringify(key)}:${this.#value(inner, depth)}`
-        })
-        .join(",")}}`
-    return `a ${(value as { readonly constructor?: { readonly name?: string } }).constructor?.name ?? "?"}`
+    const each = (values: Iterable<unknown>) =>
+      [...values].map((one) => this.#value(one, depth + 1)).join(",")
+    if (Array.isArray(value)) return `[${each(value)}]`
+    if (value instanceof Date) return `date ${value.getTime()}`
+    if (value instanceof RegExp) return `regex ${String(value)}`
+    if (value instanceof Map) return `map [${each([...value].flat())}]`
+    if (value instanceof Set) return `set [${each(value)}]`
+    if (ArrayBuffer.isView(value))
+      return `bytes ${Digest.ofBytes(new Uint8Array(value.buffer, value.byteOffset, value.byteLength))}`
+    const name = (value as { readonly constructor?: { readonly name?: string } }).constructor?.name ?? ""
+    const members = Object.keys(value)
+      .sort()
+      .map((key) => `${JSON.stringify(key)}:${this.#member(value, key, depth)}`)
+    return `${name}{${[...members, ...this.#privates(value, depth)].join(",")}}`
   }
 
-  /** The variables of the functions around a function, the nearest first. */
-  *#variables(captured: Function): Generator<readonly [name: string, value: unknown]> {
-    const scopes = this.#scopesOf(captured)
-    const met = new Set<string>()
-    for (const scope of scopes) {
-      const { objectId, description = "" } = scope.value ?? {}
-      if (objectId === undefined || !/^(Block|Closure|Catch|With|Local)/.test(description)) continue
-      for (const { name, value } of this.#properties(objectId).result) {
-        if (value === undefined || met.has(name)) continue
-        met.add(name)
-        yield [name, this.#local(value)]
+  /** What a property holds; what a getter computes is not asked for. */
+  #member(of: object, key: string, depth: number): string {
+    const found = Object.getOwnPropertyDescriptor(of, key)
+    return found === undefined || found.get !== undefined ? "computed" : this.#value(found.value, depth + 1)
+  }
+
+  /** Private fields of an instance of a class. */
+  #privates(value: object, depth: number): ReadonlyArray<string> {
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (prototype === null || prototype === Object.prototype) return []
+    const { privateProperties = [] } = this.#properties(this.#remote(value))
+    return privateProperties.map(
+      ({ name, value: held }) =>
+        `${name}:${held === undefined ? "computed" : this.#value(this.#local(held), depth + 1)}`,
+    )
+  }
+
+  /** The variables of the functions around a function, the nearest first, and what it is bound to. */
+  #around(captured: Function) {
+    const { internalProperties = [] } = this.#properties(this.#remote(captured))
+    const variables: Array<readonly [name: string, value: unknown]> = []
+    const bound: Array<readonly [name: string, value: unknown]> = []
+    for (const { name, value } of internalProperties) {
+      if (value === undefined) continue
+      if (/^\[\[(TargetFunction|BoundThis|BoundArgs)\]\]$/.test(name)) bound.push([name, this.#local(value)])
+      if (name !== "[[Scopes]]" || value.objectId === undefined) continue
+      const met = new Set<string>()
+      for (const scope of this.#properties(value.objectId).result) {
+        const { objectId, description = "" } = scope.value ?? {}
+        const kind = /^(?:Block|Closure|Catch|With|Local)(?: \((.*)\))?$/s.exec(description)
+        if (objectId === undefined || kind === null) continue
+        for (const { name: variable, value: held } of this.#properties(objectId).result) {
+          if (held === undefined || met.has(variable)) continue
+          met.add(variable)
+          if (this.#reading.isSettled(kind[1] ?? "", variable)) variables.push([variable, this.#local(held)])
+        }
       }
     }
+    return { bound, variables }
   }
 
-  #scopesOf(captured: Function): ReadonlyArray<Remote> {
-    held[holder] = captured
+  /** What the protocol calls a value of this process. */
+  #remote(value: object): string {
+    held[holder] = value
     const { result } = this.#post("Runtime.evaluate", {
       expression: `globalThis[Symbol.for("reelgraph/call/closure")]`,
     }) as { readonly result: { readonly objectId: string } }
     delete held[holder]
-    const { internalProperties } = this.#properties(result.objectId)
-    const scopes = internalProperties?.find(({ name }) => name === "[[Scopes]]")?.value?.objectId
-    return scopes === undefined ? [] : this.#properties(scopes).result
+    return result.objectId
   }
 
   /** The value itself: it is of this process. */
@@ -157,6 +206,7 @@ class Telling {
     return this.#post("Runtime.getProperties", { objectId, ownProperties: true }) as {
       readonly result: ReadonlyArray<Remote>
       readonly internalProperties?: ReadonlyArray<Remote>
+      readonly privateProperties?: ReadonlyArray<Remote>
     }
   }
 

@@ -29,6 +29,8 @@ export interface ModuleGraph {
   readonly released: boolean
   /** What could not be read: what a result depends on beyond this is not known. */
   readonly unreadable: ReadonlyArray<string>
+  /** Files that are no modules, and what they were. */
+  readonly data: ReadonlyMap<string, string>
 }
 
 /** What a module refers to: modules and other files of the project, or what is known by a text. */
@@ -36,8 +38,9 @@ type Reference = { readonly file: string } | { readonly data: string } | { reado
 
 interface Module {
   readonly digest: string
-  /** Names that it assigns to. */
-  readonly assigned: ReadonlyArray<string>
+  /** Variables that change while its functions run, as `function.variable`. */
+  readonly changed: ReadonlyArray<string>
+  readonly unseen: ReadonlyArray<string>
   readonly references: ReadonlyArray<Reference>
 }
 
@@ -88,8 +91,13 @@ export class Modules {
       return undefined
     }
     const imported = syntax.imports.map((specifier) => this.#imported(specifier, url))
-    const named = syntax.files.map((name) => this.#named(new URL(name, url).href))
-    return { digest: syntax.digest, assigned: syntax.names, references: [...imported, ...named] }
+    const named = [
+      ...syntax.files.flatMap((name) => this.#named(name, url)),
+      // Of other texts only modules count: an operator may write a file that it names.
+      ...syntax.texts.flatMap((name) => this.#named(name, url)).filter((to) => !("data" in to)),
+    ]
+    const { digest, names, unseen } = syntax
+    return { digest, changed: names, unseen, references: [...imported, ...named] }
   }
 
   /** The file of a module by its URL or path, links followed; undefined: it is no file. */
@@ -108,10 +116,10 @@ export class Modules {
     return content
   }
 
-  /** Names that any of some modules (URLs or paths) assigns to. */
-  assigned(modules: ReadonlyArray<string>): ReadonlySet<string> {
+  /** Variables that change while functions of any of some modules (URLs or paths) run. */
+  changed(modules: ReadonlyArray<string>): ReadonlySet<string> {
     const files = modules.map((module) => this.fileOf(module)).filter((file) => file !== undefined)
-    return new Set(files.flatMap((file) => this.get(file)?.assigned ?? []))
+    return new Set(files.flatMap((file) => this.get(file)?.changed ?? []))
   }
 
   #imported(specifier: string, parent: string): Reference {
@@ -134,11 +142,16 @@ export class Modules {
     return url
   }
 
-  #named(url: string): Reference {
-    const file = this.fileOf(url)
-    if (file === undefined) return { text: "absent" }
+  /** The file that a text names: as a URL does, or as `require` does, without its ending. */
+  #named(name: string, parent: string): ReadonlyArray<Reference> {
+    const from = new URL(name, parent).href
+    const file =
+      this.fileOf(from) ??
+      endings.map((ending) => this.fileOf(from + ending)).find((found) => found !== undefined)
+    // Many texts look like files.
+    if (file === undefined) return []
     const reference = this.#reference(file)
-    return "file" in reference && !isModule.test(file) ? { data: file } : reference
+    return ["file" in reference && !isModule.test(file) ? { data: file } : reference]
   }
 
   #reference(file: string): Reference {
@@ -156,6 +169,9 @@ const realFile = (module: string): string | undefined => {
   }
 }
 
+/** What `require` looks for beside a name. */
+const endings = [".js", ".json", ".cjs", ".ts", ".cts", "/index.js", "/index.cjs", "/index.ts"]
+
 const isModule = /\.[cm]?[jt]s$/
 
 /** The graph of some entry modules (URLs or paths). Depends on the order of the entries. */
@@ -166,6 +182,12 @@ export const of = (entries: ReadonlyArray<string>, modules: Modules): ModuleGrap
   const enter = (file: string): string => {
     if (!order.has(file)) order.set(file, order.size)
     return `#${order.get(file)}`
+  }
+  const data = new Map<string, string>()
+  const dataOf = (file: string): string => {
+    const content = modules.contentOf(file)
+    data.set(file, content)
+    return content
   }
   let released = entries.length > 0
   const roots = entries.map((entry) => {
@@ -179,12 +201,13 @@ export const of = (entries: ReadonlyArray<string>, modules: Modules): ModuleGrap
   for (const file of order.keys()) {
     const module = lines.length < modulesAtMost ? modules.get(file) : undefined
     if (module === undefined) unreadable.push(file)
+    for (const what of module?.unseen ?? []) unreadable.push(`${file}: ${what}`)
     const references = (module?.references ?? []).map((to) =>
-      "file" in to ? enter(to.file) : "data" in to ? modules.contentOf(to.data) : to.text,
+      "file" in to ? enter(to.file) : "data" in to ? dataOf(to.data) : to.text,
     )
     lines.push([module?.digest ?? "absent", ...references].join("\n"))
   }
-  return { digest: Digest.ofBytes([...roots, ...lines].join("\n\n")), released, unreadable }
+  return { digest: Digest.ofBytes([...roots, ...lines].join("\n\n")), released, unreadable, data }
 }
 
 /** What a file that is no module is known by. */

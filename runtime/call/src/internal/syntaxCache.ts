@@ -11,7 +11,7 @@ import { Digest } from "@reelgraph/core"
 import * as ModuleSyntax from "./moduleSyntax.ts"
 
 /** Raised when the same bytes give another syntax. */
-const format = 1
+const format = 2
 /** Entries and bytes of the file, at most. */
 const entriesAtMost = 20_000
 const bytesAtMost = 64 * 1024 * 1024
@@ -19,8 +19,10 @@ const bytesAtMost = 64 * 1024 * 1024
 type Entry = readonly [
   digest: string,
   imports: ReadonlyArray<string>,
+  texts: ReadonlyArray<string>,
   files: ReadonlyArray<string>,
   names: ReadonlyArray<string>,
+  unseen: ReadonlyArray<string>,
 ]
 
 /** What parses differently gives other digests. */
@@ -51,11 +53,11 @@ export class SyntaxCache {
     const entries = (this.#entries ??= this.#read())
     const known = entries.get(key)
     if (known !== undefined) {
-      const [digest, imports, files, names] = known
-      return { digest, imports, files, names }
+      const [digest, imports, texts, files, names, unseen] = known
+      return { digest, imports, texts, files, names, unseen }
     }
     const syntax = parse()
-    entries.set(key, [syntax.digest, syntax.imports, syntax.files, syntax.names])
+    entries.set(key, [syntax.digest, syntax.imports, syntax.texts, syntax.files, syntax.names, syntax.unseen])
     this.#changed = true
     return syntax
   }

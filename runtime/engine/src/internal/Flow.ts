@@ -12,8 +12,6 @@ export interface Item {
   readonly id: number
   digest?: string
   record?: string
-  /** The schema by which this process has encoded the record. */
-  schema?: object
 }
 
 /** Items waiting in front of one consumer. */

@@ -102,7 +102,6 @@ const resultOf = (
           id: committed.outputs[i]!,
           digest,
           record,
-          schema,
         }))
       : committed.outputs.map((id) => (id === item.id ? item : { id }))
   return { status: row.status, reason: row.reason, outputs }

@@ -63,12 +63,11 @@ export interface Bound {
   readonly operator: number
   /** Of the operator and everything it is bound to. */
   readonly digest: string
-  /** Fingerprint of the operator's code. */
-  readonly code: string
+  readonly code: Fingerprints.Fingerprint
   /** Rows of the same operator bound to the same with other code, the latest first, whose results may be reused. */
   readonly others: ReadonlyArray<number>
-  /** What every call shares: not to be changed. */
-  readonly params: unknown
-  readonly sides: { readonly [side: string]: unknown }
+  /** For one call: what calls share cannot be changed, and what could be is made anew for each. */
+  readonly params: () => unknown
+  readonly sides: () => { readonly [side: string]: unknown }
   readonly sideJson: { readonly [side: string]: string | ReadonlyArray<string> }
 }

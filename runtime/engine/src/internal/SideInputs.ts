@@ -85,22 +85,49 @@ const sideInput = (
     }
   })
 
+/**
+ * What calls share, none of them may change: another would see it. Plain data is frozen, and anything else, such as a
+ * `Date` or a `Map`, which cannot be, is read anew for each call.
+ */
+const perCall = <A>(
+  codec: RecordCodec.RecordCodec,
+  json: ReadonlyArray<string>,
+  of: (values: ReadonlyArray<unknown>) => A,
+): (() => A) => {
+  const make = () => of(json.map((one) => codec.decode(one)))
+  if (!codec.plain) return make
+  const shared = Invoke.frozen(make())
+  return () => shared
+}
+
+const sidesOf = (
+  node: NodeContext["node"],
+  sides: { readonly [side: string]: SideInput },
+): Bound["sides"] => {
+  const each = Object.entries(sides).map(([side, { json }]) => {
+    const codec = RecordCodec.of(node.operator.sides[side]!.port.record)
+    const value =
+      typeof json === "string" ? perCall(codec, [json], ([one]) => one) : perCall(codec, json, (all) => all)
+    return [side, value] as const
+  })
+  return () => Object.fromEntries(each.map(([side, value]) => [side, value()]))
+}
+
 /** Gives a node's operator, with its side inputs, its row in the journal. */
 export const bind = (
   context: NodeContext,
   sides: { readonly [side: string]: SideInput },
 ): Effect.Effect<Bound, NodeError> => {
   const { node } = context
-  const code = context.code.get(node.operator)!.digest
+  const code = context.code.get(node.operator)!
   const row = Binding.row(node, code, context.seed, sides)
   return Effect.map(context.journal.operator(row), (operator) => ({
     operator,
     digest: row.digest,
     code,
     others: othersOf(context, sides),
-    // What calls share, none of them may change: another would see it.
-    params: Invoke.frozen(node.value),
-    sides: Invoke.frozen(Object.fromEntries(Object.entries(sides).map(([side, { value }]) => [side, value]))),
+    params: perCall(RecordCodec.of(node.operator.params), [JSON.stringify(node.params)], ([value]) => value),
+    sides: sidesOf(node, sides),
     sideJson: Object.fromEntries(Object.entries(sides).map(([side, { json }]) => [side, json])),
   }))
 }

@@ -29,7 +29,7 @@ export const othersOf = (
   return journal
     .sources(operator.name, operator.version)
     .filter((source) => source !== own.digest)
-    .map((source) => journal.boundOperator(Binding.row(node, source, seed, sides).digest))
+    .map((source) => journal.boundOperator(Binding.row(node, { ...own, digest: source }, seed, sides).digest))
     .filter((row) => row !== undefined)
     .sort((a, b) => b - a)
     .slice(0, othersAtMost)

@@ -57,7 +57,7 @@ export const journalErrors = <A, E, R>(
 /** One line on what ended a run early. */
 export const problemOf = (cause: Cause.Cause<unknown>): string => Failure.fromCause(cause).message
 
-/** A warning for each operator whose code cannot be read: changes of it go unnoticed. */
+/** A warning for each operator whose code is not known whole: changes of the rest go unnoticed. */
 export const unreadableCode = (
   code: ReadonlyMap<Graph.Placed["operator"], Fingerprints.Fingerprint>,
 ): ReadonlyArray<string> =>
@@ -65,6 +65,6 @@ export const unreadableCode = (
     unreadable.length === 0
       ? []
       : [
-          `the code of ${name}@${version} cannot be read (${unreadable.join(", ")}): results are reused even when it changes; define it in a file`,
+          `not all that results of ${name}@${version} depend on is known (${unreadable.join("; ")}): results are reused even when that changes`,
         ],
   )

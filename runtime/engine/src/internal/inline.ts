@@ -1,5 +1,5 @@
 /** Calls that the engine's own process makes: those of operators without a worker. */
-import { Binding, Call, Failure, Invoke, RecordCodec, type Attempts } from "@reelgraph/call"
+import { Binding, Call, Failure, Invoke, type Attempts } from "@reelgraph/call"
 import { type CallRow, Status } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 
@@ -46,6 +46,17 @@ export const calling = (context: NodeContext, bound: Bound): Attempts.Calling<Fl
   const { operator } = node
   const { cardinality, retries, timeoutMs } = operator
   const drawn = operator.seeded ? seed : undefined
+  /** What files that are part of the code gave is of this code only while they are what they were. */
+  const intact = <A, E, R>(made: Effect.Effect<A, E, R>): Effect.Effect<A, E | Failure.CodeChanged, R> =>
+    bound.code.hasData
+      ? Effect.flatMap(made, (value) =>
+          bound.code.isIntact()
+            ? Effect.succeed(value)
+            : Effect.fail(
+                new Failure.CodeChanged({ node: node.id, operator: `${operator.name}@${operator.version}` }),
+              ),
+        )
+      : made
   let underway: CallInProgress | undefined
   return {
     clock,
@@ -75,7 +86,7 @@ export const calling = (context: NodeContext, bound: Bound): Attempts.Calling<Fl
             Invoke.invoke(
               node.id,
               operator,
-              bound.params,
+              bound.params(),
               records,
               new Invoke.View({
                 operator: operator.name,
@@ -83,18 +94,20 @@ export const calling = (context: NodeContext, bound: Bound): Attempts.Calling<Fl
                 key,
                 seed: drawn,
                 attempt,
-                sides: bound.sides,
+                sides: bound.sides(),
                 report,
               }),
             ),
           ),
         )
       })
-      if (timeoutMs === undefined) return made
-      return Effect.timeoutOrElse(made, {
-        duration: timeoutMs,
-        orElse: () => Effect.fail(new Failure.CallTimeout({ node: node.id, timeoutMs })),
-      })
+      if (timeoutMs === undefined) return intact(made)
+      return intact(
+        Effect.timeoutOrElse(made, {
+          duration: timeoutMs,
+          orElse: () => Effect.fail(new Failure.CallTimeout({ node: node.id, timeoutMs })),
+        }),
+      )
     },
   }
 }
@@ -103,18 +116,12 @@ export const calling = (context: NodeContext, bound: Bound): Attempts.Calling<Fl
 const recordsOf = (
   { journal, node }: NodeContext,
   items: ReadonlyArray<Flow.Item>,
-): Effect.Effect<ReadonlyArray<unknown>, Failure.InputInvalid> => {
-  const schema = node.operator.input.record
-  if (items.every((item) => item.schema === schema && item.record !== undefined)) {
-    const codec = RecordCodec.of(schema)
-    return Effect.sync(() => items.map((item) => codec.restore(item.record!)))
-  }
-  return Invoke.decode(
+): Effect.Effect<ReadonlyArray<unknown>, Failure.InputInvalid> =>
+  Invoke.decode(
     node.id,
     node.operator,
     items.map((item) => Flow.load(journal, item).record),
   )
-}
 
 /** What all calls of a node have in common, as other processes are told it. */
 export const factsOf = ({ node, seed }: NodeContext, bound: Bound): Call.Facts =>

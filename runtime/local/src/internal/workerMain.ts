@@ -40,6 +40,16 @@ class OperatorNotExported extends Schema.TaggedError<OperatorNotExported>()("Ope
   }
 }
 
+/** The module of an operator exports several of its name and version. */
+class OperatorAmbiguous extends Schema.TaggedError<OperatorAmbiguous>()("OperatorAmbiguous", {
+  operator: Schema.String,
+  module: Schema.String,
+}) {
+  override get message() {
+    return `${this.module} exports several operators named ${this.operator}; give each a name of its own, or make one and let params say what differs`
+  }
+}
+
 // The driver decides what an interruption means: Slurm signals all processes of a task.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) process.on(signal, () => {})
 // A driver that is gone wants no result. SIGKILL, because leaving politely can crash native decoders.
@@ -68,10 +78,18 @@ const find = (call: Call.Call) =>
   Effect.gen(function* () {
     const url = yield* urlOf(call.operator, call.module)
     const exports = yield* Effect.promise((): Promise<Record<string, unknown>> => import(url))
-    const operator = Object.values(exports).find(
-      (value): value is Operator.Any =>
-        Operator.isOperator(value) && value.name === call.operator && value.version === call.version,
+    const named = new Set(
+      Object.values(exports).filter(
+        (value): value is Operator.Any =>
+          Operator.isOperator(value) && value.name === call.operator && value.version === call.version,
+      ),
     )
+    const [operator] = named
+    if (named.size > 1)
+      return yield* new OperatorAmbiguous({
+        operator: `${call.operator}@${call.version}`,
+        module: call.module,
+      })
     if (operator === undefined)
       return yield* new OperatorNotExported({
         operator: call.operator,
@@ -85,12 +103,19 @@ const find = (call: Call.Call) =>
         node: call.node,
         operator: `${call.operator}@${call.version}`,
       })
-    return operator
+    // The module may export a value of that name which is not the graph's.
+    if (code.captured !== (call.captured ?? ""))
+      return yield* new OperatorNotExported({
+        operator: call.operator,
+        version: call.version,
+        module: call.module,
+      })
+    return { operator, code }
   })
 
 const perform = (id: number, call: Call.Call, report: (progress: Progress.Progress) => void) =>
   Effect.gen(function* () {
-    const operator = yield* find(call)
+    const { code, operator } = yield* find(call)
     const { value } = Params.resolve(operator, JSON.parse(call.params))
     const sides = Object.fromEntries(
       Object.entries(call.sides).map(([side, records]) => {
@@ -119,11 +144,18 @@ const perform = (id: number, call: Call.Call, report: (progress: Progress.Progre
     )
     yield* Effect.sync(() => reply({ _tag: "Started", id }))
     const environment = yield* Environment.Environment
-    return yield* environment.provide(
+    const outcomes = yield* environment.provide(
       call.node,
       operator,
       Invoke.invoke(call.node, operator, Invoke.frozen(value), records, view),
     )
+    // What files that are part of the code gave is of this code only while they are what they were.
+    if (!code.isIntact())
+      return yield* new Failure.CodeChanged({
+        node: call.node,
+        operator: `${call.operator}@${call.version}`,
+      })
+    return outcomes
   })
 
 const resultOf = (exit: Exit.Exit<ReadonlyArray<Call.Outcome>, unknown>): Result =>
