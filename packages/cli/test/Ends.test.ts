@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import { bin, type Ended, folder, reel, spawned } from "./reel.ts"
 
 const unruly = fileURLToPath(new URL("graphs/unruly.graph.ts", import.meta.url))
+const lingering = fileURLToPath(new URL("graphs/lingering.graph.ts", import.meta.url))
 
 interface Run {
   readonly status: string
@@ -136,6 +137,16 @@ describe("an operator in the process of a run", { timeout: 180_000 }, () => {
       assert.include(ended.stderr, "unruly")
       assert.include(ended.stderr, "a timer")
       assert.strictEqual(ended.code, 1, ended.stderr)
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("is not told of for a timer of reel's own, which waits for the pipes of a worker", () =>
+    Effect.gen(function* () {
+      const here = yield* folder
+      const ended = yield* spawned(here, ["run", lingering, "--input", "-", "--json"], { stdin: '{"n":0}\n' })
+      assert.strictEqual(ended.code, 0, ended.stderr)
+      assert.strictEqual(reported(ended).status, "done")
+      assert.notInclude(ended.stderr, "left a timer")
     }).pipe(Effect.scoped),
   )
 
