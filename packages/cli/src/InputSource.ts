@@ -65,6 +65,7 @@ export const prepare = Effect.fn("InputSource.prepare")(function* (
   const names = Object.keys(graph.inputs)
   const paths = new Map<string, Array<string>>(names.map((name) => [name, []]))
   const empty = new Set<string>()
+  const skips = new Skips(maxSkipped)
   for (const text of given) {
     const { input, path } = yield* assign(graph, names, text)
     if (path === "") {
@@ -72,17 +73,19 @@ export const prepare = Effect.fn("InputSource.prepare")(function* (
       continue
     }
     const { files } = graph.inputs[input]!
-    const found =
-      path === "-" && files === undefined
-        ? ["-"]
-        : yield* InputFiles.expand(input, path, files?.extensions ?? recordExtensions)
-    paths.get(input)!.push(...found)
+    if (path === "-" && files === undefined) {
+      paths.get(input)!.push("-")
+      continue
+    }
+    const found = yield* InputFiles.expand(input, path, files?.extensions ?? recordExtensions)
+    for (const file of found.files) paths.get(input)!.push(file)
+    for (const file of found.unnamed) skips.add(input, file, InputFiles.unnamedProblem)
   }
+  yield* skips.check
   const missing = [...paths].flatMap(([input, found]) =>
     found.length === 0 && !empty.has(input) ? [{ input, takes: takesOf(graph.inputs[input]!) }] : [],
   )
   if (missing.length > 0) return yield* new InputMissing({ graph: graph.name, missing })
-  const skips = new Skips(maxSkipped)
   const totals: { [input: string]: number } = {}
   const inputs: { [input: string]: Stream.Stream<unknown, InputError, BlobStore | Stdio.Stdio> } = {}
   for (const [input, found] of paths) {

@@ -23,6 +23,11 @@ import * as Watchdog from "./Watchdog.ts"
 
 const patienceMs = 4500
 
+const args = process.argv.slice(2)
+
+/** Streams that nobody reads any more: nothing is written to them. */
+const closed = new Set<NodeJS.WriteStream>()
+
 /** A stream as the screen writes to it. */
 const direct = (stream: NodeJS.WriteStream): Screen.Stream => {
   const write = stream.write.bind(stream)
@@ -36,19 +41,32 @@ const direct = (stream: NodeJS.WriteStream): Screen.Stream => {
     get rows() {
       return stream.rows
     },
-    write: (text) => write(text),
+    write: (text) => closed.has(stream) || write(text),
   }
 }
 const terminal = direct(process.stderr)
 const screen = Screen.make(direct(process.stdout), terminal)
 
-// A reader such as `head` may go away before everything is printed.
+/** Commands whose work counts whether somebody reads what they print or not. */
+const working = new Set(["run", "generate", "train"])
+/** Whether results could not be printed, for another reason than that their reader has gone. */
+let unprinted = false
+
+// A reader such as `head` may go away before everything is printed, or a terminal may hang up.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    // Nor may a terminal be there, after it has hung up: the command ends as it would.
-    if (received === 0) exit(error.code === "EPIPE" ? 0 : 1)
+    closed.add(stream)
+    if (stream === process.stderr || received > 0) return
+    if (error.code !== "EPIPE" && !unprinted) {
+      unprinted = true
+      screen.tell(`reel: standard output could not be written: ${error.message}`)
+    }
+    // What only prints has nothing more to do.
+    if (!working.has(args[0] ?? "")) exit(unprinted ? ExitCode.failed : ExitCode.done)
   })
 }
+/** The code that the process ends with: what could not be printed is no success. */
+const finalCode = (code: number): number => (code === ExitCode.done && unprinted ? ExitCode.failed : code)
 
 // What others write goes to stderr, and through the screen: stdout is for results.
 for (const stream of [process.stdout, process.stderr]) {
@@ -91,6 +109,16 @@ const refuseExit: typeof process.exit = (code) => {
 }
 process.exit = refuseExit
 
+// Relative paths of the run, such as --out, are those of the folder that it began in.
+const refuseChdir: typeof process.chdir = (folder) => {
+  const error = new Error(
+    `process.chdir(${JSON.stringify(folder)}) was called in the process of a run; an operator names files by absolute paths, or has a \`worker\``,
+  )
+  Error.captureStackTrace(error, refuseChdir)
+  throw error
+}
+process.chdir = refuseChdir
+
 let received = 0
 let hungUp = false
 const interruptedCode = () => (hungUp ? ExitCode.hungUp : ExitCode.interrupted)
@@ -131,7 +159,7 @@ const lookMs = 20
 
 /** Ends the process; with an error, when operators have left timers that were to do something yet. */
 const unlessTimers = (looks: number): void => {
-  if (!process.getActiveResourcesInfo().includes("Timeout")) return exit(ExitCode.done)
+  if (!process.getActiveResourcesInfo().includes("Timeout")) return exit(finalCode(ExitCode.done))
   if (looks > 0) return void setTimeout(unlessTimers, lookMs, looks - 1)
   screen.tell(
     `reel: ${strays.nodes().join(" or ")} left a timer that still goes on, and the process ends without it; an operator has to wait for all that it begins`,
@@ -139,7 +167,6 @@ const unlessTimers = (looks: number): void => {
   exit(ExitCode.failed)
 }
 
-const args = process.argv.slice(2)
 /** Commands that load modules of others, and run operators. */
 const loading = new Set(["run", "plan", "check", "graphs", "operators", "generate", "train"])
 const watchdog = loading.has(args[0] ?? "")
@@ -167,7 +194,7 @@ NodeRuntime.runMain(
     // By itself the process would wait for what operators have left open.
     teardown: (ended) => {
       if (!Exit.isSuccess(ended)) return exit(interruptedCode())
-      const code = Number(ended.value)
+      const code = finalCode(Number(ended.value))
       if (code !== ExitCode.done || strays.nodes().length === 0) return exit(code)
       unlessTimers(lastLooks)
     },

@@ -33,10 +33,15 @@ export const Strays = Context.Reference<{
 })
 
 const problemOf = (cause: unknown): string => {
-  if (!(cause instanceof Error)) return String(cause)
-  // Where it was thrown is what leads to the operator.
-  const [, frame = ""] = (cause.stack ?? "").split("\n    at ")
-  return `${cause.name}: ${cause.message}${frame === "" ? "" : ` (at ${frame.trim()})`}`
+  try {
+    if (!(cause instanceof Error)) return String(cause)
+    // Where it was thrown is what leads to the operator.
+    const [, frame = ""] = (cause.stack ?? "").split("\n    at ")
+    return `${cause.name}: ${cause.message}${frame === "" ? "" : ` (at ${frame.trim()})`}`
+  } catch {
+    // Reading a value of others may throw.
+    return "a value that cannot be shown"
+  }
 }
 
 export const make = (): typeof Strays.Service => {

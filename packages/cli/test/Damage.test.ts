@@ -1,6 +1,6 @@
 /** Blobs that were damaged or removed between two runs: nobody is given them, and a run makes them anew. */
 import * as fs from "node:fs"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 
 import { assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -18,7 +18,9 @@ const blobsOf = (store: string): ReadonlyArray<string> =>
     )
 
 const blobOf = (store: string, text: string): string => {
-  const found = blobsOf(store).find((path) => fs.readFileSync(path, "utf8") === text)
+  const found = blobsOf(store).find(
+    (path) => fs.statSync(path).isFile() && fs.readFileSync(path, "utf8") === text,
+  )
   assert.isDefined(found, text)
   return found
 }
@@ -61,6 +63,32 @@ describe("a blob damaged at equal length", () => {
       assert.sameMembers([...exportedIn(out, "copied")], ["one written!", "two written!"])
       const [aside = ""] = fs.readdirSync(join(store, "damaged"))
       assert.strictEqual(fs.readFileSync(join(store, "damaged", aside), "utf8"), "nne written")
+      const verified = yield* reel("verify", "--store", store)
+      assert.strictEqual(verified.code, 0, verified.stdout)
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("or a folder in its place is moved aside, and its result is made anew", () =>
+    Effect.gen(function* () {
+      const { here, run, store } = yield* started(["one", "two"])
+      const path = blobOf(store, "one written")
+      fs.rmSync(path, { force: true })
+      fs.mkdirSync(path)
+      fs.writeFileSync(join(path, "mine"), "mine")
+      // A file in the place of the folder of a blob.
+      const fan = dirname(blobOf(store, "two written!"))
+      fs.rmSync(fan, { recursive: true })
+      fs.writeFileSync(fan, "yours")
+      const out = join(here, "out")
+      const { code, stderr } = yield* run("--out", out)
+      assert.strictEqual(code, 0, stderr)
+      assert.sameMembers([...exportedIn(out, "written")], ["one written", "two written"])
+      assert.sameMembers([...exportedIn(out, "copied")], ["one written!", "two written!"])
+      const aside = fs.readdirSync(join(store, "damaged")).map((name) => join(store, "damaged", name))
+      assert.sameMembers(
+        aside.map((name) => fs.readFileSync(fs.statSync(name).isFile() ? name : join(name, "mine"), "utf8")),
+        ["mine", "yours"],
+      )
       const verified = yield* reel("verify", "--store", store)
       assert.strictEqual(verified.code, 0, verified.stdout)
     }).pipe(Effect.scoped),

@@ -1,4 +1,5 @@
 /** How a run ends when an operator in its process does not behave: with its report, a code that is not 0, and a name. */
+import { spawn } from "node:child_process"
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -6,9 +7,10 @@ import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 
-import { type Ended, folder, reel, spawned } from "./reel.ts"
+import { bin, type Ended, folder, reel, spawned } from "./reel.ts"
 
 const unruly = fileURLToPath(new URL("graphs/unruly.graph.ts", import.meta.url))
+const lingering = fileURLToPath(new URL("graphs/lingering.graph.ts", import.meta.url))
 
 interface Run {
   readonly status: string
@@ -32,6 +34,33 @@ const args = (how: string, log: string) => [
 /** Runs the graph on 0, which is kept, and 1, with which it misbehaves. */
 const misbehaving = (here: string, how: string, options: Parameters<typeof spawned>[2] = {}) =>
   spawned(here, args(how, join(here, "log")), { stdin: '{"n":0}\n{"n":1}\n', ...options })
+
+/** Runs a command on 0 and 1 with one of its streams closed; `then` is called until it is true. */
+const closing = (
+  here: string,
+  given: ReadonlyArray<string>,
+  name: "stdout" | "stderr",
+  then: () => boolean,
+): Effect.Effect<Ended> =>
+  Effect.callback((resume) => {
+    const child = spawn(process.execPath, [bin, ...given], { cwd: here, stdio: "pipe" })
+    const text = { stdout: "", stderr: "" }
+    for (const other of ["stdout", "stderr"] as const)
+      if (other !== name) child[other].on("data", (data: Buffer) => void (text[other] += data.toString()))
+    child[name].destroy()
+    child.stdin.end('{"n":0}\n{"n":1}\n')
+    const watch = setInterval(() => {
+      if (then()) clearInterval(watch)
+    }, 20)
+    child.on("close", (code) => {
+      clearInterval(watch)
+      resume(Effect.succeed({ code, ...text }))
+    })
+    return Effect.sync(() => {
+      clearInterval(watch)
+      child.kill("SIGKILL")
+    })
+  })
 
 const reported = ({ stderr, stdout }: Ended): Run => {
   assert.notStrictEqual(stdout, "", stderr)
@@ -86,6 +115,20 @@ describe("an operator in the process of a run", { timeout: 180_000 }, () => {
     }).pipe(Effect.scoped),
   )
 
+  it.live("that changes the working folder is one failed item", () =>
+    Effect.gen(function* () {
+      const here = yield* folder
+      const ended = yield* spawned(here, [...args("chdir", join(here, "log")), "--out", "out"], {
+        stdin: '{"n":0}\n{"n":1}\n',
+      })
+      assert.strictEqual(ended.code, 3, ended.stderr)
+      const { failed, ledger } = reported(ended)
+      assert.strictEqual(ledger["unruly"]!.kept, 1)
+      assert.include(failed[0]!.detail, 'process.chdir("/") was called in the process of a run')
+      assert.isTrue(existsSync(join(here, "out")))
+    }).pipe(Effect.scoped),
+  )
+
   it.live("that leaves a timer does not keep the process", () =>
     Effect.gen(function* () {
       const here = yield* folder
@@ -94,6 +137,16 @@ describe("an operator in the process of a run", { timeout: 180_000 }, () => {
       assert.include(ended.stderr, "unruly")
       assert.include(ended.stderr, "a timer")
       assert.strictEqual(ended.code, 1, ended.stderr)
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("is not told of for a timer of reel's own, which waits for the pipes of a worker", () =>
+    Effect.gen(function* () {
+      const here = yield* folder
+      const ended = yield* spawned(here, ["run", lingering, "--input", "-", "--json"], { stdin: '{"n":0}\n' })
+      assert.strictEqual(ended.code, 0, ended.stderr)
+      assert.strictEqual(reported(ended).status, "done")
+      assert.notInclude(ended.stderr, "left a timer")
     }).pipe(Effect.scoped),
   )
 
@@ -125,6 +178,33 @@ describe("an operator in the process of a run", { timeout: 180_000 }, () => {
       assert.strictEqual(yield* recorded(here), "interrupted")
     }).pipe(Effect.scoped),
   )
+})
+
+describe("a run whose output nobody reads any more", { timeout: 180_000 }, () => {
+  it.live("goes on to its end when its stderr is closed in the middle", () =>
+    Effect.gen(function* () {
+      const here = yield* folder
+      const log = join(here, "log")
+      const { code, stdout } = yield* closing(here, args("awaits", log), "stderr", () => {
+        if (!existsSync(log)) return false
+        writeFileSync(`${log}.go`, "")
+        return true
+      })
+      assert.strictEqual(code, 0)
+      assert.strictEqual((JSON.parse(stdout) as Run).ledger["unruly"]!.kept, 2)
+      assert.strictEqual(yield* recorded(here), "done")
+    }).pipe(Effect.scoped),
+  )
+
+  for (const name of ["stdout", "stderr"] as const)
+    it.live(`ends with the code for failed items when its ${name} is closed`, () =>
+      Effect.gen(function* () {
+        const here = yield* folder
+        const { code } = yield* closing(here, args("exit", join(here, "log")), name, () => true)
+        assert.strictEqual(code, 3)
+        assert.strictEqual(yield* recorded(here), "finished-with-failures")
+      }).pipe(Effect.scoped),
+    )
 })
 
 describe("a graph module", { timeout: 180_000 }, () => {

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url"
 import { assert, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 
-import { folder, models } from "./reel.ts"
+import { files, folder, models } from "./reel.ts"
 
 // Nothing waits for it, and others work here too.
 vi.setConfig({ testTimeout: 120_000 })
@@ -38,5 +38,33 @@ it.live("store, journal and compiled code are closed to others under a umask of 
       ...below.map((name) => join(store, name)),
     ])
       assert.strictEqual(fs.statSync(path).mode & 0o077, 0, path)
+  }).pipe(Effect.scoped),
+)
+
+it.live("what --out writes is as open as the umask has it, manifests like files", () =>
+  Effect.gen(function* () {
+    const here = yield* folder
+    const input = join(here, "names.ndjson")
+    fs.writeFileSync(input, '{"name":"one"}\n')
+    for (const [umask, mode] of [
+      ["000", 0o666],
+      ["027", 0o640],
+    ] as const) {
+      const out = join(here, umask)
+      const args = [bin, "run", files, "--input", input, "--store", join(here, "store"), "--out", out]
+      const { status, stderr } = spawnSync(
+        "sh",
+        ["-c", `umask ${umask}; exec "$@"`, "sh", process.execPath, ...args],
+        { encoding: "utf8" },
+      )
+      assert.strictEqual(status, 0, stderr)
+      const written = fs
+        .readdirSync(out, { recursive: true, encoding: "utf8" })
+        .map((name) => join(out, name))
+        .filter((path) => fs.statSync(path).isFile())
+      // Two manifests and a file of each.
+      assert.strictEqual(written.length, 4)
+      for (const path of written) assert.strictEqual(fs.statSync(path).mode & 0o777, mode, path)
+    }
   }).pipe(Effect.scoped),
 )

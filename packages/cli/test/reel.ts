@@ -10,7 +10,8 @@ import * as Effect from "effect/Effect"
 
 import { Main, Screen } from "../src/index.ts"
 
-const bin = fileURLToPath(new URL("../src/bin.ts", import.meta.url))
+/** The command itself. */
+export const bin = fileURLToPath(new URL("../src/bin.ts", import.meta.url))
 
 /** The example that a person would write. */
 export const example = fileURLToPath(

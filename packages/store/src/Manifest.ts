@@ -271,7 +271,8 @@ const writeTable = Effect.fnUntraced(function* <E, R>(
   })
   let total = 0
 
-  return yield* withTemporary(temporary, 0o644, (fd) => {
+  // An output is the user's: what others may do with it is for the umask to decide.
+  return yield* withTemporary(temporary, 0o666, (fd) => {
     // `offset` of the byte writer goes on counting, `index` is where its buffer is filled to.
     const drain = Effect.suspend(() =>
       Effect.map(writeAll(fd, bytes.getBytes(), fail), () => {

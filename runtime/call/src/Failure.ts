@@ -96,9 +96,37 @@ const described = (value: unknown): string => {
   }
 }
 
+/** A property of an error of others: reading one may throw, of a getter as of a proxy. It counts as not there then. */
+const read = (error: unknown, name: string): unknown => {
+  if ((typeof error !== "object" && typeof error !== "function") || error === null) return undefined
+  try {
+    return (error as { readonly [name: string]: unknown })[name]
+  } catch {
+    return undefined
+  }
+}
+
 const messageOf = (error: unknown): string | undefined => {
-  if (typeof error !== "object" || error === null || !("message" in error)) return undefined
-  return typeof error.message === "string" && error.message !== "" ? error.message : undefined
+  const message = read(error, "message")
+  return typeof message === "string" && message !== "" ? message : undefined
+}
+
+const isAnError = (value: unknown): boolean => {
+  try {
+    return value instanceof Error
+  } catch {
+    return false
+  }
+}
+
+/** Whether an error is a plain record or a list, which is described by its JSON. */
+const isPlain = (error: object): boolean => {
+  try {
+    const prototype: unknown = Object.getPrototypeOf(error)
+    return prototype === Object.prototype || prototype === null || Array.isArray(error)
+  } catch {
+    return false
+  }
 }
 
 const retryableTags = new Set(["CallTimeout", "WorkerLost"])
@@ -112,26 +140,34 @@ const fullDisk = new Set(["ENOSPC", "EDQUOT"])
  * Whether an error, or what it was caused by, is of the store as a whole, such as an expired token. A disk that an
  * operator finds full in its scratch folder is that of the store.
  */
-const isOfStore = (error: unknown, depth = 0): boolean =>
-  typeof error === "object" &&
-  error !== null &&
-  depth < deepest &&
-  (("endsRun" in error && error.endsRun === true) ||
-    ("code" in error && typeof error.code === "string" && fullDisk.has(error.code)) ||
-    ("cause" in error && isOfStore(error.cause, depth + 1)))
+const isOfStore = (error: unknown, depth = 0): boolean => {
+  if (typeof error !== "object" || error === null || depth >= deepest) return false
+  const code = read(error, "code")
+  return (
+    read(error, "endsRun") === true ||
+    (typeof code === "string" && fullDisk.has(code)) ||
+    isOfStore(read(error, "cause"), depth + 1)
+  )
+}
 
 const endsRun = (error: unknown): Pick<Failure, "endsRun"> => (isOfStore(error) ? { endsRun: true } : {})
 
-const isRetryable = (error: object): boolean => "retryable" in error && error.retryable === true
+const isRetryable = (error: object): boolean => read(error, "retryable") === true
+
+/** The message of what an operator threw, which may be anything. */
+const thrown = (defect: unknown): string => {
+  if (!isAnError(defect)) return described(defect)
+  const message = read(defect, "message")
+  return typeof message === "string" ? message : "an error whose message cannot be read"
+}
 
 /** What went wrong in a call, from the cause of its exit. */
 export const fromCause = (cause: Cause.Cause<unknown>): Failure => {
   for (const reason of cause.reasons) {
     if (reason._tag === "Fail") return fromError(reason.error)
     if (reason._tag === "Die") {
-      const message = reason.defect instanceof Error ? reason.defect.message : described(reason.defect)
       const ends = endsRun(reason.defect)
-      return { tag: "Defect", message: recorded(message), retryable: false, ...ends }
+      return { tag: "Defect", message: recorded(thrown(reason.defect)), retryable: false, ...ends }
     }
   }
   return { tag: "Interrupted", message: "the call was interrupted", retryable: true }
@@ -140,27 +176,36 @@ export const fromCause = (cause: Cause.Cause<unknown>): Failure => {
 /** What is not the fault of an item and ends the run: a journal that cannot be read. */
 export const ending = (cause: Cause.Cause<unknown>): JournalError | undefined => {
   for (const reason of cause.reasons)
-    if (reason._tag === "Die" && reason.defect instanceof JournalError) return reason.defect
+    if (reason._tag === "Die" && isAnError(reason.defect) && reason.defect instanceof JournalError)
+      return reason.defect
   return undefined
 }
 
-/** What a worker reports of a call is a failure already. */
-const isFailure = (error: object): error is Failure =>
-  "tag" in error && typeof error.tag === "string" && "retryable" in error && !("_tag" in error)
+/** What a worker reports of a call is a failure already: plain data. */
+const failureIn = (error: object): Failure | undefined => {
+  const [tag, message, retryable] = ["tag", "message", "retryable"].map((name) => read(error, name))
+  return typeof tag === "string" &&
+    typeof message === "string" &&
+    typeof retryable === "boolean" &&
+    read(error, "_tag") === undefined
+    ? { tag, message, retryable, ...(read(error, "endsRun") === true ? { endsRun: true } : {}) }
+    : undefined
+}
 
 /** A failure from the error that an operator, or a worker, failed with. */
 export const fromError = (error: unknown): Failure => {
   if (typeof error !== "object" || error === null)
     return { tag: "Error", message: recorded(described(error)), retryable: false }
-  if (isFailure(error)) return error
-  const prototype: unknown = Object.getPrototypeOf(error)
-  const isRecord = prototype === Object.prototype || prototype === null || Array.isArray(error)
+  const reported = failureIn(error)
+  if (reported !== undefined) return reported
+  const isRecord = isPlain(error)
+  const [ownTag, name] = [read(error, "_tag"), read(read(error, "constructor"), "name")]
   const tag =
-    "_tag" in error && typeof error._tag === "string"
-      ? error._tag
-      : isRecord
-        ? "Error"
-        : error.constructor.name
+    typeof ownTag === "string"
+      ? ownTag
+      : !isRecord && typeof name === "string" && name !== ""
+        ? name
+        : "Error"
   const message = messageOf(error) ?? (isRecord ? described(error) : tag)
   return {
     tag,

@@ -6,6 +6,7 @@ import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
+import * as Alongside from "../Alongside.ts"
 import * as Ends from "../Ends.ts"
 import * as ExitCode from "../ExitCode.ts"
 import * as Format from "../Format.ts"
@@ -96,7 +97,7 @@ export const complete = Effect.fnUntraced(function* (
     Effect.scoped(
       Effect.gen(function* () {
         const { observe } = yield* Progress.show(prepared.totals)
-        return yield* Engine.run(graph, inputs ?? prepared.inputs, {
+        const running = Engine.run(graph, inputs ?? prepared.inputs, {
           ...(yield* Ends.watched(graph)),
           seed: options.seed,
           ...(options.changedCode === undefined ? {} : { changedCode: options.changedCode }),
@@ -106,6 +107,7 @@ export const complete = Effect.fnUntraced(function* (
             observe(now)
           },
         })
+        return yield* Alongside.watched(graph.name, () => live?.name, running)
       }),
     )
   const reportOf = (): RunReport.RunReport | undefined => {

@@ -1,5 +1,5 @@
 /** A graph whose operator, in the driver, does what operators must not do. */
-import { appendFileSync } from "node:fs"
+import { appendFileSync, existsSync } from "node:fs"
 
 import { Graph, keep, Operator, Port } from "@reelgraph/core"
 import * as Effect from "effect/Effect"
@@ -9,6 +9,11 @@ const Numbered = Port.make("Numbered", { record: Schema.Struct({ n: Schema.Int }
 
 const misdeeds: { readonly [how: string]: (log: string) => Effect.Effect<typeof keep> } = {
   exit: () => Effect.sync((): never => process.exit(0)),
+  chdir: () =>
+    Effect.sync(() => {
+      process.chdir("/")
+      return keep
+    }),
   timer: () =>
     Effect.sync(() => {
       setInterval(() => {}, 1000)
@@ -38,6 +43,14 @@ const misdeeds: { readonly [how: string]: (log: string) => Effect.Effect<typeof 
       appendFileSync(log, "busy\n")
       // oxlint-disable-next-line no-constant-condition, no-empty -- for ever
       while (true) {}
+    }),
+  awaits: (log) =>
+    Effect.gen(function* () {
+      appendFileSync(log, "awaits\n")
+      while (!existsSync(`${log}.go`)) yield* Effect.sleep(10)
+      // What a run writes meanwhile meets the closed stream.
+      console.log("going on")
+      return keep
     }),
   waits: (log) =>
     Effect.suspend(() => {

@@ -8,7 +8,7 @@
  */
 import { createHash, hash as hashOnce } from "node:crypto"
 import fs from "node:fs"
-import { join, resolve } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -86,6 +86,9 @@ export const blobPath = (root: StoreRoot, sha256: string): string =>
 
 const checkDigest = (sha256: string): Effect.Effect<string, DigestInvalid> =>
   isSha256(sha256) ? Effect.succeed(sha256) : Effect.fail(new DigestInvalid({ value: String(sha256) }))
+
+/** Codes of a rename onto something that is no file, or into something that is no folder. */
+const inTheWay = new Set(["EISDIR", "ENOTDIR", "ENOTEMPTY", "EEXIST"])
 
 const lengthText = (bytes: number): string => `${bytes} bytes`
 
@@ -212,11 +215,32 @@ export const make = (root: StoreRoot, { isCache = false }: MakeOptions = {}): Bl
     yield* attempt(() => fs.utimesSync(path, now, now), writeFailure(path))
   })
 
+  /** Moves away what is no file in the place of a blob, or no folder in that of its folder: whether there was any. */
+  const clearWay = Effect.fnUntraced(function* (path: string, sha256: string) {
+    const isAt = (at: string, kind: "isFile" | "isDirectory") =>
+      attempt(() => fs.statSync(at, { throwIfNoEntry: false })?.[kind]() === true, writeFailure(at))
+    const folder = dirname(path)
+    const wrongly = !(yield* isAt(folder, "isDirectory"))
+      ? folder
+      : (yield* isAt(path, "isDirectory"))
+        ? path
+        : undefined
+    if (wrongly === undefined) return false
+    yield* renameDurably(wrongly, join(root.path, "damaged", `${sha256}.${uniqueName()}`), root)
+    forgetFolder(wrongly)
+    return true
+  })
+
   /** Flushes a whole temporary file and makes it the blob. */
   const commit = Effect.fnUntraced(function* (temporary: string, fd: number, sha256: string) {
     if (root.durability === "fsync") yield* fsync(fd, writeFailure(temporary))
     const path = blobPath(root, sha256)
-    yield* renameDurably(temporary, path, root)
+    const rename = renameDurably(temporary, path, root)
+    yield* Effect.catchIf(
+      rename,
+      ({ cause }) => inTheWay.has(errorCode(cause) ?? ""),
+      (error) => Effect.flatMap(clearWay(path, sha256), (cleared) => (cleared ? rename : Effect.fail(error))),
+    )
     yield* attempt(() => intact.note(path, sha256), writeFailure(path))
   })
 

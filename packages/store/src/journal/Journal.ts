@@ -282,6 +282,8 @@ export class Journal extends Context.Service<
     /** Fingerprints of the code that results of this operator were made by. */
     readonly sources: (name: string, version: string) => ReadonlyArray<string>
     readonly runs: () => ReadonlyArray<Run>
+    /** Runs of a graph of this name that go on now: those whose process is known to live, on this machine. */
+    readonly atWork: (graph: string) => ReadonlyArray<Run>
     readonly run: (name: string) => Run | undefined
     /** The calls of a run that failed, also those that succeeded in a later run. */
     readonly failures: (run: number) => ReadonlyArray<Refusal>

@@ -32,6 +32,10 @@ interface Current {
 /** Bytes of the end of a worker's standard error that are held, to report why it ended. */
 const tailBytes = 2000
 
+/**
+ * The process as its driver sees it. No timer of it keeps the driver: the channel and the pipes do, as long as there is
+ * something to wait for, and a timer that is left is taken for one of an operator.
+ */
 export class WorkerProcess {
   readonly #child: ChildProcess
   #tail = ""
@@ -67,7 +71,7 @@ export class WorkerProcess {
       if (this.#child.pid !== undefined) killGroup(this.#child.pid)
       // Its last output may still be on its way. A process that left its group may hold its pipes open. It is not
       // waited for, and does not hold up this process.
-      const late = setTimeout(() => this.#close(how), 200)
+      const late = setTimeout(() => this.#close(how), 200).unref()
       this.#child.once("close", () => {
         clearTimeout(late)
         this.#lost(how)
@@ -90,7 +94,7 @@ export class WorkerProcess {
       let timer: NodeJS.Timeout | undefined
       const limit = (ms: number, failure: () => Failure.Failure) => {
         clearTimeout(timer)
-        timer = setTimeout(() => this.#finish(Effect.andThen(this.kill, Effect.fail(failure()))), ms)
+        timer = setTimeout(() => this.#finish(Effect.andThen(this.kill, Effect.fail(failure()))), ms).unref()
       }
       const { node, timeoutMs } = call
       this.#calls++
@@ -137,7 +141,7 @@ export class WorkerProcess {
       if (!idle || this.#ended !== undefined || this.#child.pid === undefined) return this.kill
       this.#ended = "it was ended"
       return Effect.callback<void>((resume) => {
-        const late = setTimeout(() => Effect.runFork(this.kill), endMs)
+        const late = setTimeout(() => Effect.runFork(this.kill), endMs).unref()
         this.#child.once("exit", () => {
           clearTimeout(late)
           resume(Effect.void)

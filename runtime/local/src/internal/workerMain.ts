@@ -163,11 +163,8 @@ const resultOf = (exit: Exit.Exit<ReadonlyArray<Call.Outcome>, unknown>): Result
     ? { _tag: "Done", outcomes: exit.value }
     : { _tag: "Failed", failure: Failure.fromCause(exit.cause) }
 
-/** Closes what operators have open, and ends. SIGKILL: see above. */
-const end = () =>
-  void runtime.dispose().finally(() => {
-    process.kill(process.pid, "SIGKILL")
-  })
+/** Closes what operators have open, and ends with all that they have begun. SIGKILL: see above. */
+const end = () => void runtime.dispose().finally(() => killTree(process.pid))
 
 process.on("message", (request: Request) => {
   if (request._tag === "Stop") return void (stopping = true)

@@ -76,7 +76,8 @@ export const run = (command: Command): Effect.Effect<Ended, SlurmMissing | Outpu
     }
     child.once("close", ended)
     child.once("exit", (code) => {
-      const late = setTimeout(() => ended(code), lastMs)
+      // Unless its pipes are open, nothing is left to wait for.
+      const late = setTimeout(() => ended(code), lastMs).unref()
       child.once("close", () => clearTimeout(late))
     })
     child.stdin.end(command.input ?? "")

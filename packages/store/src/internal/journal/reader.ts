@@ -428,6 +428,10 @@ export const make = (db: DatabaseSync, file: string) => {
         (row) => row["source"] as string,
       ),
     runs: () => all("SELECT * FROM runs ORDER BY id").map(runOf),
+    atWork: (graph: string) =>
+      all("SELECT * FROM runs WHERE status = 'running' AND graph = ? ORDER BY id", graph)
+        .filter((row) => ownerIsAlive(row["owner"] as string) === true)
+        .map(runOf),
     run: (name: string) => {
       const row = get("SELECT * FROM runs WHERE name = ?", name)
       return row === undefined ? undefined : runOf(row)
