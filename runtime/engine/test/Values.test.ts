@@ -219,7 +219,8 @@ describe("records have one form", () => {
         })),
         { in: nums(3), table: [{ when: new Date(0) }] },
       )
-      assert.deepStrictEqual(run.numbers(), [3940, 3940, 3940])
+      // Equal records are one.
+      assert.deepStrictEqual(run.numbers(), [3940])
     }).pipe(Effect.provide(memory)),
   )
 })
