@@ -29,6 +29,7 @@ export {
 } from "./blobs/BlobStore.ts"
 export * as BlobStoreFs from "./blobs/BlobStoreFs.ts"
 export * as BlobStoreMemory from "./blobs/BlobStoreMemory.ts"
+export * as CallBlobs from "./blobs/CallBlobs.ts"
 export { Journal, JournalError, JournalNewer, RunStatus, Status } from "./journal/Journal.ts"
 export type {
   BoundOperator,
@@ -58,4 +59,5 @@ export * as S3Error from "./S3Error.ts"
 export * as StoreAt from "./StoreAt.ts"
 export * as StoreFs from "./StoreFs.ts"
 export * as StoreLocation from "./StoreLocation.ts"
+export * as Transfers from "./blobs/Transfers.ts"
 export { Unfinished, type UnfinishedInfo, UnfinishedInUse } from "./Unfinished.ts"
