@@ -53,7 +53,11 @@ export const make = (
     yield* Effect.addFinalizer(() =>
       Effect.forEach(
         busy.keys(),
-        (thread) => Effect.andThen(Effect.sync(() => thread.giveUp()), thread.gone),
+        (thread) =>
+          Effect.andThen(
+            Effect.sync(() => thread.giveUp()),
+            thread.gone,
+          ),
         { concurrency: "unbounded", discard: true },
       ),
     )
@@ -95,8 +99,7 @@ export const make = (
       )
     const all = { concurrency: "unbounded", discard: true } as const
     return {
-      fetch: (ids) =>
-        Effect.forEach(ids, (id) => Effect.ignore(ask({ _tag: "Fetch", id: { ...id } })), all),
+      fetch: (ids) => Effect.forEach(ids, (id) => Effect.ignore(ask({ _tag: "Fetch", id: { ...id } })), all),
       store: (artifacts) =>
         Effect.forEach(artifacts, (artifact) => ask({ _tag: "Store", artifact: { ...artifact } }), all),
     }
