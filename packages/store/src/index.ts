@@ -29,7 +29,6 @@ export {
 } from "./blobs/BlobStore.ts"
 export * as BlobStoreFs from "./blobs/BlobStoreFs.ts"
 export * as BlobStoreMemory from "./blobs/BlobStoreMemory.ts"
-export * as CallBlobs from "./blobs/CallBlobs.ts"
 export { Journal, JournalError, JournalNewer, RunStatus, Status } from "./journal/Journal.ts"
 export type {
   BoundOperator,

@@ -113,7 +113,7 @@ const startLink = (bytesPerSecond: number | undefined) => {
   return (bytes: number): Promise<void> => {
     if (bytesPerSecond === undefined) return Promise.resolve()
     freeMs = Math.max(freeMs, performance.now()) + (bytes / bytesPerSecond) * 1000
-    return new Promise((resolve) => setTimeout(resolve, freeMs - performance.now()))
+    return new Promise((resolve) => setTimeout(resolve, Math.max(1, freeMs - performance.now())))
   }
 }
 

@@ -16,7 +16,9 @@ export const File = Port.make("File", { record: Schema.Struct({ n: Schema.Int, f
 const block = (ms: number) =>
   Effect.sync(() => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms))
 
-const log = (file: string, text: string) => Effect.sync(() => appendFileSync(file, `${text}\n`))
+/** With the process, and milliseconds since the epoch. */
+const log = (file: string, text: string) =>
+  Effect.sync(() => appendFileSync(file, `${text} ${process.pid} ${Date.now()}\n`))
 
 const params = Schema.Struct({
   /** Milliseconds for which it blocks its process. */
@@ -39,12 +41,12 @@ export const Change = Operator.map("change-file", {
   needs: [BlobStore],
   run: ({ file, n }, { log: path, ms }) =>
     Effect.gen(function* () {
-      yield* log(path, `begin ${n} ${process.pid}`)
+      yield* log(path, `begin ${n}`)
       const store = yield* BlobStore
       const bytes = changed(readFileSync(yield* store.localPath(file)))
       yield* block(ms)
       const made = yield* store.putBytes(bytes, file.mediaType)
-      yield* log(path, `end ${n} ${process.pid}`)
+      yield* log(path, `end ${n}`)
       return { n, file: made }
     }).pipe(Effect.scoped),
 })
