@@ -156,12 +156,12 @@ describe("calls on a store in a bucket", { timeout: 120_000 }, () => {
       yield* Effect.gen(function* () {
         const journal = yield* Journal
         const running = yield* Effect.forkChild(Engine.run(change, { in: Stream.fromIterable(files) }))
-        // The second call has computed, and waits for room; the input of the third has been fetched.
-        yield* until(() => lines().filter((line) => line.startsWith("end")).length === 2)
-        yield* until(() => proxy.requests.filter(isBlob("GET")).length >= 3)
+        // The third call has computed, and waits for room; the input of the fourth has been fetched.
+        yield* until(() => lines().filter((line) => line.startsWith("end")).length === 3)
+        yield* until(() => proxy.requests.filter(isBlob("GET")).length >= 4)
         yield* until(() => proxy.requests.some(isBlob("PUT")))
         assert.deepStrictEqual(journal.history("change-file", "1.0.0").calls, 0)
-        assert.strictEqual(lines().length, 4)
+        assert.strictEqual(lines().length, 6)
         open()
         const { records, failures } = yield* results((yield* Fiber.join(running)).run)
         assert.deepStrictEqual([records.length, failures], [6, []])
@@ -178,7 +178,7 @@ describe("calls on a store in a bucket", { timeout: 120_000 }, () => {
       yield* Effect.gen(function* () {
         const journal = yield* Journal
         const running = yield* Effect.forkChild(Engine.run(change, { in: Stream.fromIterable(files) }))
-        yield* until(() => lines().filter((line) => line.startsWith("end")).length === 2)
+        yield* until(() => lines().filter((line) => line.startsWith("end")).length === 3)
         yield* until(() => proxy.requests.some(isBlob("PUT")))
         assert.strictEqual(journal.history("change-file", "1.0.0").calls, 0)
         const pid = Number(lines()[0]!.split(" ")[2])

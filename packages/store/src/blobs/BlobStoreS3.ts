@@ -479,7 +479,7 @@ const make = ({ cache, prefix, requests, root }: Opened): Context.Context<BlobSt
       if (typeof id !== "string" && id.bytes !== undefined) lengths.set(sha256, id.bytes)
     }
     const own = yield* CallBlobs.current
-    const put = [...wanted].filter((sha256) => own?.has(sha256))
+    const put = [...wanted].filter((sha256) => own?.has(sha256, lengths.get(sha256)))
     for (const sha256 of put) wanted.delete(sha256)
     const sorted = [...wanted].sort()
     const blobs = new Set([...put, ...(yield* presentIn("blobs", sorted, lengths))])

@@ -38,9 +38,10 @@ export class CallBlobs {
     return [...this.#unstored.values()].map(({ artifact }) => artifact)
   }
 
-  /** Whether a blob was put, and is in the cache alone. */
-  has(sha256: string): boolean {
-    return this.#unstored.has(sha256)
+  /** Whether a blob, of this length, was put and is in the cache alone. */
+  has(sha256: string, bytes?: number): boolean {
+    const found = this.#unstored.get(sha256)
+    return found !== undefined && (bytes === undefined || found.artifact.bytes === bytes)
   }
 
   /** Adds a blob that is in the cache; `pin` keeps it there, `store` takes it to the bucket. */

@@ -16,8 +16,8 @@ import * as Semaphore from "effect/Semaphore"
 
 import type { Made } from "./WorkerProcess.ts"
 
-/** Stages of a call: fetching, computing, storing. */
-const stages = 3
+/** Calls in a stage of the network, beyond one for each slot. */
+const slack = 1
 
 /** Mebibytes that calls have made and that wait to be stored, at most, of all nodes together. */
 const unstoredAtMost = 4096
@@ -82,14 +82,14 @@ export class Overlap {
   constructor(shared: Shared, slots: number) {
     this.#shared = shared
     this.#slots = slots
-    this.#ahead = Semaphore.makeUnsafe(slots)
+    this.#ahead = Semaphore.makeUnsafe(slots + slack)
     this.#computing = Semaphore.makeUnsafe(slots)
-    this.#storing = Semaphore.makeUnsafe(slots)
+    this.#storing = Semaphore.makeUnsafe(slots + slack)
   }
 
-  /** Calls that may be in their stages at once. */
+  /** Calls that may be in their stages at once: fetching, computing and storing. */
   get calls(): number {
-    return stages * this.#slots
+    return 3 * this.#slots + 2 * slack
   }
 
   /**
@@ -113,15 +113,16 @@ export class Overlap {
         const { blobs, outcomes } = yield* compute((made) => {
           const unstored = made.blobs?.unstored ?? []
           if (unstored.length === 0) return Effect.succeed(made)
-          return hold(this.#storing, 1, scope).pipe(
+          // Also when nobody wants the result any more.
+          return Scope.addFinalizer(scope, made.stored).pipe(
+            Effect.andThen(hold(this.#storing, 1, scope)),
             Effect.andThen(hold(this.#shared.unstored, mebibytesOf(unstored), scope)),
-            // Also when nobody wants the result any more.
-            Effect.andThen(Scope.addFinalizer(scope, made.stored)),
             Effect.as(made),
           )
         })
-        yield* Scope.close(slot, Exit.void)
+        // Before the next is let in.
         this.#note(inputs, new Set(blobs?.read))
+        yield* Scope.close(slot, Exit.void)
         yield* Effect.mapError(this.#shared.transfers.store(blobs?.unstored ?? []), Failure.fromError)
         return outcomes
       }),
