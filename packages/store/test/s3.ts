@@ -82,6 +82,10 @@ export interface ProxyOptions {
   readonly kinds?: ReadonlyArray<FaultKind>
   /** Answers a request itself. */
   readonly answer?: (method: string, url: string) => Answer | undefined
+  /** Waits before a request is passed on. */
+  readonly hold?: (method: string, url: string) => Promise<void> | undefined
+  /** Of contents, in each direction; all requests share it. @default no limit */
+  readonly bytesPerSecond?: number
 }
 
 export interface Proxy {
@@ -103,6 +107,16 @@ const bodyOf = async (stream: http.IncomingMessage): Promise<Buffer> => {
   return Buffer.concat(chunks)
 }
 
+/** One direction of a network that is as slow as this: contents pass one after the other. */
+const startLink = (bytesPerSecond: number | undefined) => {
+  let freeMs = 0
+  return (bytes: number): Promise<void> => {
+    if (bytesPerSecond === undefined) return Promise.resolve()
+    freeMs = Math.max(freeMs, performance.now()) + (bytes / bytesPerSecond) * 1000
+    return new Promise((resolve) => setTimeout(resolve, Math.max(1, freeMs - performance.now())))
+  }
+}
+
 const flipped = (body: Buffer, at: number): Buffer => {
   const copy = Buffer.from(body)
   copy[at] = (copy[at] ?? 0) ^ 4
@@ -116,6 +130,8 @@ export const startProxy = async (target: string, options: ProxyOptions = {}): Pr
   const faults = new Map<FaultKind, number>()
   const silent = new Set<http.ServerResponse>()
   const kinds = options.kinds ?? allKinds
+  const up = startLink(options.bytesPerSecond)
+  const down = startLink(options.bytesPerSecond)
   // Mulberry32: the next number does not tell of the one after it.
   let state = 12345
   const random = (): number => {
@@ -163,7 +179,10 @@ export const startProxy = async (target: string, options: ProxyOptions = {}): Pr
       return void request.socket.destroy()
     const sent =
       fault === "flip" && method === "PUT" ? flipped(body, Math.floor(random() * body.length)) : body
+    await options.hold?.(method, url)
+    await up(sent.length)
     const { answer, content } = await forward(request, sent)
+    await down(content.length)
     if (fault === "lost") return void request.socket.destroy()
     const isObject =
       method === "GET" && (answer.statusCode === 200 || answer.statusCode === 206) && content.length > 0

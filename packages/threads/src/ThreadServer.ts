@@ -78,6 +78,38 @@ export const serve = <Request, Failure>(handler: Handler<Request, Failure>): voi
   })
 }
 
+/**
+ * Answers requests as they come, many at once: for what waits for a network. When it is closed it answers what came before
+ * first; when it is given up it ends at once, and `close` has to end what is still at work.
+ */
+export const serveConcurrently = <Request, Failure>(
+  handler: Omit<Handler<Request, Failure>, "transfer">,
+): void => {
+  const { answer, close, failureOf } = handler
+  const port = portOf()
+  const running = new Set<Promise<void>>()
+  const reply = async ({ id, request }: Envelope<Request>): Promise<void> => {
+    let outcome: Outcome<Failure>
+    try {
+      outcome = { value: await answer(request) }
+    } catch (cause) {
+      outcome = { failure: failureOf(cause) }
+    }
+    send(port, [{ id, ...outcome }])
+  }
+  const end = () => {
+    port.close()
+    close?.()
+  }
+  port.on("message", (message: ToThread<Request>) => {
+    if (message === "stop") return end()
+    if (message === "close") return void Promise.all(running).then(end)
+    const one = reply(message).finally(() => running.delete(one))
+    running.add(one)
+    return undefined
+  })
+}
+
 /** Answers requests that wait together at once: for what costs the same for many as for one. */
 export const serveBatches = <Request, Failure>(handler: BatchHandler<Request, Failure>): void => {
   const { answer, close, largest } = handler

@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 
 import type * as Calculator from "./calculator.ts"
 import type * as Summing from "./summing.ts"
+import type * as Waiting from "./waiting.ts"
 
 class TooLarge extends Schema.TaggedError<TooLarge>()("TooLarge", {
   n: Schema.Finite,
@@ -34,6 +35,12 @@ const summing = ThreadClient.scoped<Summing.Request, Summing.Response, string, s
   module: new URL("./summing.ts", import.meta.url),
   errorOf: (cause) => cause,
 })
+
+const waiting = {
+  name: "those who wait",
+  module: new URL("./waiting.ts", import.meta.url),
+  errorOf: (cause: string | ThreadLost) => cause,
+}
 
 /** A number that threads share, and a function that sets it: who waits for it goes on. */
 const gate = () => {
@@ -227,6 +234,52 @@ describe("ThreadClient", () => {
     })
     assert.deepStrictEqual({ status, stdout }, { status: 0, stdout: "36\n" })
   })
+})
+
+describe("ThreadServer.serveConcurrently", () => {
+  const start = ThreadClient.scoped<Waiting.Request, Waiting.Response, string, string | ThreadLost>(waiting)
+
+  it.live("answers others while one waits, and fails each alone", () =>
+    Effect.gen(function* () {
+      const client = yield* start
+      const { open, until } = gate()
+      const waits = yield* Effect.forkChild(client.ask({ _tag: "Wait", until }), { startImmediately: true })
+      assert.strictEqual(yield* client.ask({ _tag: "Square", n: 3 }), 9)
+      assert.strictEqual(yield* Effect.flip(client.ask({ _tag: "Square", n: 2000 })), "2000 is too large")
+      assert.isUndefined(waits.pollUnsafe())
+      yield* open
+      assert.strictEqual(yield* Fiber.join(waits), 7)
+    }).pipe(Effect.scoped),
+  )
+
+  it.live("is closed when all that was asked is answered", () =>
+    Effect.gen(function* () {
+      const waits = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const client = yield* start
+          const { open, until } = gate()
+          const fiber = yield* Effect.forkDetach(client.ask({ _tag: "Wait", until }), {
+            startImmediately: true,
+          })
+          yield* Effect.addFinalizer(() => open)
+          return fiber
+        }),
+      )
+      assert.strictEqual(yield* Fiber.join(waits), 7)
+    }),
+  )
+
+  it.live("one that is given up is gone though what it is at never ends", () =>
+    Effect.gen(function* () {
+      const client = yield* start
+      const { until } = gate()
+      const waits = yield* Effect.forkChild(client.ask({ _tag: "Wait", until }), { startImmediately: true })
+      assert.strictEqual(yield* client.ask({ _tag: "Square", n: 3 }), 9)
+      client.giveUp()
+      yield* client.gone
+      assert.isTrue(Exit.isFailure(yield* Fiber.await(waits)))
+    }).pipe(Effect.scoped),
+  )
 })
 
 describe("ThreadServer.serveBatches", () => {

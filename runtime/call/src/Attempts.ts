@@ -24,12 +24,16 @@ export interface Called<Item> {
 export interface Calling<Item, R = never> {
   readonly clock: Clock.Clock
   readonly retries: number
-  /** One attempt, for the items of a batch or of a collect, or for the one that leads. `started`: the operator begins. */
+  /**
+   * One attempt, for the items of a batch or of a collect, or for the one that leads. `started`: the operator begins;
+   * `computed`: it has ended, and what it made is being stored.
+   */
   readonly invoke: (
     items: ReadonlyArray<Item>,
     lead: Item,
     attempt: number,
     started: () => void,
+    computed: () => void,
   ) => Effect.Effect<ReadonlyArray<Call.Outcome>, unknown, R>
   /** What is done about a failure that no other attempt is made for. @default nothing */
   readonly failed?: (failure: Failure.Failure) => Effect.Effect<void>
@@ -97,13 +101,15 @@ const attempts = <Item, R>(
     attempt++
     let startedMs = clock.currentTimeMillisUnsafe()
     let begun = now()
-    // The wait for a core and for a worker is not part of the call.
+    let ended: number | undefined
+    // The waits for inputs, for a core and for a worker are not part of the call; neither is storing what it made.
     const started = () => {
       startedMs = clock.currentTimeMillisUnsafe()
       begun = now()
     }
-    return Effect.flatMap(Effect.exit(invoke(items, lead, attempt, started)), (result) => {
-      const made: Attempted = { attempt, ms: now() - begun, result, startedMs }
+    const computed = () => void (ended = now())
+    return Effect.flatMap(Effect.exit(invoke(items, lead, attempt, started, computed)), (result) => {
+      const made: Attempted = { attempt, ms: (ended ?? now()) - begun, result, startedMs }
       if (Exit.isSuccess(result)) {
         attempted?.(items.length, made.ms, false)
         return Effect.succeed(made)
@@ -130,10 +136,11 @@ const attempts = <Item, R>(
   })
 }
 
-/** One attempt at a call, by whatever makes it. */
+/** One attempt at a call, by whatever makes it. `started` and `computed` as in {@link Calling}. */
 export type Make<R = never> = (
   call: Call.Call,
   started: () => void,
+  computed: () => void,
 ) => Effect.Effect<ReadonlyArray<Call.Outcome>, Failure.Failure, R>
 
 export interface Options {
@@ -156,10 +163,11 @@ export const perform = <R>(
       const calling: Calling<Item, R> = {
         clock,
         retries,
-        invoke: (items, _, attempt, started) =>
+        invoke: (items, _, attempt, started, computed) =>
           make(
             { ...shard, items: items.map(({ digest, record }) => ({ digest, record })), attempt },
             started,
+            computed,
           ),
       }
       const resultOf = ({ attempts, item, ms, outcome, startedMs }: Called<Item>): Call.Result => ({

@@ -220,7 +220,7 @@ describe("the fingerprint of a value that a function made", () => {
       version: "1.0.0",
       input: Num,
       output: Num,
-      run: ({ n }) => Effect.succeed({ n: n + k! + total + all.length }),
+      run: ({ n }) => Effect.succeed({ n: n + k + total + all.length }),
     })
   }
   class Scale {

@@ -7,15 +7,19 @@ import { availableParallelism, totalmem } from "node:os"
 
 import { Attempts, type Call, Executor, Failure, type Lane, type RunOptions } from "@reelgraph/call"
 import { type Graph, Resources } from "@reelgraph/core"
+import { Transfers } from "@reelgraph/store"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
 import * as Environment from "./Environment.ts"
+import * as Overlap from "./internal/Overlap.ts"
 import { Processes, type Seat } from "./internal/Processes.ts"
 import { ResourcePool } from "./internal/ResourcePool.ts"
+import type { Made } from "./internal/WorkerProcess.ts"
 
 /** The GPUs of this machine. */
 export interface Gpus {
@@ -41,6 +45,11 @@ export interface Options {
   readonly environment?: Readonly<Record<string, string>>
   /** Names of variables of this process that they are given too; `PREFIX_*` is all that begin so. @default none */
   readonly pass?: ReadonlyArray<string>
+  /**
+   * Whether calls on a store in a bucket overlap: while some compute, the inputs of the next are fetched and what the last
+   * ones made is stored. Not for the ranks of a gang, which may pass blobs to each other during a call. @default true
+   */
+  readonly overlap?: boolean
   /**
    * Is done when this process is about to be ended: calls that go on are signalled (`stopping`), and no other begins: it
    * fails with `CallsStopped`. What fails from then on is not tried again here. @default never
@@ -96,69 +105,93 @@ export const layer = (options: Options): Layer.Layer<LocalWorkers | Executor> =>
 
       yield* Effect.addFinalizer(() => processes.end)
       let stopped = false
+      const stopping = yield* Deferred.make<void>()
       yield* Effect.forkScoped(
-        Effect.map(options.stopping ?? Effect.never, () => {
+        Effect.andThen(options.stopping ?? Effect.never, () => {
           stopped = true
           processes.stop()
+          return Deferred.succeed(stopping, undefined)
         }),
       )
+      // The blobs of a folder are where they are.
+      const overlaps = (options.overlap ?? true) && /^s3:\/\//iu.test(store)
+      const shared = overlaps
+        ? Overlap.share(yield* Transfers.make(store, given), Deferred.await(stopping))
+        : undefined
+      const overlapOf = (slots: number) =>
+        shared === undefined ? undefined : new Overlap.Overlap(shared, slots)
       const seatOf = (held: ReadonlyArray<number>, { gpu }: Resources.Resources): Seat => ({
         // Where GPUs are shared out, who has none sees none.
         visible: options.gpus === undefined ? undefined : held.map((device) => devices[device]!),
         memoryGiB: held.length === 0 ? 0 : (gpu?.memoryGiB ?? gpuMemoryGiB),
       })
       const make =
-        ({ priority, report }: RunOptions): Attempts.Make =>
-        (call, started) =>
-          pool.use(call.resources, priority, (held) =>
-            Effect.suspend(() =>
-              stopped
-                ? Effect.fail(Failure.fromError(new CallsStopped({ node: call.node })))
-                : Effect.acquireUseRelease(
-                    processes.take(seatOf(held, call.resources)),
-                    (worker) => worker.call(call, started, report),
-                    (worker) => processes.giveBack(worker),
-                  ),
-            ).pipe(Effect.mapError((failure) => (stopped ? { ...failure, retryable: false } : failure))),
-          )
+        ({ priority, report }: RunOptions, overlap: Overlap.Overlap | undefined): Attempts.Make =>
+        (call, started, computed) => {
+          const compute = (andThen: (made: Made) => Effect.Effect<Made>) =>
+            pool.use(call.resources, priority, (held) =>
+              Effect.suspend(() =>
+                stopped
+                  ? Effect.fail(Failure.fromError(new CallsStopped({ node: call.node })))
+                  : Effect.acquireUseRelease(
+                      processes.take(seatOf(held, call.resources)),
+                      (worker) => worker.call(call, overlap !== undefined, started, report),
+                      (worker) => processes.giveBack(worker),
+                    ),
+              ).pipe(
+                Effect.tap(() => Effect.sync(computed)),
+                Effect.flatMap(andThen),
+              ),
+            )
+          const made =
+            overlap === undefined
+              ? Effect.map(compute(Effect.succeed), ({ outcomes }) => outcomes)
+              : overlap.call(call, compute)
+          return Effect.mapError(made, (failure) => (stopped ? { ...failure, retryable: false } : failure))
+        }
+      /** Calls at once, those that another is made beside included. */
+      const perform = (
+        shard: Call.Shard,
+        options: Attempts.Options & RunOptions,
+        overlap: Overlap.Overlap | undefined,
+      ) =>
+        Attempts.perform(
+          shard,
+          { ...options, concurrency: overlap?.calls ?? options.concurrency },
+          make(options, overlap),
+        )
+      const laneOf = (node: Graph.Placed): Lane => {
+        const { batchSize, cardinality, concurrency } = node.operator
+        const resources = options.resources?.(node.id) ?? node.operator.resources
+        const slots = Math.max(1, concurrency ?? Math.floor(capacity.cores / resources.cores))
+        const overlap = overlapOf(slots)
+        return {
+          slots,
+          shards: overlap?.calls ?? slots,
+          waiting: Math.max(waitingItems, batchSize),
+          packing: { _tag: "Fixed", items: cardinality === "batch" ? batchSize : 1 },
+          run: (shard, options) =>
+            Stream.map(
+              perform({ ...shard, resources }, { ...options, concurrency: 1 }, overlap),
+              (result) => ({ results: [result] }),
+            ),
+        }
+      }
       const workers = LocalWorkers.of({
         capacity,
-        perform: (shard, options) => Attempts.perform(shard, options, make(options)),
+        perform: (shard, options) => perform(shard, options, overlapOf(options.concurrency)),
       })
-      return Context.make(LocalWorkers, workers).pipe(
-        Context.add(Executor, executorOf(workers, options.resources ?? (() => undefined))),
-      )
+      const executor = Executor.of({
+        capacity,
+        // What a placement gives a node has been checked against its pool.
+        lacks: ({ id, operator }) =>
+          options.resources?.(id) === undefined ? Resources.shortfall(operator.resources, capacity) : [],
+        lane: (node) => (node.operator.worker === undefined ? undefined : laneOf(node)),
+        notes: () => [],
+      })
+      return Context.make(LocalWorkers, workers).pipe(Context.add(Executor, executor))
     }),
   )
-
-const executorOf = (
-  { capacity, perform }: typeof LocalWorkers.Service,
-  resourcesOf: (node: string) => Resources.Resources | undefined,
-): typeof Executor.Service => {
-  const laneOf = (node: Graph.Placed): Lane => {
-    const { batchSize, cardinality, concurrency } = node.operator
-    const resources = resourcesOf(node.id) ?? node.operator.resources
-    const slots = Math.max(1, concurrency ?? Math.floor(capacity.cores / resources.cores))
-    return {
-      slots,
-      shards: slots,
-      waiting: Math.max(waitingItems, batchSize),
-      packing: { _tag: "Fixed", items: cardinality === "batch" ? batchSize : 1 },
-      run: (shard, options) =>
-        Stream.map(perform({ ...shard, resources }, { ...options, concurrency: 1 }), (result) => ({
-          results: [result],
-        })),
-    }
-  }
-  return Executor.of({
-    capacity,
-    // What a placement gives a node has been checked against its pool.
-    lacks: ({ id, operator }) =>
-      resourcesOf(id) === undefined ? Resources.shortfall(operator.resources, capacity) : [],
-    lane: (node) => (node.operator.worker === undefined ? undefined : laneOf(node)),
-    notes: () => [],
-  })
-}
 
 /** Items that wait in front of workers: some for each of the machine's cores. */
 const waitingItems = 256

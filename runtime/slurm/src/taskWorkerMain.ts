@@ -69,6 +69,7 @@ const slotsOf = (rank: Rank.Rank, warned: Deferred.Deferred<void>) => {
       memoryGiB: unbounded,
       environment: Rank.environment({ ...rank, gpus }),
       stopping: Deferred.await(warned),
+      overlap: rank.ranks === 1,
     })
     return Effect.map(Layer.build(workers), (built): TaskWorker.Slot => ({
       gpus: gpus.join(","),

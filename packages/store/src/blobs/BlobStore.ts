@@ -5,7 +5,8 @@
  * - a blob appears whole or not at all, under the key `blobs/ab/<62 hex>` made from its sha256;
  * - putting a blob that is there is harmless and leaves the same blob, whichever other process is putting it;
  * - nothing is renamed, locked or conditionally written through this interface;
- * - a put counts (is durable, is visible to every reader) when its effect succeeds;
+ * - a put counts (is durable, is visible to every reader) when its effect succeeds; in a call of an operator in a worker
+ *   process, over a bucket, when the result of the call does (see `CallBlobs`): until then it is visible to the call alone;
  * - a put of a blob that is there makes its `mtime` new, so that garbage collection with a grace period never
  *   removes what a run in progress has just relied on; an object store does so only when it is older than a day
  *   (each time is a request), so a grace period has to be longer than that.

@@ -50,6 +50,7 @@ import {
   StoreVanished,
 } from "./BlobStore.ts"
 import * as BlobStoreFs from "./BlobStoreFs.ts"
+import * as CallBlobs from "./CallBlobs.ts"
 import * as BlobCache from "../internal/s3/blobCache.ts"
 import { type Durability, renameDurably } from "../internal/folder/durableWrite.ts"
 import { attempt, fsync } from "../internal/folder/fileIo.ts"
@@ -153,7 +154,27 @@ interface Opened {
   readonly prefix: string
 }
 
-const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] => {
+/**
+ * What goes between the bucket and the cache beside the calls of operators. Both may be asked for in one process while
+ * others, with the same cache, make the calls.
+ */
+export class BlobTransfer extends Context.Service<
+  BlobTransfer,
+  {
+    /** Brings a blob into the cache. What is there is not read, and nothing keeps it there. */
+    readonly fetch: (id: BlobId) => Effect.Effect<void, ReadError | PutError>
+    /** Takes a blob of the cache to the bucket. */
+    readonly store: (artifact: Artifact) => Effect.Effect<void, PutError>
+  }
+>()("reelgraph/store/BlobTransfer") {}
+
+/** A copy that was to be stored is not in the cache: the call that made it is to be made again. */
+const leftCache = Object.assign(new Error("its copy left the cache of this machine before it was stored"), {
+  retryable: true,
+  endsRun: false,
+})
+
+const make = ({ cache, prefix, requests, root }: Opened): Context.Context<BlobStore | BlobTransfer> => {
   const local = BlobStoreFs.make(root, { isCache: true })
   const blobsFolder = join(root.path, "blobs") + sep
   /** The others then find what the first has brought. */
@@ -196,8 +217,15 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
     (effect) => Effect.scoped(effect),
   )
 
-  const keep = (artifact: Artifact) =>
-    Effect.as(upload(artifact, BlobStoreFs.blobPath(root, artifact.sha256)), artifact)
+  /** Stores a file of the cache: at once, or for whoever makes the call to have it stored. */
+  const keep = Effect.fnUntraced(function* (artifact: Artifact) {
+    const path = BlobStoreFs.blobPath(root, artifact.sha256)
+    const store = upload(artifact, path)
+    const blobs = yield* CallBlobs.current
+    if (blobs === undefined || blobs.direct) yield* store
+    else yield* blobs.add(artifact, cache.pin(path, artifact.sha256), store)
+    return artifact
+  })
 
   /** Uploads a registered file from where it is. */
   const uploadSource = Effect.fnUntraced(function* ({ bytes, sha256 }: Artifact, path: string) {
@@ -312,6 +340,7 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
   /** A file with the content of a blob, until the scope closes. */
   const pin = Effect.fnUntraced(function* (id: BlobId, maxBytes: number = Number.POSITIVE_INFINITY) {
     const sha256 = yield* checkDigest(id.sha256)
+    ;(yield* CallBlobs.current)?.read.add(sha256)
     const there = yield* cached(id)
     if (there !== undefined) return there
     return yield* inTurn(
@@ -321,6 +350,29 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
       }),
     )
   })
+
+  const fetch = Effect.fn("BlobStoreS3.fetch")(function* (id: BlobId) {
+    const sha256 = yield* checkDigest(id.sha256)
+    if (yield* local.has(sha256)) return
+    yield* inTurn(
+      sha256,
+      Effect.gen(function* () {
+        if (yield* local.has(sha256)) return
+        const bounded = download(id, Number.POSITIVE_INFINITY)
+        yield* Effect.scoped(Effect.catchTag(bounded, "BlobTooLarge", (error) => Effect.die(error)))
+      }),
+    )
+  })
+
+  /** As {@link upload}, where the copy may have left the cache. */
+  const store = (artifact: Artifact) => {
+    const path = BlobStoreFs.blobPath(root, artifact.sha256)
+    return Effect.catchIf(
+      upload(artifact, path),
+      (error) => !fs.existsSync(path) && error._tag === "StoreUnwritable",
+      () => Effect.fail(new StoreUnwritable({ path: urlOf("blobs", artifact.sha256), cause: leftCache })),
+    )
+  }
 
   const pinAny = (id: BlobId) => Effect.catchTag(pin(id), "BlobTooLarge", (error) => Effect.die(error))
 
@@ -361,6 +413,7 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
 
   const kind = Effect.fnUntraced(function* (value: string) {
     const sha256 = yield* checkDigest(value)
+    if ((yield* CallBlobs.current)?.has(sha256) === true) return Option.some("blob" as const)
     for (const place of places) {
       const found = yield* Effect.mapError(
         requests.head(keyOf(place, sha256)),
@@ -425,8 +478,11 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
       wanted.add(sha256)
       if (typeof id !== "string" && id.bytes !== undefined) lengths.set(sha256, id.bytes)
     }
+    const own = yield* CallBlobs.current
+    const put = [...wanted].filter((sha256) => own?.has(sha256, lengths.get(sha256)))
+    for (const sha256 of put) wanted.delete(sha256)
     const sorted = [...wanted].sort()
-    const blobs = yield* presentIn("blobs", sorted, lengths)
+    const blobs = new Set([...put, ...(yield* presentIn("blobs", sorted, lengths))])
     const others = sorted.filter((sha256) => !blobs.has(sha256))
     if (others.length === 0) return blobs
     return new Set([...blobs, ...(yield* presentIn("refs", others, lengths))])
@@ -446,7 +502,7 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
     )
   }
 
-  return BlobStore.of({
+  const blobStore = BlobStore.of({
     foreign: requests.list(`${prefix}blobs/`).pipe(
       Stream.map(({ key }) => key),
       Stream.filter((key) => {
@@ -478,6 +534,7 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
     localPath: pinAny,
     verify: Effect.fn("BlobStore.verify")(function* (id) {
       const sha256 = yield* checkDigest(id.sha256)
+      if ((yield* CallBlobs.current)?.has(sha256) === true) return yield* local.verify(id)
       for (const place of places) {
         const found = yield* S3Download.verify(requests, keyOf(place, sha256), id).pipe(
           Effect.catchTag("BlobCorrupt", toldAside(place, sha256)),
@@ -498,6 +555,7 @@ const make = ({ cache, prefix, requests, root }: Opened): BlobStore["Service"] =
       yield* local.remove(sha256)
     }),
   })
+  return Context.add(Context.make(BlobStore, blobStore), BlobTransfer, BlobTransfer.of({ fetch, store }))
 }
 
 /** Finds the mark of a store, or leaves one where nothing else is, unless it has to exist. */
@@ -542,7 +600,7 @@ const checkMark = Effect.fnUntraced(function* (
 export const layer = (
   location: StoreLocation.Bucket,
   options: Options = {},
-): Layer.Layer<BlobStore | Scratch | Unfinished | Objects, OpenError | S3Error> =>
+): Layer.Layer<BlobStore | BlobTransfer | Scratch | Unfinished | Objects, OpenError | S3Error> =>
   Layer.effectContext(
     Effect.gen(function* () {
       const prefix = location.prefix === "" ? "" : `${location.prefix}/`
@@ -562,7 +620,7 @@ export const layer = (
       const root = yield* openStore(folder, durability)
       const own = yield* openStore(StoreLocation.localFolder(folder, location), durability)
       const cache = BlobCache.make(root, options.cacheBytes ?? 50 * 1024 ** 3)
-      return Context.make(BlobStore, make({ requests, root, cache, prefix })).pipe(
+      return make({ requests, root, cache, prefix }).pipe(
         Context.add(Scratch, BlobStoreFs.makeScratch(root)),
         Context.add(Objects, ObjectsS3.make(requests, prefix)),
         Context.add(Unfinished, UnfinishedS3.make(requests, prefix, own, options.saveEveryMs ?? 30_000)),

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 
 import * as StderrTail from "../StderrTail.ts"
 import { killGroup, killTree } from "./processTree.ts"
-import { type Reply, type Request, storeVariable } from "./protocol.ts"
+import { type Blobs, type Reply, type Request, storeVariable } from "./protocol.ts"
 
 const main = fileURLToPath(new URL("./workerMain.ts", import.meta.url))
 
@@ -19,14 +19,22 @@ const startMs = 300_000
 const endMs = 7_000
 
 type Report = (progress: Progress.Progress) => void
-type Outcomes = ReadonlyArray<Call.Outcome>
+
+/** What came of a call. */
+export interface Made {
+  readonly outcomes: ReadonlyArray<Call.Outcome>
+  /** Of a call that overlaps with others. The process is to be told when they are `stored`. */
+  readonly blobs: Blobs | undefined
+  /** The cache may let go of what the call made. */
+  readonly stored: Effect.Effect<void>
+}
 
 /** The call that a process is at. */
 interface Current {
   readonly node: string
   readonly started: () => void
   readonly report: Report
-  readonly settle: (outcome: Effect.Effect<Outcomes, Failure.Failure>) => void
+  readonly settle: (outcome: Effect.Effect<Made, Failure.Failure>) => void
 }
 
 /** Bytes of the end of a worker's standard error that are held, to report why it ended. */
@@ -61,8 +69,12 @@ export class WorkerProcess {
       if (reply._tag === "Started") return this.#current?.started()
       if (reply._tag === "Reported") return this.#current?.report(reply.progress)
       this.#rss = reply.rss
-      const { result } = reply
-      this.#finish(result._tag === "Done" ? Effect.succeed(result.outcomes) : Effect.fail(result.failure))
+      const { blobs, id, result } = reply
+      this.#finish(
+        result._tag === "Done"
+          ? Effect.succeed({ outcomes: result.outcomes, blobs, stored: this.#stored(id) })
+          : Effect.fail(result.failure),
+      )
     })
     this.#child.on("error", (cause) => this.#lost(cause.message))
     this.#child.on("exit", (code, signal) => {
@@ -86,10 +98,15 @@ export class WorkerProcess {
 
   /**
    * Makes a call; interrupting it, or its taking too long, kills the process. `started` is called when the operator
-   * begins; from then on the call's `timeoutMs` count.
+   * begins; from then on the call's `timeoutMs` count. A call that `overlaps` leaves its blobs to be stored.
    */
-  call(call: Call.Call, started: () => void, report: Report): Effect.Effect<Outcomes, Failure.Failure> {
-    return Effect.callback<Outcomes, Failure.Failure>((resume) => {
+  call(
+    call: Call.Call,
+    overlaps: boolean,
+    started: () => void,
+    report: Report,
+  ): Effect.Effect<Made, Failure.Failure> {
+    return Effect.callback<Made, Failure.Failure>((resume) => {
       if (this.#ended !== undefined) return resume(Effect.fail(this.#lostFailure(call.node, this.#ended)))
       let timer: NodeJS.Timeout | undefined
       const limit = (ms: number, failure: () => Failure.Failure) => {
@@ -115,7 +132,7 @@ export class WorkerProcess {
       limit(startMs, () =>
         this.#lostFailure(node, `its operator's module took more than ${startMs} ms to load`),
       )
-      this.#send({ _tag: "Call", id: this.#calls, call })
+      this.#send({ _tag: "Call", id: this.#calls, call, overlaps })
       return Effect.andThen(
         Effect.sync(() => {
           clearTimeout(timer)
@@ -164,13 +181,19 @@ export class WorkerProcess {
     })
   }
 
+  #stored(id: number): Effect.Effect<void> {
+    return Effect.sync(() => {
+      if (this.#ended === undefined) this.#send({ _tag: "Stored", id })
+    })
+  }
+
   #send(request: Request): void {
     this.#child.send(request, (cause) => {
       if (cause !== null) this.#lost(cause.message)
     })
   }
 
-  #finish(outcome: Effect.Effect<Outcomes, Failure.Failure>): void {
+  #finish(outcome: Effect.Effect<Made, Failure.Failure>): void {
     const current = this.#current
     this.#current = undefined
     current?.settle(outcome)

@@ -13,6 +13,7 @@ import * as Fingerprints from "@reelgraph/call/Fingerprints"
 import * as Invoke from "@reelgraph/call/Invoke"
 import * as LoadedModules from "@reelgraph/call/LoadedModules"
 import * as RecordCodec from "@reelgraph/call/RecordCodec"
+import * as CallBlobs from "@reelgraph/store/blobs/CallBlobs"
 import * as StoreAt from "@reelgraph/store/StoreAt"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -23,7 +24,7 @@ import * as Schema from "effect/Schema"
 import * as CompileCache from "./compileCache.ts"
 import { urlOf } from "./operatorModule.ts"
 import { killTree } from "./processTree.ts"
-import { type Reply, type Request, type Result, storeVariable } from "./protocol.ts"
+import { type Blobs, type Reply, type Request, type Result, storeVariable } from "./protocol.ts"
 import { Throttle } from "./Throttle.ts"
 
 /** Reports of a call reach the driver at most once in so many milliseconds. */
@@ -166,19 +167,47 @@ const resultOf = (exit: Exit.Exit<ReadonlyArray<Call.Outcome>, unknown>): Result
 /** Closes what operators have open, and ends with all that they have begun. SIGKILL: see above. */
 const end = () => void runtime.dispose().finally(() => killTree(process.pid))
 
+/** Calls whose blobs are in the cache, and not yet in the bucket. */
+const unstored = new Map<number, CallBlobs.CallBlobs>()
+
+/** What a call that has ended did with blobs. The cache keeps what is to be stored, of a call that has a result. */
+const blobsOf = (id: number, blobs: CallBlobs.CallBlobs, result: Result): Blobs => {
+  const made = result._tag === "Done" ? blobs.unstored : []
+  if (made.length === 0) Effect.runFork(blobs.close)
+  else unstored.set(id, blobs)
+  return { read: [...blobs.read], unstored: made }
+}
+
 process.on("message", (request: Request) => {
+  if (request._tag === "Stored") {
+    const blobs = unstored.get(request.id)
+    unstored.delete(request.id)
+    return void (blobs !== undefined && Effect.runFork(blobs.close))
+  }
   if (request._tag === "Stop") return void (stopping = true)
   if (request._tag === "End") return end()
   const { call, id } = request
+  const blobs = request.overlaps ? new CallBlobs.CallBlobs() : undefined
   const reports = new Throttle<Progress.Progress>(reportMs, (progress) =>
     reply({ _tag: "Reported", id, progress }),
   )
   runtime.runCallback(
-    perform(id, call, (progress) => reports.offer(progress)),
+    Effect.provideService(
+      perform(id, call, (progress) => reports.offer(progress)),
+      CallBlobs.current,
+      blobs,
+    ),
     {
       onExit: (exit) => {
         reports.close()
-        reply({ _tag: "Ended", id, result: resultOf(exit), rss: process.memoryUsage.rss() })
+        const result = resultOf(exit)
+        reply({
+          _tag: "Ended",
+          id,
+          result,
+          rss: process.memoryUsage.rss(),
+          ...(blobs === undefined ? {} : { blobs: blobsOf(id, blobs, result) }),
+        })
         if (id === 1) CompileCache.keep()
       },
     },

@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 
 import { OutOfSpace, StoreUnreadable, StoreUnwritable } from "../../blobs/BlobStore.ts"
+import * as CallBlobs from "../../blobs/CallBlobs.ts"
 import {
   checkName,
   checkPrefix,
@@ -29,6 +30,7 @@ export const make = (requests: Requests, prefix: string): Objects["Service"] => 
   return Objects.of({
     put: Effect.fn("Objects.put")(function* (name, bytes) {
       const key = `${top}${yield* checkName(name)}`
+      yield* CallBlobs.settled
       const sha256 = createHash("sha256").update(bytes).digest("hex")
       yield* Effect.mapError(requests.put(key, bytes, sha256), unwritable(key))
     }),

@@ -33,6 +33,7 @@ import * as Stream from "effect/Stream"
 
 import { isSha256, Sha256 } from "../../blobs/Artifact.ts"
 import { DigestInvalid, type PutError, StoreUnreadable, StoreUnwritable } from "../../blobs/BlobStore.ts"
+import * as CallBlobs from "../../blobs/CallBlobs.ts"
 import { type Unfinished, type UnfinishedInfo, UnfinishedInUse } from "../../Unfinished.ts"
 import { replaceFile } from "../folder/durableWrite.ts"
 import { attempt, fsync, hashFile } from "../folder/fileIo.ts"
@@ -408,11 +409,12 @@ export const make = (
   return {
     use: Effect.fn("Unfinished.use")(function* (given) {
       const key = yield* checkKey(given)
+      yield* CallBlobs.settled
       const folder = yield* local.use(key)
       yield* begin(key, folder)
       return folder
     }),
-    share: local.share,
+    share: (key) => Effect.andThen(CallBlobs.settled, local.share(key)),
     discard: Effect.fn("Unfinished.discard")(function* (given): Effect.fn.Return<
       void,
       DigestInvalid | UnfinishedInUse | PutError
