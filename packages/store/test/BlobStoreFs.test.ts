@@ -108,6 +108,15 @@ describe("opening a store", () => {
     }),
   )
 
+  it.effect("may share its folder with the other caches of this user", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporary
+      for (const name of ["compiled", "keys", "stores"]) fs.mkdirSync(join(folder, name))
+      fs.writeFileSync(join(folder, "syntax.json"), "[]")
+      yield* opening(folder)
+    }),
+  )
+
   it.effect("goes on where a first opening was killed", () =>
     Effect.gen(function* () {
       const folder = yield* temporary

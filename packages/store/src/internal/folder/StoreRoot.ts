@@ -54,9 +54,12 @@ export interface StoreRoot extends Durable {}
 /** A path below `tmp/` that no other process uses. */
 export const temporaryPath = (root: StoreRoot): string => join(root.path, "tmp", uniqueName())
 
-// A killed first opening leaves some of these; file systems and desktops leave the others.
+// A killed first opening leaves some of these, and the cache of stores in buckets shares its folder with other caches
+// of this user; file systems and desktops leave the rest.
 const isOurs = (name: string): boolean =>
-  /^(blobs|refs|tmp|objects|unfinished|damaged|store\.json\..*|lost\+found|\.DS_Store)$/.test(name)
+  /^(blobs|refs|tmp|objects|unfinished|damaged|stores|compiled|keys|syntax\.json.*|store\.json\..*|lost\+found|\.DS_Store)$/.test(
+    name,
+  )
 
 /** Fails when a store's mark is not ours or of a version that is too new. */
 export const checkVersion = (path: string, text: string) =>
