@@ -103,9 +103,13 @@ const nameFrom = (node: Tree, child: Tree): string => {
   return key?.type === "Identifier" ? (key["name"] as string) : ""
 }
 
-/** Each as `function.variable`; anonymous functions, and the module, have no name. */
+/**
+ * Each as `function.variable`; anonymous functions, and the module, have no name. Variables of the module are among them,
+ * whoever changes them: runners that wrap modules into functions make them variables of a function.
+ */
 export const of = (tree: Tree): ReadonlyArray<string> => {
-  const changed = new Set<string>()
+  const ofModule = declaredBy(tree)
+  const changed = new Set([...ofModule].map((name) => `.${name}`))
   const visit = (node: Tree, scopes: ReadonlyArray<Scope>, inferred: string): void => {
     const target = targetOf(node)
     for (const name of target === undefined ? [] : changedBy(target)) {
@@ -118,6 +122,6 @@ export const of = (tree: Tree): ReadonlyArray<string> => {
       : scopes
     for (const child of childrenOf(node)) visit(child, within, nameFrom(node, child))
   }
-  visit(tree, [{ name: "", declared: declaredBy(tree) }], "")
+  visit(tree, [{ name: "", declared: ofModule }], "")
   return [...changed]
 }

@@ -62,6 +62,12 @@ export const of = (captured: Function, reading: Reading): Captured => {
   }
 }
 
+/** What a module exports is known by the module. */
+const isModule = (value: unknown): boolean =>
+  typeof value === "object" &&
+  value !== null &&
+  (value as { readonly [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === "Module"
+
 const isArrow = /^(?:async\s*)?(?:\([^)]*\)|[\w$]+)\s*=>/
 
 const holder = Symbol.for("reelgraph/call/closure")
@@ -87,7 +93,7 @@ class Telling {
     const lines: Array<string> = []
     const { bound, variables } = this.#around(captured)
     for (const [name, value] of variables)
-      if (names.has(name)) lines.push(`${name}=${this.#value(value, depth + 1)}`)
+      if (names.has(name) && !isModule(value)) lines.push(`${name}=${this.#value(value, depth + 1)}`)
     for (const [name, value] of bound) lines.push(`${name}=${this.#value(value, depth + 1)}`)
     for (const key of Object.keys(captured)) lines.push(`.${key}=${this.#member(captured, key, depth)}`)
     return lines.sort().join("\n")
@@ -120,9 +126,7 @@ class Telling {
   }
 
   #object(value: object, depth: number): string {
-    // What a module exports is known by the module.
-    if ((value as { readonly [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === "Module")
-      return "a module"
+    if (isModule(value)) return "a module"
     const each = (values: Iterable<unknown>) =>
       [...values].map((one) => this.#value(one, depth + 1)).join(",")
     if (Array.isArray(value)) return `[${each(value)}]`

@@ -11,7 +11,7 @@ import { Digest } from "@reelgraph/core"
 import * as ModuleSyntax from "./moduleSyntax.ts"
 
 /** Raised when the same bytes give another syntax. */
-const format = 2
+const format = 3
 /** Entries and bytes of the file, at most. */
 const entriesAtMost = 20_000
 const bytesAtMost = 64 * 1024 * 1024
