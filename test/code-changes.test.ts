@@ -69,6 +69,25 @@ const begin = (folder: string, nums: ReadonlyArray<number>) => {
   writeFileSync(join(folder, "nums.ndjson"), nums.map((n) => `{"n":${n}}\n`).join(""))
 }
 
+/** Two operators of one name, made by one factory: the graph has the second. */
+const twice = `
+import { Graph, Operator, Port } from "@reelgraph/core"
+import { Effect, Schema } from "effect"
+
+const Num = Port.make("Num", { record: Schema.Struct({ n: Schema.Int }) })
+const addK = (k: number) =>
+  Operator.map("step", {
+    version: "1.0.0",
+    input: Num,
+    output: Num,
+    worker: import.meta.url,
+    run: ({ n }) => Effect.succeed({ n: n + k }),
+  })
+export const Add1 = addK(1)
+EXPORT const Add100 = addK(100)
+export default Graph.make("steps", { version: "1.0.0" }, (g) => ({ out: g.input("nums", Num).pipe(Add100()) }))
+`
+
 describe("a person's own code", () => {
   it.live(
     "edited while a run goes on: what a worker loads then is not taken for what the run began with",
@@ -94,6 +113,25 @@ describe("a person's own code", () => {
         assert.strictEqual(again.report.ledger.step.cached, 4)
         assert.strictEqual(again.status, 0)
       }),
+  )
+
+  it.live("of two operators of one name in a module is not taken for one another by workers", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporary
+      begin(folder, [1])
+      for (const [keyword, error] of [
+        ["export", "OperatorAmbiguous"],
+        ["", "OperatorNotExported"],
+      ] as const) {
+        writeFileSync(join(folder, "steps.graph.ts"), twice.replace("EXPORT", keyword))
+        const { report, status } = yield* run(folder)
+        assert.strictEqual(status, 3)
+        assert.deepStrictEqual(
+          report.failed.map((failed) => failed.error),
+          [error],
+        )
+      }
+    }),
   )
 
   it.live("is made again after an edit of what it imports, and not for a comment", () =>

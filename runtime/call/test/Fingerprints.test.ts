@@ -162,6 +162,62 @@ describe("the fingerprint of a module", () => {
     ),
   )
 
+  it.effect("changes with what is loaded in other ways, and with what looks alike", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const folder = yield* temporary
+        /** Whether an edit of a file changes what a module is known by. */
+        const changes = (module: string, file: string, before: string, after: string) =>
+          Effect.gen(function* () {
+            writeFileSync(join(folder, "main.ts"), module)
+            writeFileSync(join(folder, file), before)
+            const first = yield* of(folder)
+            writeFileSync(join(folder, file), after)
+            const second = yield* of(folder)
+            rmSync(join(folder, file))
+            return first !== second
+          })
+        const requiring = `import { createRequire } from "node:module"; const load = createRequire(import.meta.url)`
+        for (const module of [
+          `${requiring}; export const k = load("./lib.cjs")`,
+          `${requiring}; export const k = load("./lib")`,
+          `${requiring}; export const k = load(load.resolve("./lib.cjs"))`,
+          `const here = import.meta.url; export const k = new URL("./lib.cjs", here)`,
+          `export const k = () => import(import.meta.resolve("./lib.cjs"))`,
+        ])
+          assert.isTrue(yield* changes(module, "lib.cjs", "module.exports = 1", "module.exports = 2"), module)
+        const table = `import t from "./t.json" with { type: "json" }; export const k = Object.values(t)[0]`
+        assert.isTrue(yield* changes(table, "t.json", `{"a":1,"b":2}`, `{"b":2,"a":1}`))
+        assert.isTrue(yield* changes(table, "t.json", `{"a":1e999}`, `{"a":null}`))
+        const raw = (text: string) => "export const k = String.raw`" + text + "`"
+        assert.isTrue(yield* changes(`import "./r.ts"`, "r.ts", raw("\\u0061"), raw("a")))
+        // A text that looks like a file of data is none that is loaded.
+        assert.isFalse(yield* changes(`export const log = "./log.txt"`, "log.txt", "1", "2"))
+      }),
+    ),
+  )
+
+  it.effect("reports what it does not cover", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const folder = yield* temporary
+        const unreadable = (module: string) => {
+          writeFileSync(join(folder, "main.ts"), module)
+          return Effect.map(fingerprint(pathToFileURL(join(folder, "main.ts")).href), (found) =>
+            found.unreadable.map((text) => text.replace(/^.*main\.ts: /, "")),
+          )
+        }
+        assert.deepStrictEqual(yield* unreadable(`export const k = (n: string) => import("./" + n)`), [
+          "it imports a module whose name it computes",
+        ])
+        assert.deepStrictEqual(yield* unreadable(`@decorated export class K {}`), [
+          "it cannot be parsed, and packages that it imports are not known",
+        ])
+        assert.deepStrictEqual(yield* unreadable(`export const k = 1`), [])
+      }),
+    ),
+  )
+
   it.effect("is the same wherever the project lies", () =>
     Effect.scoped(
       Effect.gen(function* () {
@@ -294,7 +350,9 @@ describe("the fingerprint of a value that a function made", () => {
         make(0, chain(8, 2)),
         make(Array.from({ length: 9000 }, (_, i) => i)),
         make(Array.from({ length: 9000 }, (_, i) => (i === 8999 ? 0 : i))),
-        ...[settling(undefined, [1]), settling(6, [1]), settling(6, [2])],
+        settling(undefined, [1]),
+        settling(6, [1]),
+        settling(6, [2]),
         ...[1, 2].map((by) => {
           const scale = new Scale(by)
           return running(scale.bound.bind(scale))
