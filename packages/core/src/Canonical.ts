@@ -29,24 +29,44 @@ export const stringify = (value: Json): string => write(value, 0)
 const noForm = (what: string): TypeError =>
   new TypeError(`a value of type ${what} has no canonical JSON form; encode it with its schema first`)
 
+/** Keys that are written as they are. */
+const word = /^[\w-]*$/
+
+/** In hot loops: a record is written for each call. */
 const write = (value: Json, depth: number): string => {
-  if (value === null || typeof value === "boolean" || typeof value === "string") return JSON.stringify(value)
-  if (typeof value === "number") {
-    if (!Number.isFinite(value))
-      throw new RangeError(`${value} has no canonical JSON form; use a finite number`)
-    return JSON.stringify(value)
+  switch (typeof value) {
+    case "string":
+      return JSON.stringify(value)
+    case "number":
+      if (!Number.isFinite(value))
+        throw new RangeError(`${value} has no canonical JSON form; use a finite number`)
+      // What JSON.stringify gives for it; of -0 as well.
+      return `${value}`
+    case "boolean":
+      return value ? "true" : "false"
+    case "object":
+      return value === null ? "null" : writeObject(value, depth)
+    default:
+      throw noForm(typeof value)
   }
-  if (typeof value !== "object") throw noForm(typeof value)
+}
+
+const writeObject = (
+  value: ReadonlyArray<Json> | { readonly [key: string]: Json | undefined },
+  depth: number,
+): string => {
   if (depth === maxDepth) throw new RangeError(`a JSON value is nested deeper than ${maxDepth} levels`)
   if (Array.isArray(value)) return `[${value.map((item: Json) => write(item, depth + 1)).join(",")}]`
   if (Symbol.iterator in value || typeof (value as { toJSON?: unknown }).toJSON === "function")
     throw noForm(value.constructor.name)
-  const record = value
+  const record = value as { readonly [key: string]: Json | undefined }
   let text = "{"
   for (const key of Object.keys(record).sort()) {
     const member = record[key]
     if (member === undefined) continue
-    text += `${text.length === 1 ? "" : ","}${JSON.stringify(key)}:${write(member, depth + 1)}`
+    if (text.length > 1) text += ","
+    text += word.test(key) ? `"${key}":` : `${JSON.stringify(key)}:`
+    text += write(member, depth + 1)
   }
   return text + "}"
 }
