@@ -323,7 +323,7 @@ describe("Simulation: gangs, losses and what it refuses", () => {
       const costs = yield* Effect.flip(
         Simulation.run({ graph, placement, profile: profile({ a: { seconds: 1 } }, 1) }),
       )
-      assert.include(costs.message, "what b of graph chain cost")
+      assert.include(costs.message, "the cost of b of graph chain")
       const items = yield* Effect.flip(
         Simulation.run({
           graph,
