@@ -44,6 +44,14 @@ const direct = (stream: NodeJS.WriteStream): Screen.Stream => {
     write: (text) => closed.has(stream) || write(text),
   }
 }
+/** Calls back when everything that was written has reached the streams: what a pipe has not taken yet waits here. */
+const flushed = [process.stdout, process.stderr].map((stream) => {
+  const write = stream.write.bind(stream)
+  return (done: () => void): void => {
+    if (closed.has(stream) || stream.writableLength === 0) done()
+    else write("", () => done())
+  }
+})
 const terminal = direct(process.stderr)
 const screen = Screen.make(direct(process.stdout), terminal)
 
@@ -119,6 +127,12 @@ const refuseChdir: typeof process.chdir = (folder) => {
 }
 process.chdir = refuseChdir
 
+/** Ends the process when what it has printed is read. */
+const exitFlushed = (code: number): void => {
+  let left = flushed.length
+  for (const flush of flushed) flush(() => void (--left === 0 && exit(code)))
+}
+
 let received = 0
 let hungUp = false
 const interruptedCode = () => (hungUp ? ExitCode.hungUp : ExitCode.interrupted)
@@ -159,12 +173,12 @@ const lookMs = 20
 
 /** Ends the process; with an error, when operators have left timers that were to do something yet. */
 const unlessTimers = (looks: number): void => {
-  if (!process.getActiveResourcesInfo().includes("Timeout")) return exit(finalCode(ExitCode.done))
+  if (!process.getActiveResourcesInfo().includes("Timeout")) return exitFlushed(finalCode(ExitCode.done))
   if (looks > 0) return void setTimeout(unlessTimers, lookMs, looks - 1)
   screen.tell(
     `reel: ${strays.nodes().join(" or ")} left a timer that still goes on, and the process ends without it; an operator has to wait for all that it begins`,
   )
-  exit(ExitCode.failed)
+  exitFlushed(ExitCode.failed)
 }
 
 /** Commands that load modules of others, and run operators. */
@@ -193,9 +207,9 @@ NodeRuntime.runMain(
     disableErrorReporting: true,
     // By itself the process would wait for what operators have left open.
     teardown: (ended) => {
-      if (!Exit.isSuccess(ended)) return exit(interruptedCode())
+      if (!Exit.isSuccess(ended)) return exitFlushed(interruptedCode())
       const code = finalCode(Number(ended.value))
-      if (code !== ExitCode.done || strays.nodes().length === 0) return exit(code)
+      if (code !== ExitCode.done || strays.nodes().length === 0) return exitFlushed(code)
       unlessTimers(lastLooks)
     },
   },

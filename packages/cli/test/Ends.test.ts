@@ -1,5 +1,5 @@
 /** How a run ends when an operator in its process does not behave: with its report, a code that is not 0, and a name. */
-import { spawn } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -205,6 +205,34 @@ describe("a run whose output nobody reads any more", { timeout: 180_000 }, () =>
         assert.strictEqual(yield* recorded(here), "finished-with-failures")
       }).pipe(Effect.scoped),
     )
+})
+
+describe("what a command prints", { timeout: 180_000 }, () => {
+  it.live("arrives whole, however slowly it is read", () =>
+    Effect.gen(function* () {
+      const here = yield* folder
+      writeFileSync(
+        join(here, "fails.graph.ts"),
+        `import { Graph, Operator, Port } from "@reelgraph/core"
+import { Effect, Schema } from "effect"
+const Num = Port.make("Num", { record: Schema.Struct({ n: Schema.Int }) })
+const Fails = Operator.map("fails", { version: "1.0.0", input: Num, output: Num, run: () => Effect.fail("no".repeat(100)) })
+export default Graph.make("fails", { version: "1.0.0" }, (g) => ({ out: g.input("in", Num).pipe(Fails()) }))
+`,
+      )
+      const count = 2000
+      writeFileSync(join(here, "in.ndjson"), Array.from({ length: count }, (_, n) => `{"n":${n}}\n`).join(""))
+      // More than a pipe holds, to a reader that begins when the command would have ended.
+      const script = '"$0" "$1" run fails.graph.ts --input in.ndjson --json | (sleep 5; cat)'
+      const { stdout } = spawnSync("sh", ["-c", script, process.execPath, bin], {
+        cwd: here,
+        encoding: "utf8",
+        maxBuffer: 2 ** 26,
+      })
+      assert.isAbove(stdout.length, 2 ** 18)
+      assert.lengthOf((JSON.parse(stdout) as Run).failed, count)
+    }).pipe(Effect.scoped),
+  )
 })
 
 describe("a graph module", { timeout: 180_000 }, () => {
