@@ -14,6 +14,8 @@ import type { Syntax } from "./moduleSyntax.ts"
 /** Values that are told of at most, and functions within functions. */
 const valuesAtMost = 20_000
 const depthAtMost = 16
+/** Within an instance of a class, which may lead to all of a runtime: what is deeper is its own affair. */
+const depthInInstance = 4
 
 /** A property as the protocol tells of it. */
 interface Remote {
@@ -78,6 +80,8 @@ class Telling {
   readonly #session: import("node:inspector").Session
   readonly #reading: Reading
   readonly #met = new Map<unknown, number>()
+  /** How deep the instance of a class is that it is within. */
+  #instance: number | undefined
 
   constructor(session: import("node:inspector").Session, reading: Reading) {
     this.#session = session
@@ -89,7 +93,8 @@ class Telling {
     const text = Function.prototype.toString.call(captured)
     const names = new Set(this.#reading.bodyOf(text).names)
     // The protocol has no name for the `this` that an arrow function captured.
-    if (names.has("this") && isArrow.test(text.slice(0, 2000))) this.whole = false
+    if (names.has("this") && this.#instance === undefined && isArrow.test(text.slice(0, 2000)))
+      this.whole = false
     const lines: Array<string> = []
     const { bound, variables } = this.#around(captured)
     for (const [name, value] of variables)
@@ -115,6 +120,7 @@ class Telling {
     const before = this.#met.get(value)
     if (before !== undefined) return `#${before}`
     this.#met.set(value, this.#met.size)
+    if (this.#instance !== undefined && depth - this.#instance > depthInInstance) return "..."
     if (this.#met.size > valuesAtMost || depth > depthAtMost) {
       this.whole = false
       return "..."
@@ -136,11 +142,17 @@ class Telling {
     if (value instanceof Set) return `set [${each(value)}]`
     if (ArrayBuffer.isView(value))
       return `bytes ${Digest.ofBytes(new Uint8Array(value.buffer, value.byteOffset, value.byteLength))}`
+    const prototype: unknown = Object.getPrototypeOf(value)
+    const isInstance = prototype !== null && prototype !== Object.prototype
+    const outer = this.#instance
+    if (isInstance) this.#instance ??= depth
     const name = (value as { readonly constructor?: { readonly name?: string } }).constructor?.name ?? ""
     const members = Object.keys(value)
       .sort()
       .map((key) => `${JSON.stringify(key)}:${this.#member(value, key, depth)}`)
-    return `${name}{${[...members, ...this.#privates(value, depth)].join(",")}}`
+    const privates = isInstance ? this.#privates(value, depth) : []
+    this.#instance = outer
+    return `${name}{${[...members, ...privates].join(",")}}`
   }
 
   /** What a property holds; what a getter computes is not asked for. */
@@ -151,8 +163,6 @@ class Telling {
 
   /** Private fields of an instance of a class. */
   #privates(value: object, depth: number): ReadonlyArray<string> {
-    const prototype: unknown = Object.getPrototypeOf(value)
-    if (prototype === null || prototype === Object.prototype) return []
     const { privateProperties = [] } = this.#properties(this.#remote(value))
     return privateProperties.map(
       ({ name, value: held }) =>
