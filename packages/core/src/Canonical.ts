@@ -59,10 +59,9 @@ const writeObject = (
   if (Array.isArray(value)) return `[${value.map((item: Json) => write(item, depth + 1)).join(",")}]`
   if (Symbol.iterator in value || typeof (value as { toJSON?: unknown }).toJSON === "function")
     throw noForm(value.constructor.name)
-  const record = value as { readonly [key: string]: Json | undefined }
   let text = "{"
-  for (const key of Object.keys(record).sort()) {
-    const member = record[key]
+  for (const key of Object.keys(value).sort()) {
+    const member = value[key]
     if (member === undefined) continue
     if (text.length > 1) text += ","
     text += word.test(key) ? `"${key}":` : `${JSON.stringify(key)}:`

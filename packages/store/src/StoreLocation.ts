@@ -55,9 +55,14 @@ export type StoreLocation = Folder | Bucket
 const scheme = /^([a-z][a-z0-9+.-]+):\/\//i
 const params = ["endpoint", "region", "path-style", "timeout"]
 
-/** The text without what stands between `//` and `@` of any URL in it. */
-const withoutSecrets = (text: string): string =>
-  text.replaceAll(/((?::|%3a)(?:\/|%2f){2})[^@]*(?:@|%40)/gi, "$1***@")
+/** The text without what stands between the `//` of its first URL and the last `@`. */
+const withoutSecrets = (text: string): string => {
+  const start = /(?::|%3a)(?:\/|%2f){2}/i.exec(text)
+  if (start === null) return text
+  const from = start.index + start[0].length
+  const end = Math.max(text.lastIndexOf("@"), text.toLowerCase().lastIndexOf("%40") + 2)
+  return end < from ? text : `${text.slice(0, from)}***@${text.slice(end + 1)}`
+}
 
 /** An environment variable; none when it is not set or is empty. */
 const variable = (name: string): Effect.Effect<string | undefined> =>
