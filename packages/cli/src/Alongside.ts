@@ -4,7 +4,7 @@ import { Journal } from "@reelgraph/store"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 
-import { Screen } from "./Screen.ts"
+import { TerminalOutput } from "./TerminalOutput.ts"
 
 const sentence = (graph: string, run: string): string =>
   `another run of ${graph} is at work on this store (${run}): what both are asked for is made twice; end one of them, unless their inputs differ`
@@ -22,11 +22,11 @@ export const watched = <A, E, R>(
   graph: string,
   own: () => string | undefined,
   running: Effect.Effect<A, E, R>,
-): Effect.Effect<A, E, R | Executor | Journal | Screen> =>
+): Effect.Effect<A, E, R | Executor | Journal | TerminalOutput> =>
   Effect.gen(function* () {
     const executor = yield* Executor
     const journal = yield* Journal
-    const screen = yield* Screen
+    const screen = yield* TerminalOutput
     const seen = new Set<string>()
     // A journal that cannot be read is what the run itself ends with.
     const look = () => {

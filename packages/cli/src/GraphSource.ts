@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import * as Installed from "./Installed.ts"
-import * as OwnFile from "./OwnFile.ts"
+import * as UserModule from "./UserModule.ts"
 import { GraphAmbiguous, GraphFileMissing, GraphNotExported, GraphUnknown } from "./UsageError.ts"
 
 /** A graph, and where it came from: the file of a person's own, or the folder of snapshots of an installed one. */
@@ -67,9 +67,9 @@ const compareVersions = (a: string, b: string): number => {
 
 const fromFile = Effect.fn("GraphSource.fromFile")(function* (given: string) {
   const file = resolve(given)
-  if (!OwnFile.isThere(file)) return yield* new GraphFileMissing({ file: given })
+  if (!UserModule.isThere(file)) return yield* new GraphFileMissing({ file: given })
   const module = yield* Effect.mapError(
-    OwnFile.load(file),
+    UserModule.load(file),
     (broken) => new GraphFileBroken({ file: given, ...broken }),
   )
   if (Graph.isGraph(module["default"])) return { graph: module["default"], file, snapshots: undefined }

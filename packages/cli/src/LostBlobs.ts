@@ -12,7 +12,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
 import * as Format from "./Format.ts"
-import { Screen } from "./Screen.ts"
+import { TerminalOutput } from "./TerminalOutput.ts"
 
 type Reader = typeof Journal.Service
 
@@ -77,7 +77,7 @@ const ofRun = (journal: Reader, run: Run) =>
   })
 
 const tell = (lost: ReadonlyArray<string>) =>
-  Effect.map(Screen, (screen) =>
+  Effect.map(TerminalOutput, (screen) =>
     screen.tell(
       `reel: ${Format.counted(lost.length, "blob")} of results ${lost.length === 1 ? "is" : "are"} damaged or missing in the store: going over the graph again to make ${lost.length === 1 ? "it" : "them"} anew`,
     ),

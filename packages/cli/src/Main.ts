@@ -6,16 +6,16 @@ import { CliConfig, type CliError, CliOutput, Command, GlobalFlag } from "effect
 import * as ExitCode from "./ExitCode.ts"
 import * as Format from "./Format.ts"
 import { reel } from "./Reel.ts"
-import { Screen } from "./Screen.ts"
+import { TerminalOutput } from "./TerminalOutput.ts"
 
 export const version = "0.1.0"
 
 /** Runs the command. Never fails: everything has been said when it gives the exit code. */
 export const main = (
   args: ReadonlyArray<string>,
-): Effect.Effect<number, never, Screen | Command.Environment> =>
+): Effect.Effect<number, never, TerminalOutput | Command.Environment> =>
   Effect.gen(function* () {
-    const screen = yield* Screen
+    const screen = yield* TerminalOutput
     const exit = yield* Command.runWith(reel, { version })(args).pipe(
       Effect.provideService(CliOutput.Presenter, presenter(screen, args)),
       Effect.provideService(
@@ -36,7 +36,7 @@ export const main = (
   })
 
 const printError = (
-  screen: typeof Screen.Service,
+  screen: typeof TerminalOutput.Service,
   args: ReadonlyArray<string>,
   { message, tag }: Pick<ExitCode.Told, "tag" | "message">,
 ): void => {
@@ -44,7 +44,10 @@ const printError = (
 }
 
 /** Help on stdout when it was asked for; mistakes in one line each on stderr. */
-const presenter = (screen: typeof Screen.Service, args: ReadonlyArray<string>): CliOutput.Presenter => {
+const presenter = (
+  screen: typeof TerminalOutput.Service,
+  args: ReadonlyArray<string>,
+): CliOutput.Presenter => {
   const formatter = CliOutput.defaultFormatter({ colors: false })
   return {
     present: (event) =>

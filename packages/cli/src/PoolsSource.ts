@@ -5,7 +5,7 @@ import { Pools } from "@reelgraph/placement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-import * as OwnFile from "./OwnFile.ts"
+import * as UserModule from "./UserModule.ts"
 import { PoolsFileMissing, PoolsNotExported } from "./UsageError.ts"
 
 /** A pools file that failed while it was loaded: its syntax, its imports, or the pools it makes. */
@@ -27,9 +27,9 @@ export const find: (given: string) => Effect.Effect<Pools.Pools, PoolsSourceErro
   "PoolsSource.find",
 )(function* (given: string) {
   const file = resolve(given)
-  if (!OwnFile.isThere(file)) return yield* new PoolsFileMissing({ file: given })
+  if (!UserModule.isThere(file)) return yield* new PoolsFileMissing({ file: given })
   const module = yield* Effect.mapError(
-    OwnFile.load(file),
+    UserModule.load(file),
     (broken) => new PoolsFileBroken({ file: given, ...broken }),
   )
   const pools = module["default"]

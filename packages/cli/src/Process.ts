@@ -17,7 +17,7 @@ import * as Logger from "effect/Logger"
 
 import * as ExitCode from "./ExitCode.ts"
 import { main } from "./Main.ts"
-import * as Screen from "./Screen.ts"
+import * as TerminalOutput from "./TerminalOutput.ts"
 import * as Strays from "./Strays.ts"
 import * as Watchdog from "./Watchdog.ts"
 
@@ -29,7 +29,7 @@ const args = process.argv.slice(2)
 const closed = new Set<NodeJS.WriteStream>()
 
 /** A stream as the screen writes to it. */
-const direct = (stream: NodeJS.WriteStream): Screen.Stream => {
+const direct = (stream: NodeJS.WriteStream): TerminalOutput.Stream => {
   const write = stream.write.bind(stream)
   return {
     get isTTY() {
@@ -53,7 +53,7 @@ const flushed = [process.stdout, process.stderr].map((stream) => {
   }
 })
 const terminal = direct(process.stderr)
-const screen = Screen.make(direct(process.stdout), terminal)
+const screen = TerminalOutput.make(direct(process.stdout), terminal)
 
 /** Commands whose work counts whether somebody reads what they print or not. */
 const working = new Set(["run", "generate", "train"])
@@ -137,7 +137,7 @@ let received = 0
 let hungUp = false
 const interruptedCode = () => (hungUp ? ExitCode.hungUp : ExitCode.interrupted)
 const leave = (code: number) => {
-  if (screen.isTerminal) terminal.write(Screen.showCursor)
+  if (screen.isTerminal) terminal.write(TerminalOutput.showCursor)
   exit(code)
 }
 /** A command that does not come to its end by itself is ended. */
@@ -184,7 +184,7 @@ const unlessTimers = (looks: number): void => {
 /** Commands that load modules of others, and run operators. */
 const loading = new Set(["run", "plan", "check", "graphs", "operators", "generate", "train"])
 const watchdog = loading.has(args[0] ?? "")
-  ? Watchdog.start(screen.isTerminal ? Screen.showCursor : "")
+  ? Watchdog.start(screen.isTerminal ? TerminalOutput.showCursor : "")
   : undefined
 
 const stray = Effect.catch(strays.otherwise, ({ message }) =>
@@ -194,7 +194,7 @@ const stray = Effect.catch(strays.otherwise, ({ message }) =>
   }),
 )
 const command = Effect.raceFirst(main(args), stray).pipe(
-  Effect.provideService(Screen.Screen, screen),
+  Effect.provideService(TerminalOutput.TerminalOutput, screen),
   Effect.provideService(Strays.Strays, strays),
   Effect.provide(NodeServices.layer),
   Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])),

@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 
 import * as Format from "./Format.ts"
 import * as JsonText from "./JsonText.ts"
-import * as OwnFile from "./OwnFile.ts"
+import * as UserModule from "./UserModule.ts"
 
 /** A profile file that does not exist. */
 export class ProfileFileMissing extends Schema.TaggedError<ProfileFileMissing>()("ProfileFileMissing", {
@@ -34,7 +34,7 @@ export class ProfileFileBroken extends Schema.TaggedError<ProfileFileBroken>()("
 /** The profile of a .ts, .js or .json file. */
 export const load = Effect.fn("ProfileSource.load")(function* (given: string) {
   const file = resolve(given)
-  if (!OwnFile.isThere(file)) return yield* new ProfileFileMissing({ file: given })
+  if (!UserModule.isThere(file)) return yield* new ProfileFileMissing({ file: given })
   const broken = (cause: unknown) =>
     new ProfileFileBroken({
       file: given,
@@ -46,7 +46,7 @@ export const load = Effect.fn("ProfileSource.load")(function* (given: string) {
       catch: broken,
     })
   const module = yield* Effect.mapError(
-    OwnFile.load(file),
+    UserModule.load(file),
     ({ problem }) => new ProfileFileBroken({ file: given, problem }),
   )
   const found = Object.values({ ...module, default: module["default"] }).filter(Profile.isProfile)

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
 import * as Format from "./Format.ts"
-import { Screen } from "./Screen.ts"
+import { TerminalOutput } from "./TerminalOutput.ts"
 
 type Node = Engine.Live["nodes"][number]
 type Call = Node["underway"] extends ReadonlySet<infer A> ? A : never
@@ -208,9 +208,9 @@ export const ending = ({ id, tally }: Node): string => {
 /** Shows a run from when it is given to `observe` until the scope ends. */
 export const show = (
   totals: Totals,
-): Effect.Effect<{ readonly observe: (live: Engine.Live) => void }, never, Screen | Scope.Scope> =>
+): Effect.Effect<{ readonly observe: (live: Engine.Live) => void }, never, TerminalOutput | Scope.Scope> =>
   Effect.gen(function* () {
-    const screen = yield* Screen
+    const screen = yield* TerminalOutput
     const clock = yield* Clock.Clock
     const pace = new Pace()
     const told = new Set<string>()

@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
 import * as Format from "./Format.ts"
-import { Screen } from "./Screen.ts"
+import { TerminalOutput } from "./TerminalOutput.ts"
 import { StoreMissing, StoreUnsupported } from "./UsageError.ts"
 
 const unsupported = ({ location, problem }: StoreLocation.LocationInvalid) =>
@@ -28,7 +28,7 @@ const isFolder = (store: string) =>
 
 /** Reports on stderr what does not stop a command. */
 const warning = Effect.map(
-  Screen,
+  TerminalOutput,
   (screen) => (sentence: string) => Effect.sync(() => screen.tell(`reel: ${Format.line(sentence)}`)),
 )
 

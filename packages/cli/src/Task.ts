@@ -2,7 +2,7 @@
 import type * as Effect from "effect/Effect"
 import type * as Stdio from "effect/Stdio"
 
-import type { Screen } from "./Screen.ts"
+import type { TerminalOutput } from "./TerminalOutput.ts"
 
 /** Every error of a command has a tag and a message; an `exitCode` when that is not 1. */
 export interface Problem {
@@ -11,4 +11,4 @@ export interface Problem {
   readonly exitCode?: number
 }
 
-export type Task = Effect.Effect<void, Problem, Screen | Stdio.Stdio>
+export type Task = Effect.Effect<void, Problem, TerminalOutput | Stdio.Stdio>

@@ -1,3 +1,3 @@
 export * as Main from "./Main.ts"
 export * as RunReport from "./RunReport.ts"
-export * as Screen from "./Screen.ts"
+export * as TerminalOutput from "./TerminalOutput.ts"

@@ -8,7 +8,7 @@ import { TestClock } from "effect/testing"
 import * as Format from "../src/Format.ts"
 import * as ParamDoc from "../src/ParamDoc.ts"
 import * as Progress from "../src/Progress.ts"
-import { Screen } from "../src/Screen.ts"
+import { TerminalOutput } from "../src/TerminalOutput.ts"
 import * as Suggest from "../src/Suggest.ts"
 import * as Tree from "../src/Tree.ts"
 import { memoryScreen } from "./reel.ts"
@@ -118,7 +118,7 @@ describe("display", () => {
     () =>
       Effect.gen(function* () {
         const { screen, written } = memoryScreen()
-        const { observe } = yield* Effect.provideService(Progress.show({}), Screen, screen)
+        const { observe } = yield* Effect.provideService(Progress.show({}), TerminalOutput, screen)
         const one = live(20)
         observe(one)
         const call = { first: undefined as any, latest: undefined as any }

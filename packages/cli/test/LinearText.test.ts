@@ -31,7 +31,7 @@ const functions: { readonly [name: string]: (text: string) => unknown } = {
     new InputNotFound({ input: text, path: text, why: text }).message,
     new TooManySkipped({ skipped: 1, allowed: 1, last: text }).message,
   ],
-  "Screen.tell": (text) => memoryScreen().screen.tell(text),
+  "TerminalOutput.tell": (text) => memoryScreen().screen.tell(text),
 }
 
 const patterns = [

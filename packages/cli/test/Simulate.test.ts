@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import * as Simulate from "../src/commands/Simulate.ts"
-import { Screen } from "../src/Screen.ts"
+import { TerminalOutput } from "../src/TerminalOutput.ts"
 import * as SimulationReport from "../src/SimulationReport.ts"
 
 const Num = Port.make("Num", { record: Schema.Struct({ n: Schema.Int }) })
@@ -72,8 +72,8 @@ const simulated = (name: string, profile: string, options: Partial<Simulate.Opti
       ...given,
       ...options,
     })
-    yield* Effect.provideService(task, Screen, {
-      ...({} as typeof Screen.Service),
+    yield* Effect.provideService(task, TerminalOutput, {
+      ...({} as typeof TerminalOutput.Service),
       print: (text) => void shown.push(text),
       show: (lines) => void shown.push(...lines),
     })
@@ -118,7 +118,7 @@ describe("reel plan --simulate", () => {
       assert.include(yield* told("costs.json", costs, { profile: "./no.json" }), "./no.json does not exist")
       assert.include(yield* told("costs.json", costs, { items: ["in"] }), "--items in is not of the form")
       assert.include(yield* told("costs.json", costs, { items: ["inn=1"] }), "no input inn")
-      assert.include(yield* told("costs.json", `{"operators":{}}`), "what slow of graph work cost")
+      assert.include(yield* told("costs.json", `{"operators":{}}`), "the cost of slow of graph work is not known")
     }),
   )
 })

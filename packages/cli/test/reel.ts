@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Effect from "effect/Effect"
 
-import { Main, Screen } from "../src/index.ts"
+import { Main, TerminalOutput } from "../src/index.ts"
 
 /** The command itself. */
 export const bin = fileURLToPath(new URL("../src/bin.ts", import.meta.url))
@@ -40,7 +40,7 @@ export const folder = Effect.acquireRelease(
 /** A screen that keeps what is written. */
 export const memoryScreen = (options: { readonly isTTY?: boolean; readonly columns?: number } = {}) => {
   const written = { stdout: "", stderr: "" }
-  const screen = Screen.make(
+  const screen = TerminalOutput.make(
     { write: (text) => void (written.stdout += text) },
     { ...options, write: (text) => void (written.stderr += text) },
   )
@@ -52,7 +52,7 @@ export const reel = (...args: ReadonlyArray<string>): Effect.Effect<Ended> =>
   Effect.suspend(() => {
     const { screen, written } = memoryScreen()
     return Main.main(args).pipe(
-      Effect.provideService(Screen.Screen, screen),
+      Effect.provideService(TerminalOutput.TerminalOutput, screen),
       Effect.provide(NodeServices.layer),
       Effect.map((code) => ({ code, ...written })),
     )

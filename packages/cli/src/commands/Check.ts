@@ -13,7 +13,7 @@ import * as Format from "../Format.ts"
 import * as GraphSource from "../GraphSource.ts"
 import * as Installed from "../Installed.ts"
 import * as JsonText from "../JsonText.ts"
-import { Screen } from "../Screen.ts"
+import { TerminalOutput } from "../TerminalOutput.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import type { Task } from "../Task.ts"
 
@@ -45,7 +45,7 @@ export class SnapshotUnusable extends Schema.TaggedError<SnapshotUnusable>()("Sn
 }
 
 export const run: (options: Options) => Task = Effect.fn("reel.check")(function* (options: Options) {
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   const graphs: ReadonlyArray<GraphSource.Found> =
     options.graph === undefined
       ? yield* Effect.forEach(yield* Installed.graphs, ({ graph, snapshots }) =>

@@ -7,7 +7,7 @@ import * as Format from "../Format.ts"
 import * as ItemLabel from "../ItemLabel.ts"
 import * as RunName from "../RunName.ts"
 import * as RunReport from "../RunReport.ts"
-import { Screen } from "../Screen.ts"
+import { TerminalOutput } from "../TerminalOutput.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import type { Task } from "../Task.ts"
 
@@ -31,7 +31,7 @@ interface PortDifference {
 }
 
 export const run: (options: Options) => Task = Effect.fn("reel.diff")(function* (options: Options) {
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   yield* Effect.provide(
     Effect.gen(function* () {
       const journal = yield* Journal

@@ -18,9 +18,9 @@ import * as LostBlobs from "../LostBlobs.ts"
 import * as Outputs from "../Outputs.ts"
 import * as Progress from "../Progress.ts"
 import * as RunReport from "../RunReport.ts"
-import { Screen } from "../Screen.ts"
+import { TerminalOutput } from "../TerminalOutput.ts"
 import * as Settings from "../Settings.ts"
-import * as Shipped from "../Shipped.ts"
+import * as DefaultModels from "../DefaultModels.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import type { Task } from "../Task.ts"
 
@@ -83,8 +83,8 @@ const filesOf = ({ count, out, prompt, seed }: Options): ReadonlyArray<string> =
 }
 
 export const run: (options: Options) => Task = Effect.fn("reel.generate")(function* (options: Options) {
-  const model = yield* Shipped.file("model", options.model, Shipped.denoiser)
-  const vae = yield* Shipped.file("vae", options.vae, Shipped.vae)
+  const model = yield* DefaultModels.file("model", options.model, DefaultModels.denoiser)
+  const vae = yield* DefaultModels.file("vae", options.vae, DefaultModels.vae)
   const found = yield* GraphSource.find("generate")
   const graph = yield* Settings.apply(found.graph, options.set)
   const services = Installed.executor(options.store).pipe(
@@ -113,7 +113,7 @@ const execute = Effect.fnUntraced(function* (
   // Told before anything runs.
   yield* Effect.forEach(files, (file) => Outputs.checkFile(file), { discard: true })
   const journal = yield* Journal
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   const begunMs = yield* Clock.currentTimeMillis
   const once = (taken: Engine.Inputs | undefined) =>
     Effect.scoped(

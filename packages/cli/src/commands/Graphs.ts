@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Format from "../Format.ts"
 import * as GraphSource from "../GraphSource.ts"
 import * as Installed from "../Installed.ts"
-import { Screen } from "../Screen.ts"
+import { TerminalOutput } from "../TerminalOutput.ts"
 import type { Task } from "../Task.ts"
 import { FlagsConflict } from "../UsageError.ts"
 
@@ -17,7 +17,7 @@ export interface Options {
 }
 
 export const run: (options: Options) => Task = Effect.fn("reel.graphs")(function* (options: Options) {
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   if ([options.mermaid, options.dot, options.json].filter(Boolean).length > 1)
     return yield* new FlagsConflict({ problem: "--mermaid, --dot and --json exclude each other; give one" })
   if (options.graph === undefined) {

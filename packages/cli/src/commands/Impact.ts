@@ -4,9 +4,9 @@ import * as Effect from "effect/Effect"
 
 import * as Format from "../Format.ts"
 import * as ItemLabel from "../ItemLabel.ts"
-import { Screen } from "../Screen.ts"
+import { TerminalOutput } from "../TerminalOutput.ts"
 import * as StoreFolder from "../StoreFolder.ts"
-import * as Target from "../Target.ts"
+import * as LineageTarget from "../LineageTarget.ts"
 import type { Task } from "../Task.ts"
 
 export interface Options {
@@ -57,11 +57,11 @@ export interface Impact {
 }
 
 export const run: (options: Options) => Task = Effect.fn("reel.impact")(function* (options: Options) {
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   yield* Effect.provide(
     Effect.gen(function* () {
       const journal = yield* Journal
-      const target = yield* Target.find(journal, options.target, options.store)
+      const target = yield* LineageTarget.find(journal, options.target, options.store)
       const impact = of(journal, target)
       if (options.json) screen.print(JSON.stringify(impact, null, 2))
       else screen.show(lines(impact))
@@ -71,7 +71,7 @@ export const run: (options: Options) => Task = Effect.fn("reel.impact")(function
 })
 
 /** Follows a source through the whole journal. */
-export const of = (journal: Reader, target: Target.Target): Impact => {
+export const of = (journal: Reader, target: LineageTarget.LineageTarget): Impact => {
   const walk = Lineage.down(journal, target.items)
   const firsts = target.sha256 === undefined ? target.items : Lineage.firsts(walk, target.items)
   const delivered = deliveries(journal, walk)

@@ -8,9 +8,9 @@ import * as Effect from "effect/Effect"
 
 import * as Format from "../Format.ts"
 import * as ItemLabel from "../ItemLabel.ts"
-import { Screen } from "../Screen.ts"
+import { TerminalOutput } from "../TerminalOutput.ts"
 import * as StoreFolder from "../StoreFolder.ts"
-import * as Target from "../Target.ts"
+import * as LineageTarget from "../LineageTarget.ts"
 import type { Task } from "../Task.ts"
 import * as Tree from "../Tree.ts"
 import { FlagsConflict } from "../UsageError.ts"
@@ -34,11 +34,11 @@ export const run: (options: Options) => Task = Effect.fn("reel.lineage")(functio
   if (options.up && options.down)
     return yield* new FlagsConflict({ problem: "--up and --down exclude each other; give one of them" })
   const direction: Direction = options.down ? "down" : "up"
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   yield* Effect.provide(
     Effect.gen(function* () {
       const journal = yield* Journal
-      const target = yield* Target.find(journal, options.target, options.store)
+      const target = yield* LineageTarget.find(journal, options.target, options.store)
       // Of what names one file, what the rest was made from; of the members of a set, all.
       const items = target.sha256 === undefined ? target.items : firstsOf(journal, target.items, direction)
       const trace: Trace =
@@ -111,7 +111,7 @@ const stepJson = ({ detail, ms, operator, place, reason, run, startedMs }: Step)
   ...(detail === undefined ? {} : { detail }),
 })
 
-const toJson = (journal: Reader, target: Target.Target, direction: Direction, trace: Trace) => {
+const toJson = (journal: Reader, target: LineageTarget.LineageTarget, direction: Direction, trace: Trace) => {
   const { madeHere, walk } = trace
   const digestOf = (item: number) => journal.item(item)?.digest ?? "?"
   return {
@@ -175,7 +175,7 @@ const names = (steps: ReadonlyArray<Step>): string =>
 
 const lines = (
   journal: Reader,
-  target: Target.Target,
+  target: LineageTarget.LineageTarget,
   direction: Direction,
   trace: Trace,
 ): ReadonlyArray<string> => {

@@ -8,10 +8,10 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 
 import * as RunName from "../RunName.ts"
-import { Screen } from "../Screen.ts"
+import { TerminalOutput } from "../TerminalOutput.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import * as Suggest from "../Suggest.ts"
-import * as Target from "../Target.ts"
+import * as LineageTarget from "../LineageTarget.ts"
 import type { Task } from "../Task.ts"
 import { ItemUnknown } from "../UsageError.ts"
 import * as WorkerLogs from "../WorkerLogs.ts"
@@ -64,7 +64,7 @@ const find = Effect.fnUntraced(function* (journal: typeof Journal.Service, { sto
       store,
       why: `is neither a run, nor a file, nor a digest.${Suggest.sentence(target, run.failure.runs)} \`reel runs\` lists runs, \`reel show last --json\` digests`,
     })
-  return { items: (yield* Target.find(journal, target, store)).items }
+  return { items: (yield* LineageTarget.find(journal, target, store)).items }
 })
 
 const showRun = Effect.fnUntraced(function* (
@@ -73,7 +73,7 @@ const showRun = Effect.fnUntraced(function* (
   folder: string,
   options: Options,
 ) {
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   const logs = WorkerLogs.ofRun(journal, run, folder)
   if (options.json) {
     const entries = logs.map(({ file, ...log }) => ({
@@ -110,7 +110,7 @@ const showItems = Effect.fnUntraced(function* (
   folder: string,
   options: Options,
 ) {
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   const steps = items.flatMap((item) => [
     ...journal.producers(item),
     ...journal.consumers(item).filter(({ status }) => status === Status.failed),

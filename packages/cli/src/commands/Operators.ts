@@ -6,7 +6,7 @@ import * as Format from "../Format.ts"
 import * as GraphSource from "../GraphSource.ts"
 import * as Installed from "../Installed.ts"
 import * as ParamDoc from "../ParamDoc.ts"
-import { Screen } from "../Screen.ts"
+import { TerminalOutput } from "../TerminalOutput.ts"
 import type { Task } from "../Task.ts"
 import { OperatorUnknown } from "../UsageError.ts"
 
@@ -17,7 +17,7 @@ export interface Options {
 }
 
 export const run: (options: Options) => Task = Effect.fn("reel.operators")(function* (options: Options) {
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   const found = yield* select(options.of)
   if (options.json) screen.print(JSON.stringify(found.map(toJson), null, 2))
   else screen.show(found.flatMap((one, position) => [...(position === 0 ? [] : [""]), ...lines(one)]))

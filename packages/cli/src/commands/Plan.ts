@@ -7,7 +7,7 @@ import * as GraphSource from "../GraphSource.ts"
 import * as InputSource from "../InputSource.ts"
 import * as Placed from "../Placed.ts"
 import * as PlacementReport from "../PlacementReport.ts"
-import { Screen } from "../Screen.ts"
+import { TerminalOutput } from "../TerminalOutput.ts"
 import * as Settings from "../Settings.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import type { Task } from "../Task.ts"
@@ -55,7 +55,7 @@ export const run: (options: Options) => Task = Effect.fn("reel.plan")(function* 
   if (options.profile !== undefined || options.items.length > 0)
     return yield* new FlagsConflict({ problem: "--profile and --items are for --simulate" })
   const { plan, prepared } = yield* planned
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   if (options.json) {
     const placement = placed === undefined ? {} : { placement: PlacementReport.json(placed) }
     screen.print(JSON.stringify({ ...plan, skipped: prepared.skipped, ...placement }, null, 2))

@@ -17,7 +17,7 @@ import * as Outputs from "../Outputs.ts"
 import * as Installed from "../Installed.ts"
 import * as Progress from "../Progress.ts"
 import * as RunReport from "../RunReport.ts"
-import { Screen } from "../Screen.ts"
+import { TerminalOutput } from "../TerminalOutput.ts"
 import * as Settings from "../Settings.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import type { Task } from "../Task.ts"
@@ -91,7 +91,7 @@ export const complete = Effect.fnUntraced(function* (
   options: Running,
 ) {
   const journal = yield* Journal
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   let live: Engine.Live | undefined
   const once = (inputs: Engine.Inputs | undefined) =>
     Effect.scoped(

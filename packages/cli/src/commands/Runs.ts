@@ -7,7 +7,7 @@ import * as Schema from "effect/Schema"
 
 import * as Format from "../Format.ts"
 import * as RunReport from "../RunReport.ts"
-import { Screen } from "../Screen.ts"
+import { TerminalOutput } from "../TerminalOutput.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import type { Task } from "../Task.ts"
 
@@ -38,7 +38,7 @@ const summaryOf = ({ endedMs, graph, ledger, name, notes, problem, startedMs, st
 }
 
 export const run: (options: Options) => Task = Effect.fn("reel.runs")(function* (options: Options) {
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   const runs = yield* Effect.provide(
     Journal.use((journal) => Effect.sync(() => journal.runs().map(summaryOf).toReversed())),
     StoreFolder.layerJournal(options.store),

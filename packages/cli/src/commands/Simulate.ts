@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
 import * as ProfileSource from "../ProfileSource.ts"
-import { Screen } from "../Screen.ts"
+import { TerminalOutput } from "../TerminalOutput.ts"
 import * as SimulationReport from "../SimulationReport.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import type { Task } from "../Task.ts"
@@ -70,7 +70,7 @@ export const run: (options: Options) => Task = Effect.fn("reel.plan.simulate")(f
     balanced: { nodes, reached, simulated: then },
     measured: calls,
   }
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   if (options.json) screen.print(JSON.stringify(report, null, 2))
   else screen.show(SimulationReport.lines(report))
 })

@@ -12,9 +12,9 @@ import * as InputSource from "../InputSource.ts"
 import * as LostBlobs from "../LostBlobs.ts"
 import * as Installed from "../Installed.ts"
 import * as Outputs from "../Outputs.ts"
-import { Screen } from "../Screen.ts"
+import { TerminalOutput } from "../TerminalOutput.ts"
 import * as Settings from "../Settings.ts"
-import * as Shipped from "../Shipped.ts"
+import * as DefaultModels from "../DefaultModels.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import type { Task } from "../Task.ts"
 import * as Run from "./Run.ts"
@@ -83,8 +83,8 @@ const settingsOf = ({ initial, set, steps }: Options): ReadonlyArray<string> => 
 
 export const run: (options: Options) => Task = Effect.fn("reel.train")(function* (options: Options) {
   const { captions, initial, store, videos } = options
-  const vae = yield* Shipped.file("vae", options.vae, Shipped.vae)
-  const start = initial === none ? "" : yield* Shipped.file("initial", initial, Shipped.denoiser)
+  const vae = yield* DefaultModels.file("vae", options.vae, DefaultModels.vae)
+  const start = initial === none ? "" : yield* DefaultModels.file("initial", initial, DefaultModels.denoiser)
   const found = yield* GraphSource.find("train")
   const graph = yield* Settings.apply(found.graph, settingsOf(options))
   const inputs = { videos, captions: captions ?? videos, vae, initial: start }
@@ -106,7 +106,7 @@ const execute = Effect.fnUntraced(function* (
   // Told before anything runs.
   yield* Effect.forEach([file, csv, svg], (path) => Outputs.checkFile(path), { discard: true })
   const journal = yield* Journal
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   const {
     again,
     print,

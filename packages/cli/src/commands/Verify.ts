@@ -6,7 +6,7 @@ import * as Stream from "effect/Stream"
 import * as ExitCode from "../ExitCode.ts"
 import * as Format from "../Format.ts"
 import * as LostBlobs from "../LostBlobs.ts"
-import { Screen } from "../Screen.ts"
+import { TerminalOutput } from "../TerminalOutput.ts"
 import * as StoreFolder from "../StoreFolder.ts"
 import type { Task } from "../Task.ts"
 import { StoreMissing } from "../UsageError.ts"
@@ -50,7 +50,7 @@ export const run: (options: Options) => Task = Effect.fn("reel.verify")(function
 const execute = Effect.fnUntraced(function* ({ json, store }: Options) {
   const blobs = yield* BlobStore
   const journal = yield* Journal
-  const screen = yield* Screen
+  const screen = yield* TerminalOutput
   const damaged: Array<Problem> = []
   const missing: Array<Problem> = []
   const foreign: Array<Problem> = []

@@ -15,8 +15,8 @@ export interface Stream {
   readonly write: (text: string) => unknown
 }
 
-export class Screen extends Context.Service<
-  Screen,
+export class TerminalOutput extends Context.Service<
+  TerminalOutput,
   {
     /** Whether progress is read by a person at a terminal. */
     readonly isTerminal: boolean
@@ -33,7 +33,7 @@ export class Screen extends Context.Service<
     /** The lines at the bottom of the terminal; none to take them away and show the cursor again. */
     readonly pin: (lines: ReadonlyArray<string>) => void
   }
->()("reelgraph/cli/Screen") {}
+>()("reelgraph/cli/TerminalOutput") {}
 
 const escape = "\u001B["
 const hideCursor = `${escape}?25l`
@@ -44,7 +44,7 @@ const eraseLine = `${escape}2K`
 const up = (lines: number): string => (lines === 0 ? "" : `\r${escape}${lines}A`)
 
 /** A screen over two streams. */
-export const make = (stdout: Stream, stderr: Stream): typeof Screen.Service => {
+export const make = (stdout: Stream, stderr: Stream): typeof TerminalOutput.Service => {
   let pinned: ReadonlyArray<string> = []
   // Line by line, and never by erasing all below: what a terminal erases as a whole may end in its scrollback.
   const erase = () => `${up(pinned.length)}${`${eraseLine}\n`.repeat(pinned.length)}${up(pinned.length)}`
@@ -57,7 +57,7 @@ export const make = (stdout: Stream, stderr: Stream): typeof Screen.Service => {
     stdout.write(`${TerminalText.block(text)}\n`)
     if (pinned.length > 0) stderr.write(draw(pinned))
   }
-  return Screen.of({
+  return TerminalOutput.of({
     isTerminal: stderr.isTTY === true,
     columns: () => stderr.columns ?? 80,
     rows: () => stderr.rows ?? 24,

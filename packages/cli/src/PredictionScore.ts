@@ -17,7 +17,7 @@ export const profile = (graph: Graph.Graph): Effect.Effect<Profile.Profile | und
   )
 
 /** The score of a run that has ended; nothing when it cannot be simulated, or was answered by the cache alone. */
-export const score = Effect.fn("Foretold.score")(function* (
+export const score = Effect.fn("PredictionScore.score")(function* (
   graph: Graph.Graph,
   placement: Placement.Placement,
   known: Profile.Profile,

@@ -8,7 +8,7 @@ import * as Stream from "effect/Stream"
 
 import { Ambiguous, InputUnreadable, ItemUnknown } from "./UsageError.ts"
 
-export interface Target {
+export interface LineageTarget {
   readonly given: string
   /** Row ids of the items that are meant: several when they name the same artifact, or are the members of a set. */
   readonly items: ReadonlyArray<number>
@@ -20,7 +20,7 @@ export interface Target {
 const leastDigits = 6
 
 /** Finds the items that a path, a digest or the beginning of one stands for. */
-export const find = Effect.fn("Target.find")(function* (
+export const find = Effect.fn("LineageTarget.find")(function* (
   journal: typeof Journal.Service,
   given: string,
   store: string,
@@ -34,7 +34,7 @@ export const find = Effect.fn("Target.find")(function* (
       return yield* unknown(
         `no run of this store took in or made a file with this content (sha256 ${sha256})`,
       )
-    return { given, items, sha256 } satisfies Target
+    return { given, items, sha256 } satisfies LineageTarget
   }
   if (!/^[0-9a-f]+$/i.test(given)) {
     return yield* unknown(
@@ -55,10 +55,10 @@ export const find = Effect.fn("Target.find")(function* (
     const items = journal.members(item) ?? [item]
     if (items.length === 0)
       return yield* unknown("is the digest of a set of items, and this store has none of its members")
-    return { given, items } satisfies Target
+    return { given, items } satisfies LineageTarget
   }
   if (artifact !== undefined && found.artifacts.length === 1 && found.items.length === 0)
-    return { given, items: journal.itemsOfArtifact(artifact), sha256: artifact } satisfies Target
+    return { given, items: journal.itemsOfArtifact(artifact), sha256: artifact } satisfies LineageTarget
   if (found.items.length + found.artifacts.length === 0)
     return yield* unknown("no item and no artifact has a digest that begins so")
   return yield* new Ambiguous({
