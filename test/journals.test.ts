@@ -145,10 +145,11 @@ it.live(
       assert.isAbove(bucket.size, 2)
       assert.lengthOf(here, 2)
       assert.lengthOf(here[0]!.failures, failed)
-      assert.deepStrictEqual(
-        here.map(({ notes }) => notes),
-        [["a node failed (cpu-0)"], []],
+      // This file leads to the program of local workers, which imports modules whose names are computed.
+      const others = here.map(({ notes }) =>
+        notes.filter((note) => !note.startsWith("not all that results of ")),
       )
+      assert.deepStrictEqual(others, [["a node failed (cpu-0)"], []])
       assert.isAbove(here[1]!.dropped.length, 30)
 
       yield* Effect.gen(function* () {

@@ -36,7 +36,7 @@ export class ProfileIncomplete extends Schema.TaggedError<ProfileIncomplete>()("
 }) {
   readonly exitCode = 2
   override get message() {
-    return `the cost of ${this.nodes.join(", ")} of graph ${this.graph} is not known: add their seconds to \`operators\` of the profile, or run the graph once on a few items`
+    return `the cost of ${this.nodes.join(", ")} of graph ${this.graph} is not known: add the seconds of each to \`operators\` of the profile, or run the graph once on a few items`
   }
 }
 
