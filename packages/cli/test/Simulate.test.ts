@@ -118,7 +118,10 @@ describe("reel plan --simulate", () => {
       assert.include(yield* told("costs.json", costs, { profile: "./no.json" }), "./no.json does not exist")
       assert.include(yield* told("costs.json", costs, { items: ["in"] }), "--items in is not of the form")
       assert.include(yield* told("costs.json", costs, { items: ["inn=1"] }), "no input inn")
-      assert.include(yield* told("costs.json", `{"operators":{}}`), "the cost of slow of graph work is not known")
+      assert.include(
+        yield* told("costs.json", `{"operators":{}}`),
+        "the cost of slow of graph work is not known",
+      )
     }),
   )
 })
